@@ -1,0 +1,1 @@
+"""Runs one operation right: decode, authorise, transact, journal, reply."""

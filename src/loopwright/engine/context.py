@@ -1,0 +1,134 @@
+"""What an operation is given: who asks, in which space, under which run, and the ports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from loopwright.core.errors import Denied
+from loopwright.core.nouns import Event, Json, Link, LinkRole, VersionRef
+from loopwright.ports.ledger import Ledger, Transaction
+from loopwright.ports.objects import Objects
+from loopwright.ports.online import Online
+from loopwright.ports.predictors import Framework, SearchSpace, Tuner
+from loopwright.ports.tables import Tables
+from loopwright.ports.world import Clock, Ids, Keys
+
+__all__ = ["Context", "Ports", "Principal"]
+
+T = TypeVar("T")
+
+
+class Ports(Protocol):
+    """Everything of the world that was assembled; heavy ones are loaded when first asked for."""
+
+    @property
+    def ledger(self) -> Ledger: ...
+    @property
+    def objects(self) -> Objects: ...
+    @property
+    def tables(self) -> Tables: ...
+    @property
+    def online(self) -> Online: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def ids(self) -> Ids: ...
+    @property
+    def keys(self) -> Keys: ...
+    @property
+    def frameworks(self) -> Mapping[str, Framework]: ...
+    def tuner(self, spaces: tuple[SearchSpace, ...], *, seed: int) -> Tuner: ...
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asks, and what they may: scopes as `noun:right`, `*` for all."""
+
+    name: str
+    scopes: frozenset[str] = frozenset({"*"})
+
+    def may(self, scope: str) -> bool:
+        """Whether the scope, all rights of its noun, or everything is granted."""
+        noun = scope.partition(":")[0]
+        return bool(self.scopes & {scope, f"{noun}:*", "*"})
+
+
+class Context:
+    """Given to every operation. Immutable: `under` and `acting_as` give changed copies."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        *,
+        principal: Principal,
+        space: str = "default",
+        run_id: str | None = None,
+    ) -> None:
+        self.ports = ports
+        self.principal = principal
+        self.space = space
+        self.run_id = run_id
+
+    def under(self, run_id: str | None) -> Context:
+        """The same context inside a run: what is read and made is linked to it."""
+        return Context(
+            self.ports, principal=self.principal, space=self.space, run_id=run_id
+        )
+
+    def acting_as(self, principal: Principal) -> Context:
+        """The same context of another principal (a controller acts under its own name)."""
+        return Context(
+            self.ports, principal=principal, space=self.space, run_id=self.run_id
+        )
+
+    def require(self, scope: str) -> None:
+        """Raise `Denied` unless the principal has the scope."""
+        if not self.principal.may(scope):
+            raise Denied(
+                f"{self.principal.name} lacks the scope {scope}",
+                hint="ask an owner of the space for it",
+            )
+
+    def now(self) -> datetime:
+        """The platform's instant."""
+        return self.ports.clock.now()
+
+    def new_id(self) -> str:
+        """A new id."""
+        return self.ports.ids.new()
+
+    def write(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` in a unit of work; its value is returned once durable. Nothing slow inside."""
+        return self.ports.ledger.write(work)
+
+    def read(self) -> AbstractContextManager[Transaction]:
+        """A consistent snapshot to read from."""
+        return self.ports.ledger.read()
+
+    def record(
+        self, tx: Transaction, kind: str, subject: object, payload: Json | None = None
+    ) -> str:
+        """Write a line of the journal in this unit of work; gives the event's id. Payloads hold no values of data."""
+        event = Event(
+            id=self.new_id(),
+            space=self.space,
+            principal=self.principal.name,
+            kind=kind,
+            subject=str(subject),
+            at=self.now(),
+            wall_at=self.ports.clock.wall(),
+            payload=payload or {},
+        )
+        tx.journal.append(event)
+        return event.id
+
+    def touch(self, tx: Transaction, role: LinkRole, version: VersionRef) -> None:
+        """Link a version to the current run, if there is one."""
+        if self.run_id is not None:
+            tx.runs.link(
+                Link(run_id=self.run_id, role=role, version=version, at=self.now())
+            )

@@ -1,0 +1,255 @@
+"""Keeps new versions of assets: objects first, then asset, version, alias and events in one unit of work."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from loopwright.core.addresses import (
+    Address,
+    ByAlias,
+    ByDigest,
+    ByInstant,
+    ByNumber,
+    Selector,
+    check_alias,
+    check_kind,
+    check_name,
+    parse_address,
+)
+from loopwright.core.errors import Conflict, Invalid, NotFound
+from loopwright.core.manifests import Manifest, decode_manifest, encode_manifest
+from loopwright.core.nouns import Alias, Asset, Json, LinkRole, Version
+from loopwright.engine.context import Context
+from loopwright.ports.ledger import Transaction
+
+__all__ = [
+    "Draft",
+    "asset_of",
+    "ensure_asset",
+    "manifest_of",
+    "move_alias",
+    "prepare",
+    "publish",
+    "publish_all",
+    "resolve",
+    "resolve_in",
+]
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """A version about to be published; its manifest is already an object."""
+
+    kind: str
+    name: str
+    digest: str
+    size_bytes: int
+    facts: Json = {}
+    tags: dict[str, str] = {}
+    description: str = ""
+    parent: int | None = None
+    expect: int | None = None
+    """the number the newest version must have (0: none yet), so that two appenders cannot both win"""
+
+
+def prepare(
+    ctx: Context,
+    name: str,
+    manifest: Manifest,
+    *,
+    facts: Json | None = None,
+    tags: dict[str, str] | None = None,
+    description: str = "",
+    parent: int | None = None,
+    expect: int | None = None,
+) -> Draft:
+    """Store the manifest as an object; nothing is visible until `publish`."""
+    digest, data = encode_manifest(manifest)
+    ctx.ports.objects.put(data)
+    return Draft(
+        kind=check_kind(manifest.kind),
+        name=check_name(name),
+        digest=digest,
+        size_bytes=len(data) + sum(entry.size_bytes for entry in manifest.entries),
+        facts=facts or {},
+        tags=tags or {},
+        description=description,
+        parent=parent,
+        expect=expect,
+    )
+
+
+def ensure_asset(
+    ctx: Context, tx: Transaction, kind: str, name: str, *, description: str = ""
+) -> Asset:
+    """The asset of that name, made when it is new."""
+    found = tx.assets.find(ctx.space, kind, name)
+    if found is not None:
+        return found
+    asset = Asset(
+        id=ctx.new_id(),
+        space=ctx.space,
+        kind=check_kind(kind),
+        name=check_name(name),
+        created_at=ctx.now(),
+        created_by=ctx.principal.name,
+        description=description,
+    )
+    tx.assets.add(asset)
+    ctx.record(tx, "asset.created", Address(kind=kind, name=name), {"asset": asset.id})
+    return asset
+
+
+def publish_all(
+    ctx: Context, tx: Transaction, drafts: tuple[Draft, ...]
+) -> tuple[Version, ...]:
+    """Make several versions in one unit of work: all of them or none."""
+    return tuple(publish(ctx, tx, draft) for draft in drafts)
+
+
+def publish(ctx: Context, tx: Transaction, draft: Draft) -> Version:
+    """Make the next version of an asset; content equal to the newest version's is that version."""
+    asset = ensure_asset(ctx, tx, draft.kind, draft.name)
+    newest = tx.versions.latest(asset.id)
+    number = 0 if newest is None else newest.number
+    if draft.expect is not None and draft.expect != number:
+        raise Conflict(
+            f"{draft.kind}:{draft.name} has {number} versions now, not {draft.expect}",
+            hint="somebody published meanwhile: read again and repeat",
+        )
+    if newest is not None and newest.digest == draft.digest:
+        ctx.touch(tx, LinkRole.OUTPUT, newest.ref)
+        return newest
+    version = Version(
+        id=ctx.new_id(),
+        space=ctx.space,
+        asset_id=asset.id,
+        kind=draft.kind,
+        name=draft.name,
+        number=number + 1,
+        digest=draft.digest,
+        size_bytes=draft.size_bytes,
+        created_at=ctx.now(),
+        created_by=ctx.principal.name,
+        run_id=ctx.run_id,
+        parent=draft.parent,
+        facts=draft.facts,
+        tags=draft.tags,
+        description=draft.description,
+    )
+    tx.versions.add(version)
+    ctx.touch(tx, LinkRole.OUTPUT, version.ref)
+    ctx.record(
+        tx,
+        "version.published",
+        version.ref,
+        {"digest": version.digest, "run": ctx.run_id},
+    )
+    return version
+
+
+def move_alias(
+    ctx: Context,
+    tx: Transaction,
+    version: Version,
+    alias: str,
+    *,
+    decision_id: str | None = None,
+    reason: str = "",
+) -> Alias:
+    """Point an alias at a version and write its event; the policies were asked before."""
+    before = tx.aliases.get(version.asset_id, check_alias(alias))
+    moved = Alias(
+        space=ctx.space,
+        asset_id=version.asset_id,
+        alias=alias,
+        number=version.number,
+        moved_at=ctx.now(),
+        moved_by=ctx.principal.name,
+        decision_id=decision_id,
+    )
+    tx.aliases.put(moved)
+    ctx.record(
+        tx,
+        "alias.moved",
+        Address(kind=version.kind, name=version.name),
+        {
+            "alias": alias,
+            "from": before.number if before else None,
+            "to": version.number,
+            "decision": decision_id,
+            "reason": reason,
+        },
+    )
+    return moved
+
+
+def asset_of(ctx: Context, tx: Transaction, kind: str, name: str) -> Asset:
+    """The asset of that name, else `NotFound`."""
+    found = tx.assets.find(ctx.space, kind, name)
+    if found is None:
+        raise NotFound(
+            f"there is no {kind} named {name!r}",
+            hint=f"loopwright assets list --kind {kind} shows them",
+        )
+    return found
+
+
+def resolve(
+    ctx: Context, address: str | Address, *, kind: str | None = None
+) -> Version:
+    """The version an address means; without a selector the newest one."""
+    with ctx.read() as tx:
+        return resolve_in(ctx, tx, address, kind=kind)
+
+
+def resolve_in(
+    ctx: Context, tx: Transaction, address: str | Address, *, kind: str | None = None
+) -> Version:
+    """As `resolve`, inside a unit of work."""
+    wanted = parse_address(address, kind=kind) if isinstance(address, str) else address
+    if kind is not None and wanted.kind != kind:
+        raise Invalid(f"{wanted} is not a {kind}", hint=f"give the address of a {kind}")
+    asset = asset_of(ctx, tx, wanted.kind, wanted.name)
+    found = _selected(tx, asset, wanted.selector)
+    if found is None:
+        raise NotFound(
+            f"there is no version {wanted}",
+            hint=f"loopwright assets versions {asset.kind}:{asset.name}",
+        )
+    return found
+
+
+def _selected(
+    tx: Transaction, asset: Asset, selector: Selector | None
+) -> Version | None:
+    match selector:
+        case None:
+            return tx.versions.latest(asset.id)
+        case ByNumber(number):
+            return tx.versions.get(asset.id, number)
+        case ByInstant(instant):
+            return _existed_at(tx, asset, instant)
+        case ByAlias(alias):
+            pointer = tx.aliases.get(asset.id, alias)
+            return (
+                None if pointer is None else tx.versions.get(asset.id, pointer.number)
+            )
+        case ByDigest(prefix):
+            found = tx.versions.by_digest(asset.id, prefix)
+            if len(found) > 1 and found[0].digest != found[1].digest:
+                raise Invalid(
+                    f"more than one version of {asset.name!r} begins with {prefix}",
+                    hint="give more digits",
+                )
+            return found[0] if found else None
+
+
+def _existed_at(tx: Transaction, asset: Asset, instant: datetime) -> Version | None:
+    return tx.versions.latest(asset.id, at=instant)
+
+
+def manifest_of(ctx: Context, version: Version) -> Manifest:
+    """The manifest of a version, read and verified."""
+    return decode_manifest(ctx.ports.objects.get(version.digest))

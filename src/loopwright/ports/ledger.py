@@ -1,0 +1,368 @@
+"""The ledger: units of work over the repositories of the nine nouns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+
+from loopwright.core.chain import Head
+from loopwright.core.nouns import (
+    Alias,
+    Asset,
+    Decision,
+    Event,
+    Job,
+    JobState,
+    Json,
+    Link,
+    LinkRole,
+    MetricPoint,
+    Run,
+    RunState,
+    Signal,
+    Version,
+)
+
+__all__ = [
+    "Aliases",
+    "Assets",
+    "Decisions",
+    "Documents",
+    "Jobs",
+    "Journal",
+    "Ledger",
+    "Metrics",
+    "Page",
+    "PageRequest",
+    "Runs",
+    "Segment",
+    "Segments",
+    "Signals",
+    "Transaction",
+    "Versions",
+]
+
+T = TypeVar("T")
+
+
+class PageRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Which page: at most `limit` items after the key in `token` (opaque, by key and never by offset)."""
+
+    limit: int = 100
+    token: str = ""
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """Items and the token of the next page, empty at the end."""
+
+    items: tuple[T, ...]
+    next_token: str = ""
+
+
+class Segment(msgspec.Struct, frozen=True, kw_only=True):
+    """One immutable Parquet object of a stream of rows (predictions, labels, request logs), as an index row."""
+
+    id: str
+    space: str
+    stream: str
+    """`predictions/delays`, `labels/landings`, `quarantine/weather`"""
+    digest: str
+    rows: int
+    size_bytes: int
+    start: datetime
+    end: datetime
+    """the least and greatest platform instant of its rows, both inclusive"""
+    created_at: datetime
+    facts: Json = {}
+
+
+class Assets(Protocol):
+    """Assets by id and by (space, kind, name); a name is unique in its space and kind."""
+
+    def add(self, asset: Asset) -> None:
+        """Keep a new asset; `Conflict` when the name is taken."""
+
+    def get(self, asset_id: str) -> Asset:
+        """The asset, else `NotFound`."""
+
+    def find(self, space: str, kind: str, name: str) -> Asset | None:
+        """The asset of that name, or None."""
+
+    def update(self, asset: Asset) -> None:
+        """Replace name, tags and description; `NotFound` when it is not there."""
+
+    def page(self, space: str, kind: str | None, request: PageRequest) -> Page[Asset]:
+        """Assets ordered by kind, then name."""
+
+
+class Versions(Protocol):
+    """Versions of assets; content never changes."""
+
+    def add(self, version: Version) -> None:
+        """Keep a new version; `Conflict` when the number is taken."""
+
+    def get(self, asset_id: str, number: int) -> Version | None:
+        """The version of that number, or None."""
+
+    def latest(self, asset_id: str, *, at: datetime | None = None) -> Version | None:
+        """The newest version, or the newest that existed at an instant, or None."""
+
+    def by_digest(self, asset_id: str, prefix: str) -> Sequence[Version]:
+        """The versions whose digest starts so, newest first, at most two."""
+
+    def update(self, version: Version) -> None:
+        """Replace tags and description alone."""
+
+    def page(self, asset_id: str, request: PageRequest) -> Page[Version]:
+        """Versions, newest first."""
+
+    def digests(self) -> Iterator[str]:
+        """Every manifest digest of every space: the roots of what is reachable."""
+
+
+class Aliases(Protocol):
+    """Named pointers to versions."""
+
+    def get(self, asset_id: str, alias: str) -> Alias | None:
+        """The alias, or None."""
+
+    def put(self, alias: Alias) -> None:
+        """Make or move it."""
+
+    def remove(self, asset_id: str, alias: str) -> None:
+        """Take it away; nothing happens when it is not there."""
+
+    def of(self, asset_id: str) -> Sequence[Alias]:
+        """All aliases of an asset, by name."""
+
+
+class Runs(Protocol):
+    """Runs, and the edges of the lineage graph."""
+
+    def add(self, run: Run) -> None:
+        """Keep a new run."""
+
+    def get(self, run_id: str) -> Run:
+        """The run, else `NotFound`."""
+
+    def update(self, run: Run) -> None:
+        """Replace everything but id, space and kind (legality is the caller's: `nouns.move_run`)."""
+
+    def page(
+        self,
+        space: str,
+        request: PageRequest,
+        *,
+        kind: str | None = None,
+        experiment: str | None = None,
+        state: RunState | None = None,
+        parent_id: str | None = None,
+    ) -> Page[Run]:
+        """Runs that match, newest first."""
+
+    def link(self, link: Link) -> None:
+        """Add an edge; the same edge twice is one."""
+
+    def links(self, run_id: str) -> Sequence[Link]:
+        """What a run read and made, in order."""
+
+    def users(self, kind: str, name: str, number: int, role: LinkRole) -> Sequence[str]:
+        """Ids of the runs that read (or made) that version, newest first."""
+
+
+class Metrics(Protocol):
+    """Points of runs' metrics; not journaled. A point's identity is (run, key, at, step, value)."""
+
+    def log(self, run_id: str, points: Sequence[MetricPoint]) -> None:
+        """Keep points; a repeated point is a no-op. The latest is the greatest (step, at, value)."""
+
+    def latest(self, run_id: str) -> Mapping[str, MetricPoint]:
+        """The latest point of each key."""
+
+    def history(self, run_id: str, key: str, request: PageRequest) -> Page[MetricPoint]:
+        """Points of a key in order of (at, step, value)."""
+
+
+class Signals(Protocol):
+    """Measurements; never changed, not journaled."""
+
+    def add(self, signals: Iterable[Signal]) -> None:
+        """Keep signals."""
+
+    def get(self, signal_id: str) -> Signal:
+        """The signal, else `NotFound`."""
+
+    def window(
+        self,
+        space: str,
+        subject: str,
+        *,
+        name: str | None = None,
+        start: datetime | None = None,
+        limit: int = 10_000,
+    ) -> Sequence[Signal]:
+        """Signals of a subject in order of time, from `start` on (inclusive), the newest `limit` of them."""
+
+    def latest(self, space: str, subject: str, name: str) -> Signal | None:
+        """The newest signal of that name, or None."""
+
+
+class Decisions(Protocol):
+    """Recorded verdicts; never changed."""
+
+    def add(self, decision: Decision) -> None:
+        """Keep a decision."""
+
+    def get(self, decision_id: str) -> Decision:
+        """The decision, else `NotFound`."""
+
+    def page(
+        self,
+        space: str,
+        request: PageRequest,
+        *,
+        subject: str | None = None,
+        action: str | None = None,
+    ) -> Page[Decision]:
+        """Decisions, newest first."""
+
+
+class Journal(Protocol):
+    """The append-only, hash-chained journal. Lines are chained when the unit of work commits."""
+
+    def append(self, event: Event) -> None:
+        """Add a line in this unit of work; it gets its number and hash at commit."""
+
+    def read(
+        self,
+        after: int,
+        limit: int,
+        *,
+        space: str | None = None,
+        subject: str | None = None,
+    ) -> Sequence[Event]:
+        """Committed lines with `seq > after`, in order."""
+
+    def page(
+        self,
+        space: str,
+        request: PageRequest,
+        *,
+        subject: str | None = None,
+        kind: str | None = None,
+    ) -> Page[Event]:
+        """Lines, newest first; `kind` may end in `.` to mean all that start so."""
+
+    def find(self, event_id: str) -> Event | None:
+        """The line of that id, or None."""
+
+    def head(self) -> Head:
+        """Length and last hash of the committed chain."""
+
+
+class Jobs(Protocol):
+    """The durable queue. Times of leases are of the wall clock and given by the caller."""
+
+    def add(self, job: Job) -> Job:
+        """Enqueue; when the key is already there in this space, the job that has it is returned."""
+
+    def get(self, job_id: str) -> Job:
+        """The job, else `NotFound`."""
+
+    def update(self, job: Job, *, fence: int) -> bool:
+        """Replace the job when its stored fence is still `fence`; else nothing changes and False is returned."""
+
+    def due(
+        self, operations: Sequence[str], now: datetime, wall: datetime, limit: int
+    ) -> Sequence[Job]:
+        """Queued jobs with `not_before <= now`, and running ones whose lease ended before `wall`, oldest first."""
+
+    def page(
+        self,
+        space: str,
+        request: PageRequest,
+        *,
+        state: JobState | None = None,
+        operation: str | None = None,
+    ) -> Page[Job]:
+        """Jobs, newest first."""
+
+
+class Segments(Protocol):
+    """The index of streams of rows kept as objects."""
+
+    def add(self, segment: Segment) -> None:
+        """Index a segment; the same id twice is one."""
+
+    def between(
+        self, space: str, stream: str, start: datetime | None, end: datetime | None
+    ) -> Sequence[Segment]:
+        """Segments of a stream that overlap `[start, end]`, in order of their start."""
+
+    def streams(self, space: str) -> Sequence[str]:
+        """Names of all streams of a space."""
+
+    def replace(self, old_ids: Sequence[str], new: Segment | None) -> None:
+        """Put one segment in the place of several (compaction, erasure)."""
+
+    def digests(self) -> Iterator[str]:
+        """Every digest: roots of what is reachable."""
+
+
+class Documents(Protocol):
+    """Small mutable states of the platform by (space, collection, key): cursors, monitor states, settings."""
+
+    def get(self, space: str, collection: str, key: str) -> Json | None:
+        """The document, or None."""
+
+    def put(self, space: str, collection: str, key: str, body: Json) -> None:
+        """Make or replace it."""
+
+    def remove(self, space: str, collection: str, key: str) -> None:
+        """Take it away; nothing happens when it is not there."""
+
+    def all(self, space: str, collection: str) -> Mapping[str, Json]:
+        """All documents of a collection by key."""
+
+
+class Transaction(Protocol):
+    """The repositories of one unit of work; all of it is committed or none."""
+
+    assets: Assets
+    versions: Versions
+    aliases: Aliases
+    runs: Runs
+    metrics: Metrics
+    signals: Signals
+    decisions: Decisions
+    journal: Journal
+    jobs: Jobs
+    segments: Segments
+    documents: Documents
+
+
+class Ledger(Protocol):
+    """The store of metadata.
+
+    Thread safe. `write` returns only when the work is on disk (synchronous commit); a failing work
+    leaves nothing. On a store with one writer, works of several threads share a commit (group
+    commit), each in a savepoint, and see what was done before them. Inside `work` nothing slow may
+    happen; calling `write` inside a work joins the open unit. Works must be repeatable: a store
+    with many writers runs one again when the serialisation failed.
+    """
+
+    def write(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` in a unit of work and return its value once that is durable."""
+
+    def read(self) -> AbstractContextManager[Transaction]:
+        """A consistent snapshot; writing through it is a `Fault`."""
+
+    def revision(self) -> str:
+        """The schema revision of the store."""
+
+    def close(self) -> None:
+        """Finish open works and let go of files and connections."""

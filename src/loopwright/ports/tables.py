@@ -1,0 +1,105 @@
+"""Tables: what a slice may ask of an engine of columns. Frames cross the rooms as Arrow tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
+
+import msgspec
+
+from loopwright.core.expressions import Expr, Window
+from loopwright.core.nouns import Json
+from loopwright.core.schema import Schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["AsOfJoin", "RowCheck", "RowCheckResult", "Tables", "WindowJoin"]
+
+
+class RowCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """An expression that must be true of every row (null counts as true unless `null_fails`)."""
+
+    name: str
+    expr: Expr
+    null_fails: bool = False
+
+
+class RowCheckResult(msgspec.Struct, frozen=True, kw_only=True):
+    """How many rows failed a check, and the positions of the first of them."""
+
+    name: str
+    failed: int
+    rows: int
+    first: tuple[int, ...] = ()
+
+
+class AsOfJoin(msgspec.Struct, frozen=True, kw_only=True):
+    """Join of the newest row known at an instant; the contract is that of the capability `features join`.
+
+    Exactly one output row per spine row, in order. Candidates: equal keys with no null part, event
+    time not null, `event <= T`, `event >= T - ttl` (ttl 0: no limit), and in mode `known` known-at
+    `<= T` (null: the event time). The winner: greatest event time, then known-at, then order.
+    """
+
+    keys: tuple[str, ...]
+    time: str
+    event_time: str
+    known_at: str | None = None
+    order: str | None = None
+    ttl: timedelta = timedelta(0)
+    mode: Literal["known", "event"] = "known"
+    columns: tuple[str, ...] = ()
+    prefix: str = ""
+
+
+class WindowJoin(msgspec.Struct, frozen=True, kw_only=True):
+    """Windowed aggregates of the rows of the spine row's entity with known-at in `(T - over, T]`."""
+
+    keys: tuple[str, ...]
+    time: str
+    known_at: str
+    windows: Mapping[str, Window]
+    """output column by its aggregate"""
+
+
+class Tables(Protocol):
+    """One engine of columns; instants are `timestamp[us, UTC]`. Thread safe, deterministic in its output."""
+
+    def write(self, table: pa.Table) -> bytes:
+        """The table as one Parquet file (zstd); equal tables give equal bytes with one version of the engine."""
+
+    def read(
+        self,
+        files: Sequence[BinaryIO | str],
+        *,
+        columns: Sequence[str] | None = None,
+        where: Expr | None = None,
+    ) -> pa.Table:
+        """The rows of Parquet files, in order, that the condition is true of."""
+
+    def schema_of(self, table: pa.Table) -> Schema:
+        """Column names and types."""
+
+    def check(
+        self, table: pa.Table, checks: Sequence[RowCheck]
+    ) -> tuple[RowCheckResult, ...]:
+        """All checks in one scan."""
+
+    def compute(self, table: pa.Table, expressions: Mapping[str, Expr]) -> pa.Table:
+        """The value of each expression for each row, under the given names."""
+
+    def select(self, table: pa.Table, where: Expr) -> pa.Table:
+        """The rows that the condition is true of, in order."""
+
+    def join_as_of(self, spine: pa.Table, view: pa.Table, join: AsOfJoin) -> pa.Table:
+        """The spine's columns in order, then the view's (but for keys, event time, known-at and order)."""
+
+    def join_windows(
+        self, spine: pa.Table, view: pa.Table, join: WindowJoin
+    ) -> pa.Table:
+        """The spine's columns in order, then one column per window."""
+
+    def profile(self, table: pa.Table) -> Json:
+        """Per column: count, nulls, distinct, least, greatest, mean, deviation, quantiles, top values, histogram."""
