@@ -30,9 +30,7 @@ __all__ = [
 ]
 
 NAME_LIMIT = 250
-ID_KINDS = frozenset(
-    {"run", "job", "event", "decision", "signal", "prediction", "incident", "trace"}
-)
+ID_KINDS = frozenset({"run", "job", "event", "decision", "signal", "prediction", "incident", "trace"})
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,39}\Z")
 _ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}\Z")
 _NUMBER = re.compile(r"[1-9][0-9]{0,17}\Z")
@@ -44,9 +42,7 @@ AssetName = Annotated[
     str,
     msgspec.Meta(min_length=1, max_length=NAME_LIMIT, description="name of an asset"),
 ]
-AliasName = Annotated[
-    str, msgspec.Meta(min_length=1, max_length=100, description="name of an alias")
-]
+AliasName = Annotated[str, msgspec.Meta(min_length=1, max_length=100, description="name of an alias")]
 
 
 class ByNumber(msgspec.Struct, frozen=True, tag="number"):
@@ -157,9 +153,7 @@ def _decoded(raw: str, whole: str) -> str:
     try:
         return unquote_to_bytes(raw).decode()
     except UnicodeDecodeError as error:
-        raise Invalid(
-            f"the address {whole[:120]!r} is not UTF-8", hint="percent-encode UTF-8"
-        ) from error
+        raise Invalid(f"the address {whole[:120]!r} is not UTF-8", hint="percent-encode UTF-8") from error
 
 
 def parse_address(text: str, *, kind: str | None = None) -> Address:
@@ -189,7 +183,5 @@ def _selected(sign: str, tail: str) -> Selector:
     if sign == "@":
         return parse_selector(tail)
     if not _DIGEST.match(tail):
-        raise Invalid(
-            f"{tail[:80]!r} is not a digest", hint="give 8 to 64 lower-case hex digits"
-        )
+        raise Invalid(f"{tail[:80]!r} is not a digest", hint="give 8 to 64 lower-case hex digits")
     return ByDigest(tail)

@@ -103,9 +103,7 @@ def verify(events: Iterable[Event], *, anchors: Iterable[Head] = ()) -> Verifica
         head = Head(count=event.seq, hash=event.hash)
     longest = max(wanted, default=0)
     if longest > head.count:
-        reason = (
-            f"the tail was cut: {longest} lines were signed, {head.count} are there"
-        )
+        reason = f"the tail was cut: {longest} lines were signed, {head.count} are there"
         return Verification(
             ok=False,
             lines=head.count,

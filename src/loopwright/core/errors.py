@@ -85,9 +85,7 @@ class PolicyBlocked(LoopwrightError):
     status = 409
     exit_code = 4
 
-    def __init__(
-        self, message: str, *, decision_id: str = "", hint: str = "", where: str = ""
-    ) -> None:
+    def __init__(self, message: str, *, decision_id: str = "", hint: str = "", where: str = "") -> None:
         super().__init__(message, hint=hint, where=where)
         self.decision_id = decision_id
 

@@ -12,7 +12,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Literal, TypeAlias, Union
+from typing import Any, Literal, TypeAlias, Union
 
 import msgspec
 
@@ -42,9 +42,7 @@ __all__ = [
 ]
 
 Scalar: TypeAlias = bool | int | float | str | None
-BinaryOp = Literal[
-    "+", "-", "*", "/", "//", "%", "==", "!=", "<", "<=", ">", ">=", "and", "or"
-]
+BinaryOp = Literal["+", "-", "*", "/", "//", "%", "==", "!=", "<", "<=", ">", ">=", "and", "or"]
 WindowOp = Literal["sum", "mean", "count", "min", "max", "last", "distinct"]
 
 
@@ -276,7 +274,7 @@ def columns_of(expr: Expr | Window) -> frozenset[str]:
     return frozenset().union(*(columns_of(child) for child in _children(expr)))
 
 
-_OPERATIONS: Mapping[str, Callable[[Scalar, Scalar], Scalar]] = {
+_OPERATIONS: Mapping[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,
     "-": operator.sub,
     "*": operator.mul,
@@ -310,12 +308,13 @@ def _binary(expr: Binary, row: Mapping[str, Scalar]) -> Scalar:
     if expr.op in ("/", "//", "%") and right == 0:
         return None
     try:
-        return _OPERATIONS[expr.op](left, right)
+        result: Scalar = _OPERATIONS[expr.op](left, right)
     except TypeError as error:
         raise Invalid(
             f"{expr.op} cannot be applied to {type(left).__name__} and {type(right).__name__}",
             hint="check the columns' types",
         ) from error
+    return result
 
 
 def evaluate(expr: Expr, row: Mapping[str, Scalar]) -> Scalar:
@@ -350,8 +349,4 @@ def evaluate(expr: Expr, row: Mapping[str, Scalar]) -> Scalar:
             return None if value is None else value in expr.values
         case Matches():
             value = evaluate(expr.expr, row)
-            return (
-                None
-                if value is None
-                else re.fullmatch(expr.pattern, str(value)) is not None
-            )
+            return None if value is None else re.fullmatch(expr.pattern, str(value)) is not None

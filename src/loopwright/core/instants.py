@@ -50,9 +50,7 @@ def parse_instant(text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
     except ValueError as error:
-        raise Invalid(
-            f"{text!r} is not a time", hint="write it as 2013-07-01T00:00:00Z"
-        ) from error
+        raise Invalid(f"{text!r} is not a time", hint="write it as 2013-07-01T00:00:00Z") from error
     if found.tzinfo is None:
         if len(text) > len("2013-07-01"):
             raise Invalid(
@@ -83,9 +81,7 @@ def duration(text: str | timedelta) -> timedelta:
         total += int(part[1]) * _UNITS[part[2]]
         end = part.end()
     if end == 0 or end != len(text):
-        raise Invalid(
-            f"{text!r} is not a duration", hint="write it as 90s, 15m, 6h or 7d"
-        )
+        raise Invalid(f"{text!r} is not a duration", hint="write it as 90s, 15m, 6h or 7d")
     return total
 
 

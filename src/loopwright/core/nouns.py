@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from loopwright.core.addresses import Address, ByNumber
 from loopwright.core.errors import Conflict
 
 __all__ = [
@@ -57,7 +58,7 @@ class VersionRef(msgspec.Struct, frozen=True, kw_only=True, order=True):
     digest: str
 
     def __str__(self) -> str:
-        return f"{self.kind}:{self.name}@{self.number}"
+        return str(Address(kind=self.kind, name=self.name, selector=ByNumber(self.number)))
 
 
 class Version(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,9 +84,7 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def ref(self) -> VersionRef:
         """The short form that runs and decisions keep."""
-        return VersionRef(
-            kind=self.kind, name=self.name, number=self.number, digest=self.digest
-        )
+        return VersionRef(kind=self.kind, name=self.name, number=self.number, digest=self.digest)
 
 
 class Alias(msgspec.Struct, frozen=True, kw_only=True):

@@ -69,11 +69,7 @@ def _holds(comparison: Comparison, found: float, limit: float) -> bool:
 
 
 def _shown(fact: Fact) -> str:
-    span = (
-        f" [{fact.low:.4g}, {fact.high:.4g}]"
-        if fact.low is not None and fact.high is not None
-        else ""
-    )
+    span = f" [{fact.low:.4g}, {fact.high:.4g}]" if fact.low is not None and fact.high is not None else ""
     sample = f" n={fact.n:,}" if fact.n is not None else ""
     return f"{fact.value:.4g}{span}{sample}"
 
@@ -86,9 +82,7 @@ def _asked(limit: Limit) -> str:
 def _line(limit: Limit, fact: Fact | None) -> Evidence:
     check = limit.label or limit.fact
     if fact is None:
-        return Evidence(
-            check=check, held=limit.optional, found="not measured", limit=_asked(limit)
-        )
+        return Evidence(check=check, held=limit.optional, found="not measured", limit=_asked(limit))
     found = {"value": fact.value, "low": fact.low, "high": fact.high}[limit.bound]
     held = found is not None and _holds(limit.comparison, found, limit.value)
     signals = (fact.signal_id,) if fact.signal_id else ()
@@ -113,7 +107,5 @@ def decide(policy: Policy, facts: tuple[Fact, ...]) -> Finding:
             reason=f"all {len(evidence)} checks held",
             evidence=evidence,
         )
-    said = "; ".join(
-        f"{line.check} was {line.found}, asked {line.limit}" for line in failed
-    )
+    said = "; ".join(f"{line.check} was {line.found}, asked {line.limit}" for line in failed)
     return Finding(verdict=Verdict.DENY, reason=said, evidence=evidence)

@@ -75,15 +75,11 @@ class Context:
 
     def under(self, run_id: str | None) -> Context:
         """The same context inside a run: what is read and made is linked to it."""
-        return Context(
-            self.ports, principal=self.principal, space=self.space, run_id=run_id
-        )
+        return Context(self.ports, principal=self.principal, space=self.space, run_id=run_id)
 
     def acting_as(self, principal: Principal) -> Context:
         """The same context of another principal (a controller acts under its own name)."""
-        return Context(
-            self.ports, principal=principal, space=self.space, run_id=self.run_id
-        )
+        return Context(self.ports, principal=principal, space=self.space, run_id=self.run_id)
 
     def require(self, scope: str) -> None:
         """Raise `Denied` unless the principal has the scope."""
@@ -109,9 +105,7 @@ class Context:
         """A consistent snapshot to read from."""
         return self.ports.ledger.read()
 
-    def record(
-        self, tx: Transaction, kind: str, subject: object, payload: Json | None = None
-    ) -> str:
+    def record(self, tx: Transaction, kind: str, subject: object, payload: Json | None = None) -> str:
         """Write a line of the journal in this unit of work; gives the event's id. Payloads hold no values of data."""
         event = Event(
             id=self.new_id(),
@@ -129,6 +123,4 @@ class Context:
     def touch(self, tx: Transaction, role: LinkRole, version: VersionRef) -> None:
         """Link a version to the current run, if there is one."""
         if self.run_id is not None:
-            tx.runs.link(
-                Link(run_id=self.run_id, role=role, version=version, at=self.now())
-            )
+            tx.runs.link(Link(run_id=self.run_id, role=role, version=version, at=self.now()))

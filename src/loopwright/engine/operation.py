@@ -106,10 +106,7 @@ class Operation:
     def parameters(self) -> tuple[inspect.Parameter, ...]:
         """The parameters behind the context, with their types resolved."""
         found = list(inspect.signature(self.function).parameters.values())[1:]
-        return tuple(
-            parameter.replace(annotation=self._hints[parameter.name])
-            for parameter in found
-        )
+        return tuple(parameter.replace(annotation=self._hints[parameter.name]) for parameter in found)
 
     @property
     def path_names(self) -> tuple[str, ...]:
@@ -150,11 +147,7 @@ class Operation:
     def item_type(self) -> Any:
         """What a page or a stream holds; the result type itself for the other forms."""
         arguments = typing.get_args(self.result_type)
-        return (
-            arguments[0]
-            if self.form in (Form.PAGE, Form.STREAM) and arguments
-            else self.result_type
-        )
+        return arguments[0] if self.form in (Form.PAGE, Form.STREAM) and arguments else self.result_type
 
     @cached_property
     def form(self) -> Form:
@@ -225,11 +218,7 @@ def _found(modules: Iterable[ModuleType], attribute: str) -> Iterator[Any]:
     for module in modules:
         for value in vars(module).values():
             mark = getattr(value, attribute, None)
-            if (
-                inspect.isfunction(value)
-                and mark is not None
-                and value.__module__ == module.__name__
-            ):
+            if inspect.isfunction(value) and mark is not None and value.__module__ == module.__name__:
                 yield mark
 
 
@@ -260,10 +249,7 @@ class Reactor(msgspec.Struct, frozen=True, kw_only=True):
 
     def wants(self, event: Event) -> bool:
         """Whether the event is of a kind it asked for."""
-        return any(
-            event.kind.startswith(k) if k.endswith(".") else event.kind == k
-            for k in self.kinds
-        )
+        return any(event.kind.startswith(k) if k.endswith(".") else event.kind == k for k in self.kinds)
 
 
 class JobHandler(msgspec.Struct, frozen=True, kw_only=True):
@@ -274,14 +260,10 @@ class JobHandler(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def on_event(name: str, *kinds: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Mark `function(ctx, event)` as a reactor; its name keeps its place in the journal, so it must not change."""
+    """Mark `function(ctx, event)` as a reactor; its name keeps its place in the journal: never change it."""
 
     def mark(function: Callable[P, R]) -> Callable[P, R]:
-        setattr(
-            function,
-            "reactor",
-            Reactor(name=name, kinds=kinds, function=cast(Any, function)),
-        )  # noqa: B010
+        cast(Any, function).reactor = Reactor(name=name, kinds=kinds, function=cast(Any, function))
         return function
 
     return mark
@@ -291,11 +273,7 @@ def on_job(operation_name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Mark `function(ctx, job)` as what carries out the jobs of that name."""
 
     def mark(function: Callable[P, R]) -> Callable[P, R]:
-        setattr(
-            function,
-            "job_handler",
-            JobHandler(operation=operation_name, function=cast(Any, function)),
-        )  # noqa: B010
+        cast(Any, function).job_handler = JobHandler(operation=operation_name, function=cast(Any, function))
         return function
 
     return mark
@@ -311,9 +289,7 @@ def handlers_in(modules: Iterable[ModuleType]) -> dict[str, JobHandler]:
     return {handler.operation: handler for handler in _found(modules, "job_handler")}
 
 
-def invoke(
-    declared: Operation, ctx: Any, arguments: Json, *, upload: Upload | None = None
-) -> Any:
+def invoke(declared: Operation, ctx: Any, arguments: Json, *, upload: Upload | None = None) -> Any:
     """Decode the arguments by the signature, authorise, call: the one way every surface takes."""
     ctx.require(declared.scope)
     request = decode_arguments(declared, arguments)
@@ -333,6 +309,4 @@ def decode_arguments(declared: Operation, arguments: Json) -> msgspec.Struct:
     try:
         return msgspec.convert(arguments, declared.request_type, strict=False)
     except msgspec.ValidationError as error:
-        raise Invalid(
-            f"{declared.name}: {error}", hint=f"see the reference of {declared.name}"
-        ) from error
+        raise Invalid(f"{declared.name}: {error}", hint=f"see the reference of {declared.name}") from error

@@ -80,9 +80,7 @@ def prepare(
     )
 
 
-def ensure_asset(
-    ctx: Context, tx: Transaction, kind: str, name: str, *, description: str = ""
-) -> Asset:
+def ensure_asset(ctx: Context, tx: Transaction, kind: str, name: str, *, description: str = "") -> Asset:
     """The asset of that name, made when it is new."""
     found = tx.assets.find(ctx.space, kind, name)
     if found is not None:
@@ -101,9 +99,7 @@ def ensure_asset(
     return asset
 
 
-def publish_all(
-    ctx: Context, tx: Transaction, drafts: tuple[Draft, ...]
-) -> tuple[Version, ...]:
+def publish_all(ctx: Context, tx: Transaction, drafts: tuple[Draft, ...]) -> tuple[Version, ...]:
     """Make several versions in one unit of work: all of them or none."""
     return tuple(publish(ctx, tx, draft) for draft in drafts)
 
@@ -196,17 +192,13 @@ def asset_of(ctx: Context, tx: Transaction, kind: str, name: str) -> Asset:
     return found
 
 
-def resolve(
-    ctx: Context, address: str | Address, *, kind: str | None = None
-) -> Version:
+def resolve(ctx: Context, address: str | Address, *, kind: str | None = None) -> Version:
     """The version an address means; without a selector the newest one."""
     with ctx.read() as tx:
         return resolve_in(ctx, tx, address, kind=kind)
 
 
-def resolve_in(
-    ctx: Context, tx: Transaction, address: str | Address, *, kind: str | None = None
-) -> Version:
+def resolve_in(ctx: Context, tx: Transaction, address: str | Address, *, kind: str | None = None) -> Version:
     """As `resolve`, inside a unit of work."""
     wanted = parse_address(address, kind=kind) if isinstance(address, str) else address
     if kind is not None and wanted.kind != kind:
@@ -221,9 +213,7 @@ def resolve_in(
     return found
 
 
-def _selected(
-    tx: Transaction, asset: Asset, selector: Selector | None
-) -> Version | None:
+def _selected(tx: Transaction, asset: Asset, selector: Selector | None) -> Version | None:
     match selector:
         case None:
             return tx.versions.latest(asset.id)
@@ -233,9 +223,7 @@ def _selected(
             return _existed_at(tx, asset, instant)
         case ByAlias(alias):
             pointer = tx.aliases.get(asset.id, alias)
-            return (
-                None if pointer is None else tx.versions.get(asset.id, pointer.number)
-            )
+            return None if pointer is None else tx.versions.get(asset.id, pointer.number)
         case ByDigest(prefix):
             found = tx.versions.by_digest(asset.id, prefix)
             if len(found) > 1 and found[0].digest != found[1].digest:

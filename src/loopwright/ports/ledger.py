@@ -276,9 +276,7 @@ class Jobs(Protocol):
     def update(self, job: Job, *, fence: int) -> bool:
         """Replace the job when its stored fence is still `fence`; else nothing changes and False is returned."""
 
-    def due(
-        self, operations: Sequence[str], now: datetime, wall: datetime, limit: int
-    ) -> Sequence[Job]:
+    def due(self, operations: Sequence[str], now: datetime, wall: datetime, limit: int) -> Sequence[Job]:
         """Queued jobs with `not_before <= now`, and running ones whose lease ended before `wall`, oldest first."""
 
     def page(

@@ -50,9 +50,7 @@ class Framework(Protocol):
 
     flavor: str
 
-    def fit(
-        self, x: NDArray[np.float64], y: NDArray[np.float64], request: FitRequest
-    ) -> FitResult:
+    def fit(self, x: NDArray[np.float64], y: NDArray[np.float64], request: FitRequest) -> FitResult:
         """Train a model; the same input and seed give the same files."""
 
     def load(self, files: Mapping[str, bytes]) -> Predictor:

@@ -82,9 +82,7 @@ class Tables(Protocol):
     def schema_of(self, table: pa.Table) -> Schema:
         """Column names and types."""
 
-    def check(
-        self, table: pa.Table, checks: Sequence[RowCheck]
-    ) -> tuple[RowCheckResult, ...]:
+    def check(self, table: pa.Table, checks: Sequence[RowCheck]) -> tuple[RowCheckResult, ...]:
         """All checks in one scan."""
 
     def compute(self, table: pa.Table, expressions: Mapping[str, Expr]) -> pa.Table:
@@ -96,9 +94,7 @@ class Tables(Protocol):
     def join_as_of(self, spine: pa.Table, view: pa.Table, join: AsOfJoin) -> pa.Table:
         """The spine's columns in order, then the view's (but for keys, event time, known-at and order)."""
 
-    def join_windows(
-        self, spine: pa.Table, view: pa.Table, join: WindowJoin
-    ) -> pa.Table:
+    def join_windows(self, spine: pa.Table, view: pa.Table, join: WindowJoin) -> pa.Table:
         """The spine's columns in order, then one column per window."""
 
     def profile(self, table: pa.Table) -> Json:

@@ -1,0 +1,1 @@
+"""Learning frameworks behind one port; each module is imported only when its flavour is used."""

@@ -1,0 +1,7 @@
+"""Clock, ids and keys of the machine, and the clock of a replay."""
+
+from loopwright.adapters.world.clocks import ReplayClock, SystemClock
+from loopwright.adapters.world.ids import RandomIds
+from loopwright.adapters.world.keys import FileKeys
+
+__all__ = ["FileKeys", "RandomIds", "ReplayClock", "SystemClock"]

@@ -1,0 +1,1 @@
+"""Owns models and their versions: registering, loading, promoting, rolling back."""

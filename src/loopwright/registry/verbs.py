@@ -1,0 +1,130 @@
+"""Use cases of the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from loopwright.core.addresses import Address, AliasName, AssetName, ByNumber, check_alias
+from loopwright.core.errors import Conflict, Invalid, NotFound
+from loopwright.core.manifests import Manifest, ManifestEntry
+from loopwright.core.nouns import Json, LinkRole, Version
+from loopwright.engine.context import Context
+from loopwright.engine.operation import operation
+from loopwright.engine.publishing import (
+    asset_of,
+    manifest_of,
+    move_alias,
+    prepare,
+    publish,
+    resolve,
+    resolve_in,
+)
+from loopwright.ports.ledger import PageRequest, Transaction
+from loopwright.ports.predictors import FitResult, Predictor
+from loopwright.registry.nouns import KIND, ModelBody, Promotion
+from loopwright.registry.rules import clearing_decision, previous_number
+
+__all__ = ["body_of", "files_of", "guard", "guards", "load", "promote", "register", "rollback"]
+
+_GUARDS = "guards"
+
+
+def register(
+    ctx: Context, name: str, fitted: FitResult, body: ModelBody, *, description: str = ""
+) -> Version:
+    """Keep a fitted model as the next version of a model; its files are objects, its body the manifest's."""
+    entries = tuple(
+        ManifestEntry(path=path, digest=ctx.ports.objects.put(data), size_bytes=len(data))
+        for path, data in sorted(fitted.files.items())
+    )
+    manifest = Manifest(kind=KIND, entries=entries, body=msgspec.to_builtins(body))
+    facts: Json = {
+        "flavor": body.flavor,
+        "features": len(body.features),
+        "trained_until": str(body.trained_until),
+    }
+    draft = prepare(ctx, name, manifest, facts=facts, description=description)
+    return ctx.write(lambda tx: publish(ctx, tx, draft))
+
+
+def body_of(ctx: Context, version: Version) -> ModelBody:
+    """The body of a model version's manifest."""
+    return msgspec.convert(manifest_of(ctx, version).body, ModelBody)
+
+
+def files_of(ctx: Context, version: Version) -> Mapping[str, bytes]:
+    """The framework's files of a model version, verified."""
+    return {entry.path: ctx.ports.objects.get(entry.digest) for entry in manifest_of(ctx, version).entries}
+
+
+def load(ctx: Context, address: str) -> tuple[Version, ModelBody, Predictor]:
+    """Load the model version an address means, and link it to the current run."""
+    version = resolve(ctx, address, kind=KIND)
+    body = body_of(ctx, version)
+    predictor = ctx.ports.frameworks[body.flavor].load(files_of(ctx, version))
+    if ctx.run_id is not None:
+        ctx.write(lambda tx: ctx.touch(tx, LinkRole.INPUT, version.ref))
+    return version, body, predictor
+
+
+def guards(tx: Transaction, space: str, name: str, alias: str) -> tuple[str, ...]:
+    """Addresses (without version) of the policies that guard an alias of a model."""
+    body = tx.documents.get(space, _GUARDS, f"{name}/{alias}")
+    return tuple(body["policies"]) if body else ()
+
+
+def guard(ctx: Context, name: str, alias: str, policies: tuple[str, ...]) -> None:
+    """From now on the alias moves only to versions every one of these policies allowed."""
+
+    def work(tx: Transaction) -> None:
+        if guards(tx, ctx.space, name, alias) == policies:
+            return
+        tx.documents.put(ctx.space, _GUARDS, f"{name}/{check_alias(alias)}", {"policies": list(policies)})
+        ctx.record(tx, "setting.changed", f"model:{name}", {"alias": alias, "guards": list(policies)})
+
+    ctx.write(work)
+
+
+@operation("registry.promote", scope="model:promote", route="POST /models/{name}/aliases/{alias}")
+def promote(ctx: Context, name: AssetName, alias: AliasName, version: int, *, reason: str = "") -> Promotion:
+    """Point an alias at a version once every policy that guards the alias allowed it."""
+
+    def work(tx: Transaction) -> Promotion:
+        wanted = resolve_in(ctx, tx, Address(kind=KIND, name=name, selector=ByNumber(version)))
+        policies = guards(tx, ctx.space, name, check_alias(alias))
+        about = tx.decisions.page(ctx.space, PageRequest(limit=200), subject=str(wanted.ref)).items
+        decision_id = clearing_decision(wanted, alias, policies, about)
+        before = tx.aliases.get(wanted.asset_id, alias)
+        if before is not None and before.number == version:
+            return Promotion(model=name, alias=before, version=wanted, previous=version)
+        moved = move_alias(ctx, tx, wanted, alias, decision_id=decision_id, reason=reason)
+        return Promotion(model=name, alias=moved, version=wanted, previous=before.number if before else None)
+
+    return ctx.write(work)
+
+
+@operation("registry.rollback", scope="model:promote", route="POST /models/{name}/aliases/{alias}/rollback")
+def rollback(ctx: Context, name: AssetName, alias: AliasName, *, reason: str) -> Promotion:
+    """Point an alias back at the version it pointed to before; that version was allowed once already."""
+    if not reason.strip():
+        raise Invalid("a rollback needs a reason", hint='add --reason "what went wrong"')
+
+    def work(tx: Transaction) -> Promotion:
+        asset = asset_of(ctx, tx, KIND, name)
+        current = tx.aliases.get(asset.id, alias)
+        if current is None:
+            raise NotFound(f"model:{name} has no alias {alias!r}", hint="promote a version first")
+        subject = str(Address(kind=KIND, name=name))
+        moves = tx.journal.page(ctx.space, PageRequest(limit=200), subject=subject, kind="alias.moved").items
+        number = previous_number(moves, alias, current.number)
+        target = None if number is None else tx.versions.get(asset.id, number)
+        if target is None:
+            raise Conflict(
+                f"{alias!r} of model:{name} pointed to nothing before", hint="promote a version by number"
+            )
+        moved = move_alias(ctx, tx, target, alias, decision_id=None, reason=reason)
+        return Promotion(model=name, alias=moved, version=target, previous=current.number)
+
+    return ctx.write(work)

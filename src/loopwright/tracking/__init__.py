@@ -1,0 +1,1 @@
+"""Owns runs: their states, parameters, metrics, and what they read and made."""

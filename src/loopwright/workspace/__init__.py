@@ -1,0 +1,6 @@
+"""The composition root: the only place where ports meet adapters."""
+
+from loopwright.workspace.root import Workspace
+from loopwright.workspace.settings import Settings, load_settings
+
+__all__ = ["Settings", "Workspace", "load_settings"]

@@ -1,0 +1,160 @@
+"""Which adapter fulfils which port, imported only when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from loopwright.adapters.world import FileKeys, RandomIds, SystemClock
+from loopwright.core.errors import Invalid
+from loopwright.workspace.settings import Settings
+
+if TYPE_CHECKING:
+    from loopwright.engine.context import Context
+    from loopwright.ports.ledger import Ledger
+    from loopwright.ports.objects import Objects
+    from loopwright.ports.online import Online
+    from loopwright.ports.predictors import Framework, SearchSpace, Tuner
+    from loopwright.ports.tables import Tables
+    from loopwright.ports.world import Clock, Ids, Keys
+    from loopwright.serving.runtime import Runtime
+
+__all__ = ["Assembly", "Frameworks", "runtime_of", "slice_modules"]
+
+_MODULES = (
+    "engine.platform",
+    "engine.journal",
+    "engine.upkeep",
+    "engine.collection",
+    "data.verbs",
+    "features.verbs",
+    "tracking.verbs",
+    "tuning.verbs",
+    "registry.verbs",
+    "gates.verbs",
+    "serving.verbs",
+    "monitoring.verbs",
+    "loops.training",
+    "loops.retraining",
+    "loops.rollout",
+    "loops.incidents",
+    "loops.why",
+)
+
+
+def _lightgbm() -> Framework:
+    from loopwright.adapters.frameworks.lightgbm import LightGBM
+
+    return LightGBM()
+
+
+class Frameworks(Mapping[str, "Framework"]):
+    """Learning frameworks by flavour, each imported at its first use."""
+
+    _LOADERS: Mapping[str, Callable[[], Framework]] = {"lightgbm": _lightgbm}
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Framework] = {}
+
+    def __getitem__(self, flavor: str) -> Framework:
+        if flavor not in self._LOADERS:
+            known = ", ".join(self._LOADERS)
+            raise Invalid(f"there is no framework {flavor!r}", hint=f"the flavours are {known}")
+        if flavor not in self._loaded:
+            self._loaded[flavor] = self._LOADERS[flavor]()
+        return self._loaded[flavor]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._LOADERS)
+
+    def __len__(self) -> int:
+        return len(self._LOADERS)
+
+
+class Assembly:
+    """All ports of one workspace, each built when first asked for."""
+
+    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._ids = RandomIds()
+
+    @property
+    def clock(self) -> Clock:
+        """The system's clock, or a replay's."""
+        return self._clock
+
+    @property
+    def ids(self) -> Ids:
+        """Ids that sort by time."""
+        return self._ids
+
+    @cached_property
+    def keys(self) -> Keys:
+        """The workspace's signing key."""
+        return FileKeys(self._settings.folder / "keys" / "journal.key")
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """SQLite in the workspace's folder, or PostgreSQL."""
+        from loopwright.adapters.sql import open_ledger
+
+        return open_ledger(self._settings.database_url)
+
+    @cached_property
+    def objects(self) -> Objects:
+        """A folder, or an object store by its URL."""
+        if self._settings.objects:
+            from loopwright.adapters.objects import FsspecObjects
+
+            return FsspecObjects(self._settings.objects, self._settings.objects_options)
+        from loopwright.adapters.objects import FolderObjects
+
+        return FolderObjects(self._settings.folder / "objects")
+
+    @cached_property
+    def tables(self) -> Tables:
+        """Polars."""
+        from loopwright.adapters.tables import PolarsTables
+
+        return PolarsTables()
+
+    @cached_property
+    def online(self) -> Online:
+        """SQLite beside the ledger."""
+        from loopwright.adapters.online import SqliteOnline
+
+        return SqliteOnline(self._settings.folder / "online.db")
+
+    @cached_property
+    def frameworks(self) -> Mapping[str, Framework]:
+        """By flavour."""
+        return Frameworks()
+
+    def tuner(self, spaces: tuple[SearchSpace, ...], *, seed: int) -> Tuner:
+        """A seeded study over the spaces."""
+        from loopwright.adapters.frameworks.optuna import OptunaTuner
+
+        return OptunaTuner(spaces, seed=seed)
+
+    def close(self) -> None:
+        """Let go of what was opened."""
+        for name in ("online", "ledger"):
+            opened = self.__dict__.get(name)
+            if opened is not None:
+                opened.close()
+
+
+def slice_modules() -> tuple[ModuleType, ...]:
+    """Every module that declares operations, reactors or job handlers."""
+    return tuple(import_module(f"loopwright.{name}") for name in _MODULES)
+
+
+def runtime_of(ctx: Context) -> Runtime:
+    """The serving runtime, which brings numpy with it."""
+    from loopwright.serving.runtime import Runtime
+
+    return Runtime(ctx)

@@ -1,0 +1,137 @@
+"""One typed struct of settings: argument, then `LOOPWRIGHT_*`, then `loopwright.toml`, then the default."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from loopwright.core.errors import Invalid
+
+__all__ = ["FOLDER", "Settings", "find_workspace", "load_settings"]
+
+FOLDER = ".loopwright"
+_FILE = "loopwright.toml"
+_PREFIX = "LOOPWRIGHT_"
+
+
+class Secret(str):
+    """A text that is never shown."""
+
+    def __repr__(self) -> str:
+        return "Secret(...)"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that can be set. Each field is `LOOPWRIGHT_<FIELD>` in the environment."""
+
+    workspace: str
+    """folder of the workspace (`.loopwright`)"""
+    database: str = ""
+    """URL of the ledger: empty for the workspace's SQLite file, else `postgresql://...`"""
+    objects: str = ""
+    """URL of the object store: empty for the workspace's folder, else `s3://bucket/prefix`"""
+    objects_options: dict[str, Any] = {}
+    """options of the object store's driver (endpoint, key, secret); only from the file, never shown"""
+    space: str = "default"
+    """the space (project) that is worked in"""
+    user: str = ""
+    """name written to the journal; empty for the login name"""
+    host: str = "127.0.0.1"
+    """address the server listens on"""
+    port: int = 7070
+    """port the server listens on; 0 takes a free one"""
+    token: str = ""
+    """bearer token the server asks for and the client sends; empty: none, on this machine alone"""
+    url: str = ""
+    """address of a server; when set, commands go there instead of the local workspace"""
+    allowed_hosts: tuple[str, ...] = ()
+    """further host names the server answers to (behind a proxy)"""
+    max_body_mb: int = 16
+    """greatest request body in megabytes, uploads apart"""
+    max_upload_mb: int = 4096
+    """greatest upload in megabytes"""
+
+    def __repr__(self) -> str:
+        hidden = {"token", "objects_options", "database"}
+        shown = ", ".join(f"{k}={getattr(self, k)!r}" for k in self.__struct_fields__ if k not in hidden)
+        return f"Settings({shown}, ...)"
+
+    @property
+    def folder(self) -> Path:
+        """The workspace's folder."""
+        return Path(self.workspace)
+
+    @property
+    def database_url(self) -> str:
+        """The ledger's URL with its default."""
+        return self.database or f"sqlite:///{self.folder / 'ledger.db'}"
+
+    @property
+    def principal(self) -> str:
+        """The name written to the journal."""
+        return self.user or _login()
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "local"
+
+
+def find_workspace(start: Path) -> Path:
+    """The nearest `.loopwright` upwards, else the one that would be made in `start`."""
+    for folder in (start, *start.parents):
+        if (folder / FOLDER).is_dir():
+            return folder / FOLDER
+    return start / FOLDER
+
+
+def _from_file(start: Path) -> dict[str, Any]:
+    for folder in (start, *start.parents):
+        file = folder / _FILE
+        if file.is_file():
+            try:
+                return tomllib.loads(file.read_text("utf-8"))
+            except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+                raise Invalid(f"{file} cannot be read: {error}", hint="mend the file or remove it") from error
+    return {}
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for field in Settings.__struct_fields__:
+        value = environment.get(_PREFIX + field.upper())
+        if value is None or field == "objects_options":
+            continue
+        found[field] = tuple(value.split(",")) if field == "allowed_hosts" else value
+    return found
+
+
+def load_settings(
+    given: Mapping[str, Any] | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Settings:
+    """The settings in force; `given` are arguments (None values count as not given)."""
+    start = (folder or Path.cwd()).absolute()
+    arguments = {key: value for key, value in (given or {}).items() if value is not None}
+    merged = {
+        **_from_file(start),
+        **_from_environment(os.environ if environment is None else environment),
+        **arguments,
+    }
+    merged.setdefault("workspace", str(find_workspace(start)))
+    merged["workspace"] = str(Path(str(merged["workspace"])).absolute())
+    try:
+        return msgspec.convert(merged, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        fields = ", ".join(Settings.__struct_fields__)
+        raise Invalid(f"a setting is wrong: {error}", hint=f"the settings are {fields}") from error
