@@ -170,8 +170,10 @@ class Runs(Protocol):
     def links(self, run_id: str) -> Sequence[Link]:
         """What a run read and made, in order."""
 
-    def users(self, kind: str, name: str, number: int, role: LinkRole) -> Sequence[str]:
-        """Ids of the runs that read (or made) that version, newest first."""
+    def users(
+        self, kind: str, name: str, number: int, role: LinkRole, *, space: str = "default"
+    ) -> Sequence[str]:
+        """Ids of the runs of a space that read (or made) that version, newest first."""
 
 
 class Metrics(Protocol):
@@ -304,8 +306,8 @@ class Segments(Protocol):
     def streams(self, space: str) -> Sequence[str]:
         """Names of all streams of a space."""
 
-    def replace(self, old_ids: Sequence[str], new: Segment | None) -> None:
-        """Put one segment in the place of several (compaction, erasure)."""
+    def replace(self, old_ids: Sequence[str], new: Segment | None, *, space: str = "default") -> None:
+        """Put one segment in the place of several of its space (compaction), or take them away (erasure)."""
 
     def digests(self) -> Iterator[str]:
         """Every digest: roots of what is reachable."""
@@ -358,6 +360,13 @@ class Ledger(Protocol):
 
     def read(self) -> AbstractContextManager[Transaction]:
         """A consistent snapshot; writing through it is a `Fault`."""
+
+    def subscribe(self, listener: Callable[[tuple[Event, ...]], None]) -> Callable[[], None]:
+        """Call `listener` with the events of each commit of this process; gives what ends it.
+
+        After the commit, outside any unit of work, in the order of the journal, on a thread of the
+        ledger's own: a listener may read and write. Commits of other processes are seen in the journal alone.
+        """
 
     def revision(self) -> str:
         """The schema revision of the store."""

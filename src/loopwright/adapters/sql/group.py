@@ -1,0 +1,189 @@
+"""Group commit: the works of all threads run on one writer thread and share commits."""
+
+from __future__ import annotations
+
+import copy
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from loopwright.core.errors import Fault, Unavailable
+
+__all__ = ["LONGEST_S", "MOST_WORKS", "GroupWriter", "Store"]
+
+MOST_WORKS = 64
+"""a group ends after so many works"""
+LONGEST_S = 0.005
+"""a group ends after so long"""
+
+
+class Store(Protocol):
+    """What the writer thread does with its one connection. Only that thread calls it."""
+
+    def begin(self) -> None:
+        """Open the group's transaction, waiting for other processes."""
+
+    def run(self, function: Callable[[Any], Any]) -> Any:
+        """Run a work in a savepoint; when it raises, it has left nothing."""
+
+    def is_open(self) -> bool:
+        """Whether the group's transaction is still there: a full disk may have ended it."""
+
+    def commit(self) -> Any:
+        """Make the group durable; what `released` is to be told."""
+
+    def rollback(self) -> None:
+        """Undo the group, whatever state it is in. Never raises."""
+
+    def released(self, committed: Any) -> None:
+        """The callers of a committed group go on."""
+
+    def close(self) -> None:
+        """Let go of the connection."""
+
+
+class _Work:
+    """One unit of work on its way through the writer thread."""
+
+    __slots__ = ("_done", "error", "function", "value")
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self.function = function
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self._done = threading.Lock()
+        self._done.acquire()
+
+    def release(self) -> None:
+        """Let the caller go on."""
+        self._done.release()
+
+    def result(self) -> Any:
+        """Wait for the commit; the value, or the error raised."""
+        self._done.acquire()
+        if self.error is not None:
+            try:
+                raise self.error
+            finally:
+                self.error = None  # else error and traceback keep each other alive
+        return self.value
+
+
+class _TransactionLostError(Exception):
+    """A failing work took the whole group's transaction with it."""
+
+
+class GroupWriter:
+    """One thread with a queue. A lone work is committed at once; works that wait share the next commit."""
+
+    def __init__(self, store: Store, *, name: str) -> None:
+        self._store = store
+        self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._gate = threading.Lock()
+        self._closed = False
+        self._pid = os.getpid()
+        self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the caller is the writer thread: inside a work."""
+        return threading.current_thread() is self._thread
+
+    def submit(self, function: Callable[[Any], Any]) -> Any:
+        """Run a work on the writer thread and return its value once that is durable."""
+        if os.getpid() != self._pid:
+            raise Fault("the ledger was opened before this process was forked", hint="open it after the fork")
+        work = _Work(function)
+        with self._gate:
+            if self._closed:
+                raise Unavailable("the ledger is closed", hint="open it again")
+            self._queue.put(work)
+        return work.result()
+
+    def close(self) -> None:
+        """Carry out what is queued, then end the thread and its connection."""
+        with self._gate:
+            if self._closed:
+                return
+            self._closed = True
+            self._queue.put(None)
+        if not self.is_here:
+            self._thread.join()
+
+    def _loop(self) -> None:
+        goes_on = True
+        while goes_on and (first := self._queue.get()) is not None:
+            goes_on = self._group(first)
+        self._store.close()
+
+    def _group(self, first: _Work) -> bool:
+        """Carry out one group; False when the writer was told to end."""
+        done: list[_Work] = []
+        failed: list[_Work] = []
+        committed, goes_on = None, True
+        try:
+            self._store.begin()
+            goes_on = self._fill(first, done, failed)
+            if done:
+                committed = self._store.commit()
+            else:
+                self._store.rollback()
+        except _TransactionLostError:
+            self._store.rollback()
+            for work in done:
+                self._group_of_one(work)
+            done = []
+        except BaseException as error:  # noqa: BLE001 - the worker's last handler: the callers get it
+            self._store.rollback()
+            _give(error, done or [first])
+        for work in (*done, *failed) or (first,):
+            work.release()
+        if committed is not None:
+            self._store.released(committed)
+        return goes_on
+
+    def _group_of_one(self, work: _Work) -> None:
+        """Repeat a work whose group was lost by another one."""
+        committed = None
+        try:
+            self._store.begin()
+            work.value = self._store.run(work.function)
+            committed = self._store.commit()
+        except BaseException as error:  # noqa: BLE001 - the worker's last handler: the caller gets it
+            self._store.rollback()
+            _give(error, [work])
+        work.release()
+        if committed is not None:
+            self._store.released(committed)
+
+    def _fill(self, first: _Work, done: list[_Work], failed: list[_Work]) -> bool:
+        """Run works until none waits; False when the writer was told to end."""
+        work: _Work | None = first
+        ends = time.monotonic() + LONGEST_S
+        while work is not None:
+            try:
+                work.value = self._store.run(work.function)
+                done.append(work)
+            except BaseException as error:  # a failing work fails alone
+                work.error = error
+                failed.append(work)
+                if not self._store.is_open():
+                    raise _TransactionLostError from error
+            if len(done) + len(failed) >= MOST_WORKS or time.monotonic() >= ends:
+                return True
+            try:
+                work = self._queue.get_nowait()
+            except queue.Empty:
+                return True
+        return False
+
+
+def _give(error: BaseException, works: Sequence[_Work]) -> None:
+    works[0].error = error
+    for work in works[1:]:
+        work.error = copy.copy(error)
+        work.error.__cause__ = error

@@ -1,0 +1,1 @@
+"""The repositories of the ledger over tables that both stores share."""

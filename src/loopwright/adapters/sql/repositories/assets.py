@@ -1,0 +1,195 @@
+"""Assets, their versions and their aliases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from sqlalchemy import bindparam, delete, select, update
+
+from loopwright.adapters.sql import schema
+from loopwright.adapters.sql.listing import Order, fetch_page
+from loopwright.adapters.sql.rows import Shape
+from loopwright.adapters.sql.schema import TEXT
+from loopwright.adapters.sql.statements import Session, insert_new, upsert
+from loopwright.core.errors import Conflict, NotFound
+from loopwright.core.instants import to_micros
+from loopwright.core.nouns import Alias, Asset, Version
+from loopwright.ports.ledger import Page, PageRequest
+
+__all__ = ["SqlAliases", "SqlAssets", "SqlVersions"]
+
+_ASSET = Shape(Asset, schema.assets)
+_VERSION = Shape(Version, schema.versions)
+_ALIAS = Shape(Alias, schema.aliases)
+_a, _v, _al, _l = schema.assets.c, schema.versions.c, schema.aliases.c, schema.links.c
+
+_BY_NAME = Order(columns=("kind", "name"), newest_first=False)
+_BY_NUMBER = Order(columns=("number",))
+
+_ADD_ASSET = insert_new(schema.assets)
+_GET_ASSET = select(*_ASSET.columns).where(_a.id == bindparam("id"))
+_FIND_ASSET = select(*_ASSET.columns).where(
+    _a.space == bindparam("space"), _a.kind == bindparam("kind"), _a.name == bindparam("name")
+)
+_UPDATE_ASSET = (
+    update(schema.assets)
+    .where(_a.id == bindparam("b_id"))
+    .values(name=bindparam("name"), tags=bindparam("tags"), description=bindparam("description"))
+)
+_RENAME_VERSIONS = (
+    update(schema.versions).where(_v.asset_id == bindparam("b_id")).values(name=bindparam("b_new"))
+)
+_RENAME_LINKS = (
+    update(schema.links)
+    .where(_l.space == bindparam("b_space"), _l.kind == bindparam("b_kind"), _l.name == bindparam("b_old"))
+    .values(name=bindparam("b_new"))
+)
+
+_ADD_VERSION = insert_new(schema.versions)
+_OF_ASSET = _v.asset_id == bindparam("asset_id")
+_GET_VERSION = select(*_VERSION.columns).where(_OF_ASSET, _v.number == bindparam("number"))
+_NEWEST = select(*_VERSION.columns).where(_OF_ASSET).order_by(_v.number.desc()).limit(1)
+_NEWEST_AT = _NEWEST.where(_v.created_at <= bindparam("at"))
+_BY_DIGEST = (
+    select(*_VERSION.columns)
+    .where(
+        _OF_ASSET,
+        _v.digest >= bindparam("low", type_=TEXT),
+        _v.digest < bindparam("high", type_=TEXT),
+    )
+    .order_by(_v.number.desc())
+    .limit(2)
+)
+_UPDATE_VERSION = (
+    update(schema.versions)
+    .where(_v.id == bindparam("b_id"))
+    .values(tags=bindparam("tags"), description=bindparam("description"))
+)
+_DIGESTS = select(_v.digest).distinct()
+
+_IS_ALIAS = (_al.asset_id == bindparam("asset_id"), _al.alias == bindparam("alias"))
+_GET_ALIAS = select(*_ALIAS.columns).where(*_IS_ALIAS)
+_PUT_ALIAS = upsert(schema.aliases, ["asset_id", "alias"])
+_REMOVE_ALIAS = delete(schema.aliases).where(*_IS_ALIAS)
+_ALIASES = select(*_ALIAS.columns).where(_al.asset_id == bindparam("asset_id")).order_by(_al.alias)
+
+
+class SqlAssets:
+    """Fulfils `ports.ledger.Assets`."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add(self, asset: Asset) -> None:
+        """Keep a new asset; `Conflict` when the name is taken."""
+        if not self._session.change(_ADD_ASSET, _ASSET.write(asset)):
+            raise _name_taken(asset)
+
+    def get(self, asset_id: str) -> Asset:
+        """The asset, else `NotFound`."""
+        row = self._session.row(_GET_ASSET, id=asset_id)
+        if row is None:
+            raise NotFound(f"there is no asset with the id {asset_id!r}", hint="loopwright assets list")
+        return _ASSET.read(row)
+
+    def find(self, space: str, kind: str, name: str) -> Asset | None:
+        """The asset of that name, or None."""
+        row = self._session.row(_FIND_ASSET, space=space, kind=kind, name=name)
+        return None if row is None else _ASSET.read(row)
+
+    def update(self, asset: Asset) -> None:
+        """Replace name, tags and description; versions and edges of the lineage follow a new name."""
+        before = self.get(asset.id)
+        values = _ASSET.write(asset)
+        if before.name != asset.name:
+            self._rename(before, asset)
+        self._session.change(_UPDATE_ASSET, {**values, "b_id": asset.id})
+
+    def _rename(self, before: Asset, asset: Asset) -> None:
+        if self.find(before.space, before.kind, asset.name) is not None:
+            raise _name_taken(asset)
+        names = {"b_old": before.name, "b_new": asset.name}
+        self._session.change(_RENAME_VERSIONS, {"b_id": asset.id, **names})
+        self._session.change(_RENAME_LINKS, {"b_space": before.space, "b_kind": before.kind, **names})
+
+    def page(self, space: str, kind: str | None, request: PageRequest) -> Page[Asset]:
+        """Assets ordered by kind, then name."""
+        return fetch_page(self._session, _ASSET, request, _BY_NAME, {"space": space, "kind": kind})
+
+
+def _name_taken(asset: Asset) -> Conflict:
+    return Conflict(
+        f"there is already a {asset.kind} named {asset.name!r}", hint="choose another name, or use that one"
+    )
+
+
+class SqlVersions:
+    """Fulfils `ports.ledger.Versions`."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add(self, version: Version) -> None:
+        """Keep a new version; `Conflict` when the number is taken."""
+        if not self._session.change(_ADD_VERSION, _VERSION.write(version)):
+            raise Conflict(
+                f"{version.kind}:{version.name}@{version.number} is already there",
+                hint="somebody published meanwhile: read again and repeat",
+            )
+
+    def get(self, asset_id: str, number: int) -> Version | None:
+        """The version of that number, or None."""
+        row = self._session.row(_GET_VERSION, asset_id=asset_id, number=number)
+        return None if row is None else _VERSION.read(row)
+
+    def latest(self, asset_id: str, *, at: datetime | None = None) -> Version | None:
+        """The newest version, or the newest that existed at an instant, or None."""
+        if at is None:
+            row = self._session.row(_NEWEST, asset_id=asset_id)
+        else:
+            row = self._session.row(_NEWEST_AT, asset_id=asset_id, at=to_micros(at))
+        return None if row is None else _VERSION.read(row)
+
+    def by_digest(self, asset_id: str, prefix: str) -> Sequence[Version]:
+        """The versions whose digest starts so, newest first, at most two."""
+        rows = self._session.rows(_BY_DIGEST, asset_id=asset_id, low=prefix, high=prefix + "~")
+        return tuple(map(_VERSION.read, rows))
+
+    def update(self, version: Version) -> None:
+        """Replace tags and description alone."""
+        values = _VERSION.write(version)
+        if not self._session.change(_UPDATE_VERSION, {**values, "b_id": version.id}):
+            raise NotFound(f"there is no version {version.ref}", hint="loopwright assets versions")
+
+    def page(self, asset_id: str, request: PageRequest) -> Page[Version]:
+        """Versions, newest first."""
+        return fetch_page(self._session, _VERSION, request, _BY_NUMBER, {"asset_id": asset_id})
+
+    def digests(self) -> Iterator[str]:
+        """Every manifest digest of every space: the roots of what is reachable."""
+        return iter([row[0] for row in self._session.rows(_DIGESTS)])
+
+
+class SqlAliases:
+    """Fulfils `ports.ledger.Aliases`."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def get(self, asset_id: str, alias: str) -> Alias | None:
+        """The alias, or None."""
+        row = self._session.row(_GET_ALIAS, asset_id=asset_id, alias=alias)
+        return None if row is None else _ALIAS.read(row)
+
+    def put(self, alias: Alias) -> None:
+        """Make or move it."""
+        self._session.change(_PUT_ALIAS, _ALIAS.write(alias))
+
+    def remove(self, asset_id: str, alias: str) -> None:
+        """Take it away; nothing happens when it is not there."""
+        self._session.change(_REMOVE_ALIAS, {"asset_id": asset_id, "alias": alias})
+
+    def of(self, asset_id: str) -> Sequence[Alias]:
+        """All aliases of an asset, by name."""
+        return tuple(map(_ALIAS.read, self._session.rows(_ALIASES, asset_id=asset_id)))

@@ -1,0 +1,102 @@
+"""Between frozen values and rows: which column holds which field, in which form."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from sqlalchemy import Column, Table
+
+from loopwright.core.digests import canonical
+from loopwright.core.errors import Invalid
+from loopwright.core.instants import from_micros, to_micros
+
+__all__ = ["Row", "Shape", "from_json", "to_json"]
+
+Row = Sequence[Any]
+S = TypeVar("S", bound=msgspec.Struct)
+_Codec = tuple[Callable[[Any], Any] | None, Callable[[Any], Any] | None]
+
+_ANY = msgspec.json.Decoder()
+
+
+def to_json(value: object) -> str:
+    """The canonical JSON text of a value."""
+    try:
+        return canonical(value).decode()
+    except (TypeError, ValueError, UnicodeEncodeError) as error:
+        raise Invalid(f"a value cannot be kept as JSON: {error}", hint="use plain JSON values") from error
+
+
+def from_json(text: str) -> Any:
+    """The plain value of a JSON text."""
+    return _ANY.decode(text)
+
+
+def _codec(hint: Any) -> _Codec:
+    """How a field of this type is written to and read from a column; None where it is kept as it is."""
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        inner = next(part for part in typing.get_args(hint) if part is not types.NoneType)
+        write, read = _codec(inner)
+        return _or_none(write), _or_none(read)
+    if hint in (str, int, float):
+        return None, None
+    if hint is bool:
+        return int, bool
+    if hint is datetime:
+        return to_micros, from_micros
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return str, hint
+    return to_json, msgspec.json.Decoder(hint).decode
+
+
+def _or_none(function: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
+    if function is None:
+        return None
+    return lambda value: None if value is None else function(value)
+
+
+class Shape(Generic[S]):
+    """How a frozen type lies in a table; `renamed` says which field has a column of another name."""
+
+    def __init__(self, type_: type[S], table: Table, **renamed: str) -> None:
+        self.type = type_
+        hints = typing.get_type_hints(type_)
+        fields = type_.__struct_fields__
+        self._columns = {field: renamed.get(field, field) for field in fields}
+        self.columns: tuple[Column[Any], ...] = tuple(table.c[self._columns[f]] for f in fields)
+        codecs = {field: _codec(hints[field]) for field in fields}
+        self._writes = tuple((f, self._columns[f], codecs[f][0]) for f in fields)
+        self._reads = tuple((f, codecs[f][1]) for f in fields)
+
+    def write(self, value: S) -> dict[str, Any]:
+        """The value of each column."""
+        return {
+            column: getattr(value, field) if write is None else write(getattr(value, field))
+            for field, column, write in self._writes
+        }
+
+    def read(self, row: Row) -> S:
+        """The frozen value of a row of `columns`."""
+        return self.type(
+            **{
+                field: value if read is None else read(value)
+                for (field, read), value in zip(self._reads, row, strict=False)
+            }
+        )
+
+    def key(self, row: Row, fields: Sequence[str]) -> list[Any]:
+        """The stored form of some fields of a row, for the token of a page."""
+        names = list(self.type.__struct_fields__)
+        return [row[names.index(field)] for field in fields]
+
+
+def merged(*parts: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of several rows' parts as one."""
+    return {name: value for part in parts for name, value in part.items()}

@@ -1,0 +1,334 @@
+"""The ledger in one SQLite file: group commit by one writer thread, readers beside it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar, cast
+
+from sqlalchemy.dialects import sqlite
+
+from loopwright.adapters.sql.creating import check_revision, creation
+from loopwright.adapters.sql.feed import CommitFeed, Listener
+from loopwright.adapters.sql.group import GroupWriter
+from loopwright.adapters.sql.pool import Pool
+from loopwright.adapters.sql.schema import APPLICATION_ID
+from loopwright.adapters.sql.statements import Compiler, Session
+from loopwright.adapters.sql.transaction import SqlTransaction
+from loopwright.core.errors import Conflict, Corrupt, Fault, Invalid, LoopwrightError, Unavailable
+from loopwright.core.nouns import Event
+from loopwright.ports.ledger import Transaction
+
+__all__ = ["SqliteLedger", "connect_file", "translated"]
+
+T = TypeVar("T")
+
+BUSY_MS = 30_000
+"""how long a writer waits for another process"""
+_READERS_KEPT = 8
+_READERS_MOST = 64
+
+
+class _Translated:
+    """Turns the driver's errors into ours; one object serves all statements of a file."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            ours = _ours(error, self._where)
+            if ours is not None:
+                raise ours from error
+
+
+def translated(path: Path) -> _Translated:
+    """A block in which the driver's errors become ours."""
+    return _Translated(str(path))
+
+
+_BY_CODE: dict[int, tuple[type[LoopwrightError], str, str]] = {
+    sqlite3.SQLITE_FULL: (Unavailable, "the disk is full", "free some space; what was acknowledged is safe"),
+    sqlite3.SQLITE_IOERR: (Unavailable, "the disk reports an error", "look at the disk, then try again"),
+    sqlite3.SQLITE_READONLY: (Unavailable, "the ledger cannot be written", "make file and folder writable"),
+    sqlite3.SQLITE_CANTOPEN: (
+        Unavailable,
+        "the ledger cannot be opened",
+        "look at the folder and its rights",
+    ),
+    sqlite3.SQLITE_PERM: (Unavailable, "the ledger cannot be opened", "look at the folder and its rights"),
+    sqlite3.SQLITE_BUSY: (Unavailable, "another process holds the ledger", "try again, or end that process"),
+    sqlite3.SQLITE_LOCKED: (
+        Unavailable,
+        "another process holds the ledger",
+        "try again, or end that process",
+    ),
+    sqlite3.SQLITE_NOMEM: (Unavailable, "there is not enough memory", "free some memory and try again"),
+    sqlite3.SQLITE_CORRUPT: (Corrupt, "the ledger is damaged", "restore a backup: loopwright restore FILE"),
+    sqlite3.SQLITE_NOTADB: (Corrupt, "the file is not a ledger", "move it away, or restore a backup"),
+    sqlite3.SQLITE_CONSTRAINT: (
+        Conflict,
+        "a row does not fit the rows that are there",
+        "read again and repeat",
+    ),
+    sqlite3.SQLITE_TOOBIG: (Invalid, "a value is too large for the ledger", "keep large values as objects"),
+}
+
+
+def _ours(error: BaseException, where: str) -> LoopwrightError | None:
+    if isinstance(error, OverflowError | UnicodeEncodeError):
+        return Invalid(f"a value cannot be kept: {error}", hint="give 64-bit numbers and valid text")
+    if not isinstance(error, sqlite3.Error):
+        return None
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in _BY_CODE:
+        kind, message, hint = _BY_CODE[code]
+        detail = f" ({error})" if kind is not Corrupt else ""
+        return kind(f"{message}{detail}", where=where, hint=hint)
+    if isinstance(error, sqlite3.DatabaseError) and "file is not a database" in str(error):
+        return Corrupt("the file is not a ledger", where=where, hint="move it away, or restore a backup")
+    return Fault(f"a statement failed: {error}", where=where)
+
+
+def connect_file(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    """A connection in autocommit mode, set up for durable writes or for reading alone."""
+    with translated(path):
+        connection = sqlite3.connect(
+            path, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000, cached_statements=512
+        )
+        try:
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA foreign_keys=ON")
+            connection.execute("PRAGMA temp_store=MEMORY")
+            if read_only:
+                connection.execute("PRAGMA query_only=ON")
+            else:
+                connection.execute("PRAGMA journal_size_limit=67108864")
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _prepare(path: Path) -> str:
+    """Make the tables when the file is new, else look whether it is ours; the revision."""
+    connection = connect_file(path, read_only=False)
+    try:
+        with translated(path):
+            if _is_empty(connection, path):
+                _switch_to_wal(connection, path)
+                _create(connection, path)
+            revision = _revision(connection)
+            check_revision(revision, str(path))
+            _switch_to_wal(connection, path)
+            return revision
+    finally:
+        connection.close()
+
+
+def _is_empty(connection: sqlite3.Connection, path: Path) -> bool:
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    mark = connection.execute("PRAGMA application_id").fetchone()[0]
+    if tables and mark != APPLICATION_ID:
+        raise Invalid(
+            f"{path} is the database of another program", hint="choose another file with --database"
+        )
+    return not tables
+
+
+def _create(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if _is_empty(connection, path):
+            for statement in creation(sqlite.dialect()):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _switch_to_wal(connection: sqlite3.Connection, path: Path) -> None:
+    mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+    if mode != "wal":
+        mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+    if mode != "wal":
+        raise Unavailable(
+            f"{path} cannot keep a write-ahead log",
+            hint="put the workspace on a local disk, or use PostgreSQL",
+        )
+
+
+def _revision(connection: sqlite3.Connection) -> str:
+    row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    return "" if row is None else str(row[0])
+
+
+class _Writer:
+    """The one connection that writes; fulfils `group.Store`."""
+
+    def __init__(self, path: Path, compiler: Compiler, feed: CommitFeed) -> None:
+        self._path = path
+        self._compiler = compiler
+        self._feed = feed
+        self._translated = translated(path)
+        self._connection: sqlite3.Connection | None = None
+        self._transaction: SqlTransaction | None = None
+        self.snapshot: SqlTransaction | None = None
+
+    def begin(self) -> None:
+        """Open the group's transaction, waiting for other processes."""
+        if self._connection is None:
+            self._connection = connect_file(self._path, read_only=False)
+            self._transaction = self._over(self._connection, read_only=False)
+            self.snapshot = self._over(self._connection, read_only=True)
+        with self._translated:
+            self._connection.execute("BEGIN IMMEDIATE")
+
+    def _over(self, connection: sqlite3.Connection, *, read_only: bool) -> SqlTransaction:
+        return SqlTransaction(
+            Session(connection.cursor(), self._compiler, self._translated, read_only=read_only)
+        )
+
+    def run(self, function: Callable[[Any], Any]) -> Any:
+        """Run a work in a savepoint; when it raises, it has left nothing."""
+        connection, transaction = self._opened()
+        lines = len(transaction.lines.pending)
+        with self._translated:
+            connection.execute("SAVEPOINT work")
+        try:
+            value = function(transaction)
+        except BaseException:
+            del transaction.lines.pending[lines:]
+            if connection.in_transaction:
+                with self._translated:
+                    connection.execute("ROLLBACK TO work")
+                    connection.execute("RELEASE work")
+            raise
+        with self._translated:
+            connection.execute("RELEASE work")
+        return value
+
+    def is_open(self) -> bool:
+        """Whether the group's transaction is still there."""
+        return self._connection is not None and self._connection.in_transaction
+
+    def commit(self) -> tuple[Event, ...]:
+        """Chain the group's lines and make all of it durable."""
+        connection, transaction = self._opened()
+        lines = transaction.lines.chain()
+        with self._translated:
+            connection.execute("COMMIT")
+        transaction.lines.pending.clear()
+        return lines
+
+    def rollback(self) -> None:
+        """Undo the group. A connection that cannot even do that is given up: the next group opens another."""
+        if self._transaction is not None:
+            self._transaction.lines.pending.clear()
+        try:
+            if self._connection is not None and self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            self.close()
+
+    def released(self, committed: Any) -> None:
+        """Tell the listeners."""
+        self._feed.offer(committed)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        connection, self._connection = self._connection, None
+        self._transaction = self.snapshot = None
+        if connection is not None:
+            connection.close()
+
+    def _opened(self) -> tuple[sqlite3.Connection, SqlTransaction]:
+        if self._connection is None or self._transaction is None:
+            raise Fault("a work was run outside a group")
+        return self._connection, self._transaction
+
+
+class _Reader:
+    """A connection that only reads, with its repositories."""
+
+    def __init__(self, path: Path, compiler: Compiler) -> None:
+        self.connection = connect_file(path, read_only=True)
+        self.translated = translated(path)
+        session = Session(self.connection.cursor(), compiler, self.translated, read_only=True)
+        self.transaction = SqlTransaction(session)
+        self.is_sound = True
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self.connection.close()
+
+
+class SqliteLedger:
+    """Fulfils `ports.ledger.Ledger` with one file. Several processes may open it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._revision = _prepare(path)
+        self._compiler = Compiler(sqlite.dialect(paramstyle="qmark"))
+        self._feed = CommitFeed()
+        self._store = _Writer(path, self._compiler, self._feed)
+        self._writer = GroupWriter(self._store, name="ledger-writer")
+        self._readers: Pool[_Reader] = Pool(
+            lambda: _Reader(path, self._compiler),
+            kept=_READERS_KEPT,
+            most=_READERS_MOST,
+            wait_s=30.0,
+            works=lambda reader: reader.is_sound,
+        )
+
+    def write(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` on the writer thread and return its value once that is durable."""
+        if self._writer.is_here:
+            return cast("T", self._store.run(work))
+        return cast("T", self._writer.submit(work))
+
+    @contextmanager
+    def read(self) -> Iterator[Transaction]:
+        """A consistent snapshot, taken at the first query; inside a work, what the unit sees."""
+        if self._writer.is_here and self._store.snapshot is not None:
+            yield self._store.snapshot
+            return
+        with self._readers.lend() as reader:
+            with reader.translated:
+                reader.connection.execute("BEGIN")
+            try:
+                yield reader.transaction
+            finally:
+                self._end(reader)
+
+    @staticmethod
+    def _end(reader: _Reader) -> None:
+        try:
+            reader.connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            reader.is_sound = False
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener` with the events of each commit of this process."""
+        return self._feed.subscribe(listener)
+
+    def revision(self) -> str:
+        """The schema revision of the file."""
+        return self._revision
+
+    def close(self) -> None:
+        """Finish open works, tell listeners of them, close the file."""
+        self._writer.close()
+        self._feed.close()
+        self._readers.close()

@@ -1,0 +1,184 @@
+"""Statements of SQLAlchemy Core, compiled once for a store and run on the driver's cursor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import msgspec
+from sqlalchemy import ClauseElement, Table
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Dialect
+
+from loopwright.adapters.sql.rows import Row
+from loopwright.core.errors import Fault
+
+__all__ = ["Compiler", "Cursor", "Session", "Statement", "Twin", "insert_new", "upsert"]
+
+
+class Twin:
+    """One statement that SQLAlchemy spells by a class of its own for each store."""
+
+    def __init__(self, *, sqlite: ClauseElement, postgresql: ClauseElement) -> None:
+        self.sqlite = sqlite
+        self.postgresql = postgresql
+
+
+Statement = ClauseElement | Twin
+
+
+def insert_new(table: Table, columns: Iterable[str] | None = None) -> Twin:
+    """Insert a row unless its key is there; the count of changed rows tells."""
+    names = [c.name for c in table.columns] if columns is None else list(columns)
+    return Twin(
+        sqlite=sqlite.insert(table).values(dict.fromkeys(names)).on_conflict_do_nothing(),
+        postgresql=postgresql.insert(table).values(dict.fromkeys(names)).on_conflict_do_nothing(),
+    )
+
+
+def upsert(
+    table: Table,
+    key: Sequence[str],
+    *,
+    when: Callable[[Any], Any] | None = None,
+) -> Twin:
+    """Insert a row or replace all but its key; `when` gives a condition on the excluded (new) columns."""
+    rest = [c.name for c in table.columns if c.name not in key]
+
+    def build(insert: Any) -> ClauseElement:
+        start = insert(table).values(dict.fromkeys(c.name for c in table.columns))
+        new = start.excluded
+        where = None if when is None else when(new)
+        found: ClauseElement = start.on_conflict_do_update(
+            index_elements=list(key), set_={name: new[name] for name in rest}, where=where
+        )
+        return found
+
+    return Twin(sqlite=build(sqlite.insert), postgresql=build(postgresql.insert))
+
+
+class Compiled(msgspec.Struct, frozen=True):
+    """The text of a statement, the names of its parameters in their order, and those with a fixed value."""
+
+    text: str
+    names: tuple[str, ...]
+    fixed: Mapping[str, Any]
+
+    def arguments(self, values: Mapping[str, Any]) -> tuple[Any, ...]:
+        """The parameters in order."""
+        if not self.fixed:
+            return tuple([values[name] for name in self.names])
+        return tuple([values[name] if name in values else self.fixed[name] for name in self.names])
+
+
+class Compiler:
+    """Compiles for one kind of store; each statement once."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+        self._known: dict[Statement, Compiled] = {}
+
+    def __call__(self, statement: Statement) -> Compiled:
+        """The compiled form."""
+        found = self._known.get(statement)
+        if found is None:
+            found = self._known[statement] = self._compile(statement)
+        return found
+
+    def _compile(self, statement: Statement) -> Compiled:
+        is_sqlite = self.dialect.name == "sqlite"
+        element = (
+            statement
+            if not isinstance(statement, Twin)
+            else (statement.sqlite if is_sqlite else statement.postgresql)
+        )
+        done: Any = element.compile(dialect=self.dialect, compile_kwargs={"render_postcompile": True})
+        names = tuple(done.positiontup or ())
+        required = {bind.key for bind in done.binds.values() if bind.required}
+        fixed = {name: value for name, value in done.params.items() if name not in required}
+        return Compiled(text=str(done), names=names, fixed={k: v for k, v in fixed.items() if v is not None})
+
+
+class Cursor(Protocol):
+    """What both drivers' cursors have."""
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows the last statement changed."""
+
+    def execute(self, text: Any, arguments: Any = ..., /) -> Any:
+        """Run a statement."""
+
+    def executemany(self, text: Any, arguments: Any, /) -> Any:
+        """Run a statement once for each row of parameters."""
+
+    def fetchall(self) -> Sequence[Any]:
+        """All rows that are left."""
+
+    def fetchone(self) -> Any:
+        """The next row, or None."""
+
+
+class Session:
+    """Runs statements on one cursor of an open transaction. Used by one thread at a time."""
+
+    def __init__(
+        self,
+        cursor: Cursor,
+        compiler: Compiler,
+        translated: AbstractContextManager[None],
+        *,
+        read_only: bool,
+    ) -> None:
+        self._cursor = cursor
+        self._compiler = compiler
+        self._translated = translated
+        self.read_only = read_only
+
+    def rows(self, statement: Statement, **values: Any) -> Sequence[Row]:
+        """All rows of a query."""
+        compiled = self._compiler(statement)
+        with self._translated:
+            self._cursor.execute(compiled.text, compiled.arguments(values))
+            return self._cursor.fetchall()
+
+    def row(self, statement: Statement, **values: Any) -> Row | None:
+        """The first row of a query, or None."""
+        compiled = self._compiler(statement)
+        with self._translated:
+            self._cursor.execute(compiled.text, compiled.arguments(values))
+            found: Row | None = self._cursor.fetchone()
+            return found
+
+    def change(self, statement: Statement, values: Mapping[str, Any]) -> int:
+        """Run a statement that writes; how many rows it changed."""
+        self.writable()
+        compiled = self._compiler(statement)
+        with self._translated:
+            self._cursor.execute(compiled.text, compiled.arguments(values))
+            return self._cursor.rowcount
+
+    def change_many(self, statement: Statement, values: Sequence[Mapping[str, Any]]) -> int:
+        """Run a statement that writes once for each set of values; how many rows were changed in all."""
+        self.writable()
+        if not values:
+            return 0
+        compiled = self._compiler(statement)
+        with self._translated:
+            self._cursor.executemany(compiled.text, [compiled.arguments(each) for each in values])
+            return self._cursor.rowcount
+
+    def insert_tuples(self, statement: Statement, tuples: Sequence[tuple[Any, ...]]) -> int:
+        """As `change_many` for the hottest statements: values stand in the order of the columns already."""
+        self.writable()
+        if not tuples:
+            return 0
+        with self._translated:
+            self._cursor.executemany(self._compiler(statement).text, tuples)
+            return self._cursor.rowcount
+
+    def writable(self) -> None:
+        """Raise a `Fault` when this is a snapshot."""
+        if self.read_only:
+            raise Fault("a snapshot was written to", hint="write inside `Ledger.write`")
