@@ -83,6 +83,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.kind}:{quote(self.name, safe=_SAFE)}{_written(self.selector)}"
 
 
+_DOTS = frozenset({".", ".."})
 _SAFE = "/!$&'()*+,;=?[]-._~"
 
 
@@ -111,7 +112,11 @@ def check_kind(kind: str) -> str:
 
 
 def check_name(name: str) -> str:
-    """Return the name itself when it may name an asset: 1 to 250 printable characters, no outer space."""
+    """Return the name itself when it may name an asset: 1 to 250 printable characters, no outer space, no dot part.
+
+    A name may have slashes (`contract/weather`); a part `.` or `..` between them is refused, since names stand in
+    paths of addresses, where clients would resolve it.
+    """
     if not name or len(name) > NAME_LIMIT:
         raise Invalid(
             f"a name has 1 to {NAME_LIMIT} characters, not {len(name)}",
@@ -122,6 +127,8 @@ def check_name(name: str) -> str:
             f"the name {name[:80]!r} has control characters or outer spaces",
             hint="remove them",
         )
+    if not _DOTS.isdisjoint(name.replace("\\", "/").split("/")):
+        raise Invalid(f"the name {name[:80]!r} has a part that is only dots", hint="leave the part out")
     return name
 
 

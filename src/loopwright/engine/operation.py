@@ -25,11 +25,14 @@ __all__ = [
     "Operation",
     "Reactor",
     "Upload",
+    "decode_arguments",
     "handlers_in",
+    "invoke",
     "on_event",
     "on_job",
     "operation",
     "operations_in",
+    "perform",
     "reactors_in",
 ]
 
@@ -51,7 +54,7 @@ class Form(StrEnum):
 
 
 class Upload(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes sent by a caller: pieces in order, never a path. A parameter of this type is the request's body."""
+    """Bytes sent by a caller: pieces in order, never a path. As a parameter it is the request's body."""
 
     chunks: Iterable[bytes]
     media_type: str = "application/octet-stream"
@@ -159,7 +162,7 @@ class Operation:
             return Form.STREAM
         if origin is Blob:
             return Form.BLOB
-        return Form.JOB if origin is Job else Form.VALUE
+        return Form.JOB if origin is Job and self.method != "GET" else Form.VALUE
 
     def __repr__(self) -> str:
         return f"<operation {self.name}>"
@@ -292,16 +295,19 @@ def handlers_in(modules: Iterable[ModuleType]) -> dict[str, JobHandler]:
 def invoke(declared: Operation, ctx: Any, arguments: Json, *, upload: Upload | None = None) -> Any:
     """Decode the arguments by the signature, authorise, call: the one way every surface takes."""
     ctx.require(declared.scope)
-    request = decode_arguments(declared, arguments)
-    values = {name: getattr(request, name) for name in request.__struct_fields__}
-    if declared.upload_name is not None:
-        if upload is None:
-            raise Invalid(
-                f"{declared.name} needs a body",
-                hint="send the bytes as the request's body",
-            )
-        values[declared.upload_name] = upload
-    return declared.function(ctx, **values)
+    return perform(
+        declared, ctx, msgspec.structs.asdict(decode_arguments(declared, arguments)), upload=upload
+    )
+
+
+def perform(declared: Operation, ctx: Any, values: Json, *, upload: Upload | None = None) -> Any:
+    """Authorise and call with values that are decoded already (a surface that compiled its own decoding)."""
+    ctx.require(declared.scope)
+    if declared.upload_name is None:
+        return declared.function(ctx, **values)
+    if upload is None:
+        raise Invalid(f"{declared.name} needs a body", hint="send the bytes as the request's body")
+    return declared.function(ctx, **values, **{declared.upload_name: upload})
 
 
 def decode_arguments(declared: Operation, arguments: Json) -> msgspec.Struct:

@@ -1,0 +1,140 @@
+"""Who may come in: which hosts and origins are answered, and whose token is asked for. Pure rules."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Iterable, Mapping
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+from loopwright.core.errors import Denied, Invalid, Unauthenticated
+
+__all__ = ["COOKIE", "Rules", "admit", "hostname_of", "is_loopback", "rules_for", "seen_headers"]
+
+COOKIE = "loopwright_token"
+_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_SEEN = frozenset({b"host", b"origin", b"authorization", b"cookie", b"sec-fetch-site"})
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server admits."""
+
+    hosts: frozenset[str]
+    """names it answers to, lower case"""
+    any_host: bool = False
+    """answers to every name: bound to an outer address, and a token is asked for"""
+    any_address: bool = False
+    """answers to every IP address too, which no rebinding of names can forge"""
+    token: str = ""
+
+    def __repr__(self) -> str:
+        return f"Rules(hosts={sorted(self.hosts)}, token={'set' if self.token else 'not set'})"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a server that listens there."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def rules_for(host: str, token: str, allowed: Iterable[str], own_name: str = "") -> Rules:
+    """The rules of a server that listens on `host`; `own_name` is what the machine calls itself."""
+    named = frozenset(name.strip().lower() for name in allowed if name.strip())
+    outer = not is_loopback(host)
+    shown = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    own = {own_name.lower()} if outer and own_name else set()
+    return Rules(
+        hosts=_LOOPBACK_NAMES | named | {shown.lower()} | own,
+        any_host=outer and not named and bool(token),
+        any_address=outer,
+        token=token,
+    )
+
+
+def seen_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """The headers admission looks at; `Invalid` when one of them is there twice."""
+    found: dict[bytes, bytes] = {}
+    for key, value in headers:
+        if key not in _SEEN:
+            continue
+        if key in found and key != b"cookie":
+            raise Invalid(f"the header {key.decode()} is there twice", hint="send it once", where="header")
+        found[key] = found[key] + b"; " + value if key in found else value
+    return found
+
+
+def hostname_of(host: bytes) -> str:
+    """The name in a Host header, lower case, without its port."""
+    text = host.decode("latin-1").lower()
+    if text.startswith("["):
+        return text.partition("]")[0] + "]"
+    return text.partition(":")[0]
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def admit(rules: Rules, method: str, headers: Mapping[bytes, bytes]) -> None:
+    """Pass, or raise `Denied` (a foreign host or origin) or `Unauthenticated` (no token, or a wrong one)."""
+    host = headers.get(b"host", b"")
+    name = hostname_of(host)
+    if not (rules.any_host or name in rules.hosts or (rules.any_address and _is_address(name))):
+        raise Denied(
+            f"this server does not answer to the host {name[:80]!r}",
+            hint="use http://127.0.0.1, or add the name to the setting allowed_hosts",
+            where="header Host",
+        )
+    if method not in _SAFE:
+        _check_origin(headers, host)
+    if rules.token:
+        _check_token(rules.token, headers)
+
+
+def _check_origin(headers: Mapping[bytes, bytes], host: bytes) -> None:
+    origin = headers.get(b"origin")
+    foreign = headers.get(b"sec-fetch-site") == b"cross-site"
+    if origin is not None:
+        foreign = foreign or origin.lower().partition(b"://")[2] != host.lower()
+    if foreign:
+        raise Denied(
+            "a page of another site may not change anything here",
+            hint="call the API from a program, or open the server's own pages",
+            where="header Origin",
+        )
+
+
+def _check_token(token: str, headers: Mapping[bytes, bytes]) -> None:
+    given = _given_token(headers)
+    if not given:
+        raise Unauthenticated(
+            "this server asks for a token",
+            hint="send 'Authorization: Bearer TOKEN' (LOOPWRIGHT_TOKEN for our clients)",
+            where="header Authorization",
+        )
+    if not hmac.compare_digest(given, token.encode()):
+        raise Unauthenticated(
+            "the token is wrong", hint="compare it with the server's setting", where="header Authorization"
+        )
+
+
+def _given_token(headers: Mapping[bytes, bytes]) -> bytes:
+    scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
+    if scheme.lower() == b"bearer":
+        return given.strip()
+    for pair in headers.get(b"cookie", b"").split(b";"):
+        key, _, value = pair.strip().partition(b"=")
+        if key == COOKIE.encode():
+            return unquote_to_bytes(value)
+    return b""

@@ -1,0 +1,179 @@
+"""The outermost application: admits a request, then hands it over by the prefix of its path.
+
+Raw ASGI on purpose: what is mounted for speed (inference) pays for one look at the headers and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Sequence
+from urllib.parse import quote, unquote_to_bytes
+
+from starlette.responses import RedirectResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+import loopwright
+from loopwright.core.errors import LoopwrightError, TooLarge, Unauthenticated
+from loopwright.engine.context import Principal
+from loopwright.surfaces.http.admission import COOKIE, Rules, admit, rules_for, seen_headers
+from loopwright.surfaces.http.api import PRINCIPAL, Api
+from loopwright.surfaces.http.failures import failure_response
+from loopwright.surfaces.http.host import Host, Limits, limits_of
+from loopwright.surfaces.http.metrics import Metrics
+from loopwright.surfaces.http.routing import segments_of
+
+__all__ = ["Application", "build_app"]
+
+log = logging.getLogger(__name__)
+
+_OWN = ("/api", "/healthz", "/readyz", "/metrics")
+_PROBES = frozenset({"/healthz", "/readyz"})
+_SAFETY = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+    (b"x-frame-options", b"DENY"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"content-security-policy", b"frame-ancestors 'none'"),
+)
+
+
+class Application:
+    """The whole server as one ASGI application; `metrics.registry` takes collectors of what is mounted."""
+
+    def __init__(
+        self,
+        api: Api,
+        mounts: Sequence[tuple[str, ASGIApp]],
+        *,
+        rules: Rules,
+        limits: Limits,
+        principal: Principal,
+        metrics: Metrics,
+    ) -> None:
+        self.metrics = metrics
+        self._api = api
+        self._rules = rules
+        self._limits = limits
+        self._principal = principal
+        targets: list[tuple[str, ASGIApp]] = [*mounts, *((prefix, api) for prefix in _OWN)]
+        self._targets = sorted(
+            ((prefix.rstrip("/"), app) for prefix, app in targets), key=lambda t: len(t[0]), reverse=True
+        )
+
+    def stop_feeds(self) -> None:
+        """End the live feeds; called when the server begins to stop."""
+        self._api.close_feeds()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Admit, then hand over."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        path: str = scope["path"]
+        try:
+            if path not in _PROBES:
+                self._admit(scope)
+        except LoopwrightError as error:
+            await self._refuse(error, scope, receive, send)
+            return
+        scope[PRINCIPAL] = self._principal
+        await self._target(path)(scope, receive, _guarded(send))
+
+    def _admit(self, scope: Scope) -> None:
+        headers = scope["headers"]
+        size = sum(len(key) + len(value) for key, value in headers)
+        if size > self._limits.header_bytes:
+            raise TooLarge(f"the headers have {size} bytes", hint="send fewer headers", where="header")
+        segments_of(scope.get("raw_path") or scope["path"].encode(), self._limits.path_bytes)
+        admit(self._rules, scope["method"], seen_headers(headers))
+
+    async def _refuse(self, error: LoopwrightError, scope: Scope, receive: Receive, send: Send) -> None:
+        token = _token_in_query(scope["query_string"])
+        may_sign_in = isinstance(error, Unauthenticated) and scope["method"] == "GET" and token is not None
+        if may_sign_in and _is_right(self._rules, scope, token or b""):
+            await _signed_in(scope["path"], token or b"")(scope, receive, _guarded(send))
+        else:
+            await failure_response(error)(scope, receive, _guarded(send))
+
+    def _target(self, path: str) -> ASGIApp:
+        for prefix, app in self._targets:
+            if path.startswith(prefix) and (len(path) == len(prefix) or path[len(prefix)] == "/"):
+                return app
+        return self._api
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                self._api.close()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+def _guarded(send: Send) -> Send:
+    """A `send` that adds the safety headers a reply does not set itself."""
+
+    async def guarded(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = list(message.get("headers", ()))
+            present = {key for key, _ in headers}
+            headers.extend(pair for pair in _SAFETY if pair[0] not in present)
+            message["headers"] = headers
+        await send(message)
+
+    return guarded
+
+
+def _token_in_query(query: bytes) -> bytes | None:
+    for pair in query.split(b"&"):
+        key, _, value = pair.partition(b"=")
+        if key == b"token":
+            return unquote_to_bytes(value.replace(b"+", b" "))
+    return None
+
+
+def _is_right(rules: Rules, scope: Scope, token: bytes) -> bool:
+    headers = seen_headers(scope["headers"])
+    try:
+        admit(rules, "GET", {**headers, b"authorization": b"Bearer " + token})
+    except LoopwrightError:
+        return False
+    return True
+
+
+def _signed_in(path: str, token: bytes) -> RedirectResponse:
+    """Back to the same page without the token in its address, with a cookie in its place (for browsers)."""
+    response = RedirectResponse("/" + quote(path.lstrip("/\\")), 303)
+    response.set_cookie(COOKIE, quote(token), httponly=True, samesite="strict", path="/")
+    return response
+
+
+def build_app(
+    host: Host,
+    *,
+    mounts: Sequence[tuple[str, ASGIApp]] = (),
+    limits: Limits | None = None,
+) -> Application:
+    """The server of a workspace: API, probes, metrics, live feed, and further applications by path prefix.
+
+    A mounted application sees the whole path, and the principal as `scope["loopwright.principal"]`. The
+    longest prefix wins; `/api`, `/healthz`, `/readyz`, `/metrics` are ours unless a mount's prefix is longer.
+    """
+    kept = limits or limits_of(host.settings)
+    metrics = Metrics(host.operations, loopwright.__version__)
+    settings = host.settings
+    rules = rules_for(settings.host, settings.token, settings.allowed_hosts, socket.gethostname())
+    return Application(
+        Api(host, limits=kept, metrics=metrics, version=loopwright.__version__),
+        mounts,
+        rules=rules,
+        limits=kept,
+        principal=Principal(name=settings.principal),
+        metrics=metrics,
+    )
