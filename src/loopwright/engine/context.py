@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -26,6 +27,8 @@ T = TypeVar("T")
 class Ports(Protocol):
     """Everything of the world that was assembled; heavy ones are loaded when first asked for."""
 
+    @property
+    def folder(self) -> Path: ...
     @property
     def ledger(self) -> Ledger: ...
     @property

@@ -32,6 +32,7 @@ __all__ = [
     "Assets",
     "Decisions",
     "Documents",
+    "Dumpable",
     "Jobs",
     "Journal",
     "Ledger",
@@ -42,6 +43,7 @@ __all__ = [
     "Segment",
     "Segments",
     "Signals",
+    "StoreCheck",
     "Transaction",
     "Versions",
 ]
@@ -64,7 +66,7 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
 
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
-    """One immutable Parquet object of a stream of rows (predictions, labels, request logs), as an index row."""
+    """One immutable Parquet object of a stream of rows (predictions, labels), as a row of the index."""
 
     id: str
     space: str
@@ -276,10 +278,10 @@ class Jobs(Protocol):
         """The job, else `NotFound`."""
 
     def update(self, job: Job, *, fence: int) -> bool:
-        """Replace the job when its stored fence is still `fence`; else nothing changes and False is returned."""
+        """Replace the job when its stored fence is still `fence`; else nothing changes: False."""
 
     def due(self, operations: Sequence[str], now: datetime, wall: datetime, limit: int) -> Sequence[Job]:
-        """Queued jobs with `not_before <= now`, and running ones whose lease ended before `wall`, oldest first."""
+        """Queued jobs with `not_before <= now` and running ones whose lease ended before `wall`, by age."""
 
     def page(
         self,
@@ -345,7 +347,36 @@ class Transaction(Protocol):
     documents: Documents
 
 
-class Ledger(Protocol):
+class StoreCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """What a look over the whole store found; `faults` says in words what is wrong, empty when nothing is."""
+
+    kind: str
+    """`sqlite`, `postgresql`, `memory`"""
+    revision: str
+    faults: tuple[str, ...]
+    rows: dict[str, int]
+    """rows by table"""
+    size_bytes: int
+
+
+class Dumpable(Protocol):
+    """A store whose whole content can be carried to another one, of whatever kind."""
+
+    def dump(self) -> Iterator[bytes]:
+        """The whole store at one snapshot, as lines of JSON without their ends, in flat memory."""
+
+    def load(self, lines: Iterable[bytes]) -> int:
+        """Fill an empty store with a dump in one unit of work; how many rows.
+
+        `Conflict` when it is not empty, `Corrupt` when the dump is not whole, `Unavailable` when it is of
+        another revision.
+        """
+
+    def check(self) -> StoreCheck:
+        """Look over the whole store: the file's own integrity, revision, rows that name what is not there."""
+
+
+class Ledger(Dumpable, Protocol):
     """The store of metadata.
 
     Thread safe. `write` returns only when the work is on disk (synchronous commit); a failing work

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -81,6 +82,11 @@ class Assembly:
         self._settings = settings
         self._clock = clock or SystemClock()
         self._ids = RandomIds()
+
+    @property
+    def folder(self) -> Path:
+        """The workspace's folder: anchors of the journal, keys, backups' sources."""
+        return self._settings.folder
 
     @property
     def clock(self) -> Clock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
@@ -13,7 +13,7 @@ import msgspec
 from sqlalchemy import Column, Table
 
 from loopwright.core.digests import canonical
-from loopwright.core.errors import Invalid
+from loopwright.core.errors import Corrupt, Invalid
 from loopwright.core.instants import from_micros, to_micros
 
 __all__ = ["Row", "Shape", "from_json", "to_json"]
@@ -67,6 +67,7 @@ class Shape(Generic[S]):
 
     def __init__(self, type_: type[S], table: Table, **renamed: str) -> None:
         self.type = type_
+        self.table = table.name
         hints = typing.get_type_hints(type_)
         fields = type_.__struct_fields__
         self._columns = {field: renamed.get(field, field) for field in fields}
@@ -83,20 +84,16 @@ class Shape(Generic[S]):
         }
 
     def read(self, row: Row) -> S:
-        """The frozen value of a row of `columns`."""
-        return self.type(
-            **{
-                field: value if read is None else read(value)
-                for (field, read), value in zip(self._reads, row, strict=False)
-            }
-        )
-
-    def key(self, row: Row, fields: Sequence[str]) -> list[Any]:
-        """The stored form of some fields of a row, for the token of a page."""
-        names = list(self.type.__struct_fields__)
-        return [row[names.index(field)] for field in fields]
-
-
-def merged(*parts: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of several rows' parts as one."""
-    return {name: value for part in parts for name, value in part.items()}
+        """The frozen value of a row of `columns`; `Corrupt` when it cannot be one."""
+        try:
+            return self.type(
+                **{
+                    field: value if read is None else read(value)
+                    for (field, read), value in zip(self._reads, row, strict=False)
+                }
+            )
+        except (msgspec.DecodeError, ValueError, TypeError, OverflowError) as error:
+            raise Corrupt(
+                f"a row of {self.table} does not hold what was stored: {error}",
+                hint="loopwright journal verify, then restore a backup",
+            ) from error

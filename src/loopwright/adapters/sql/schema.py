@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Float,
+    ForeignKeyConstraint,
     Index,
     Integer,
     MetaData,
@@ -116,6 +117,7 @@ versions = Table(
     _text("description"),
     PrimaryKeyConstraint("asset_id", "number", name="versions_pk"),
     UniqueConstraint("id", name="versions_id"),
+    ForeignKeyConstraint(["asset_id"], ["assets.id"], name="versions_asset"),
     Index("versions_digest", "asset_id", "digest"),
     Index("versions_time", "asset_id", "created_at", "number"),
 )
@@ -131,6 +133,9 @@ aliases = Table(
     _text("moved_by"),
     _text("decision_id", null=True),
     PrimaryKeyConstraint("asset_id", "alias", name="aliases_pk"),
+    ForeignKeyConstraint(
+        ["asset_id", "number"], ["versions.asset_id", "versions.number"], name="aliases_version"
+    ),
 )
 
 runs = Table(
@@ -172,6 +177,7 @@ links = Table(
     _text("digest"),
     _big("at"),
     UniqueConstraint("run_id", "role", "kind", "name", "version", name="links_edge"),
+    ForeignKeyConstraint(["run_id"], ["runs.id"], name="links_run"),
     Index("links_version", "space", "kind", "name", "version", "role"),
 )
 

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
+from sqlalchemy import text
 from sqlalchemy.dialects import sqlite
 
 from loopwright.adapters.sql.creating import check_revision, creation
+from loopwright.adapters.sql.dumping import count_rows, dangling, dump_rows, load_rows
 from loopwright.adapters.sql.feed import CommitFeed, Listener
 from loopwright.adapters.sql.group import GroupWriter
 from loopwright.adapters.sql.pool import Pool
 from loopwright.adapters.sql.schema import APPLICATION_ID
 from loopwright.adapters.sql.statements import Compiler, Session
 from loopwright.adapters.sql.transaction import SqlTransaction
-from loopwright.core.errors import Conflict, Corrupt, Fault, Invalid, LoopwrightError, Unavailable
+from loopwright.core.errors import Conflict, Corrupt, Fault, Invalid, LoopwrightError, NotFound, Unavailable
 from loopwright.core.nouns import Event
-from loopwright.ports.ledger import Transaction
+from loopwright.ports.ledger import StoreCheck, Transaction
 
 __all__ = ["SqliteLedger", "connect_file", "translated"]
 
@@ -30,6 +32,7 @@ BUSY_MS = 30_000
 """how long a writer waits for another process"""
 _READERS_KEPT = 8
 _READERS_MOST = 64
+_INTEGRITY = text("PRAGMA integrity_check")
 
 
 class _Translated:
@@ -88,7 +91,10 @@ def _ours(error: BaseException, where: str) -> LoopwrightError | None:
         return Invalid(f"a value cannot be kept: {error}", hint="give 64-bit numbers and valid text")
     if not isinstance(error, sqlite3.Error):
         return None
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    extended = getattr(error, "sqlite_errorcode", 0)
+    if extended == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+        return NotFound("a row names what is not there", where=where, hint="make that first")
+    code = extended & 0xFF
     if code in _BY_CODE:
         kind, message, hint = _BY_CODE[code]
         detail = f" ({error})" if kind is not Corrupt else ""
@@ -298,9 +304,12 @@ class SqliteLedger:
             return cast("T", self._store.run(work))
         return cast("T", self._writer.submit(work))
 
-    @contextmanager
-    def read(self) -> Iterator[Transaction]:
+    def read(self) -> AbstractContextManager[Transaction]:
         """A consistent snapshot, taken at the first query; inside a work, what the unit sees."""
+        return self._snapshot()
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[SqlTransaction]:
         if self._writer.is_here and self._store.snapshot is not None:
             yield self._store.snapshot
             return
@@ -322,6 +331,33 @@ class SqliteLedger:
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` with the events of each commit of this process."""
         return self._feed.subscribe(listener)
+
+    def dump(self) -> Iterator[bytes]:
+        """The whole store at one snapshot, as lines of JSON."""
+        with self._snapshot() as snapshot:
+            yield from dump_rows(snapshot.session)
+
+    def load(self, lines: Iterable[bytes]) -> int:
+        """Fill an empty store with a dump in one unit of work; how many rows."""
+        return int(self._writer.submit(lambda unit: load_rows(unit.session, lines)))
+
+    def check(self) -> StoreCheck:
+        """Look over the whole file: SQLite's own check, revision, rows that name what is not there."""
+        with self._snapshot() as snapshot:
+            faults = [*self._damage(snapshot.session), *dangling(snapshot.session)]
+            rows = count_rows(snapshot.session)
+        return StoreCheck(
+            kind="sqlite",
+            revision=self._revision,
+            faults=tuple(faults),
+            rows=rows,
+            size_bytes=self.path.stat().st_size,
+        )
+
+    @staticmethod
+    def _damage(session: Session) -> list[str]:
+        found = [str(row[0]) for row in session.rows(_INTEGRITY)]
+        return [] if found == ["ok"] else found
 
     def revision(self) -> str:
         """The schema revision of the file."""

@@ -31,6 +31,7 @@ class SqlTransaction:
     """Fulfils `ports.ledger.Transaction` over a session; one thread at a time."""
 
     def __init__(self, session: Session) -> None:
+        self.session = session
         self.assets: Assets = SqlAssets(session)
         self.versions: Versions = SqlVersions(session)
         self.aliases: Aliases = SqlAliases(session)
