@@ -1,0 +1,301 @@
+"""A folder of objects: each a read-only file named by the BLAKE3 of its bytes, published atomically."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from blake3 import blake3
+
+from loopwright.adapters.objects.failures import absent, damaged, is_digest, refused
+from loopwright.core.digests import check_digest, digest_bytes
+from loopwright.ports.objects import ObjectStat
+
+__all__ = ["FolderObjects"]
+
+_CHUNK = 1 << 20
+_FRESH_S = 60.0
+_LEFTOVER_S = 86_400.0
+_REMEMBERED = 200_000
+_DRAFTS = "drafts"
+
+_Mark = tuple[int, int, int]
+
+
+class FolderObjects:
+    """Objects under `root/ab/<digest>`, safe for any number of threads and processes.
+
+    A put writes a draft in the same file system, syncs it, links it to its name and syncs the
+    folder. A put of what is there costs one verification a process, mends a damaged file, and
+    renews the file's time, so that garbage collection's grace begins anew. `durable=False` leaves
+    out the syncs (for a cache, whose loss costs nothing).
+    """
+
+    is_local = True
+
+    def __init__(self, root: Path, *, durable: bool = True) -> None:
+        self._root = Path(root)
+        self._durable = durable
+        self._host = socket.gethostname().replace(".", "-")
+        self._lock = threading.Lock()
+        self._verified: dict[str, _Mark] = {}
+        self._ready = False
+
+    def __repr__(self) -> str:
+        return f"FolderObjects({str(self._root)!r})"
+
+    def put(self, data: bytes | memoryview) -> str:
+        """Keep bytes and return their digest; durable at return."""
+        digest = digest_bytes(data)
+        with _translated("keep an object"):
+            if not self._kept(digest, len(data)):
+                with self._draft() as (draft, handle):
+                    _write(handle, data)
+                    self._publish(draft, handle, digest)
+        return digest
+
+    def put_stream(self, chunks: Iterable[bytes]) -> tuple[str, int]:
+        """Keep bytes that arrive in pieces, in flat memory; digest and size."""
+        hasher, size = blake3(), 0
+        with self._draft() as (draft, handle):
+            for chunk in chunks:
+                hasher.update(chunk)
+                size += len(chunk)
+                with _translated("keep an object"):
+                    _write(handle, chunk)
+            digest = hasher.hexdigest()
+            with _translated("keep an object"):
+                if not self._kept(digest, size):
+                    self._publish(draft, handle, digest)
+        return digest, size
+
+    def get(self, digest: str) -> bytes:
+        """All bytes, verified at every call."""
+        path = self._path(digest)
+        with _reading(digest):
+            data = path.read_bytes()
+        found = digest_bytes(data)
+        if found != digest:
+            raise damaged(digest, found)
+        return data
+
+    def open(self, digest: str) -> BinaryIO:
+        """A file of verified content: all of it is read once before the first byte is given."""
+        path = self._path(digest)
+        with _reading(digest):
+            file = path.open("rb")
+            try:
+                found = _digest_of(file)
+                if found != digest:
+                    raise damaged(digest, found)
+                file.seek(0)
+            except BaseException:
+                file.close()
+                raise
+        return file
+
+    def stat(self, digest: str) -> ObjectStat | None:
+        """Size and time, or None when it is not there."""
+        path = self._path(digest)
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise refused("look at an object", error) from error
+        return _stat(digest, found)
+
+    def local_path(self, digest: str) -> Path:
+        """The file itself, verified once a process for as long as its inode, size and time stay."""
+        path = self._path(digest)
+        with _reading(digest):
+            if not self._sound(digest, path):
+                with path.open("rb") as file:
+                    raise damaged(digest, _digest_of(file))
+        return path
+
+    def remove(self, digest: str) -> None:
+        """Take it away; nothing happens when it is not there."""
+        path = self._path(digest)
+        with _translated("remove an object"):
+            path.unlink(missing_ok=True)
+        with self._lock:
+            self._verified.pop(digest, None)
+
+    def list(self) -> Iterator[ObjectStat]:
+        """All objects, in no order; anything else in the folder is passed over."""
+        with _translated("list its objects"):
+            for shard in _entries(self._root):
+                if len(shard.name) == 2 and shard.is_dir(follow_symlinks=False):
+                    yield from _objects_of(shard.path)
+
+    def _path(self, digest: str) -> Path:
+        check_digest(digest)
+        return self._root / digest[:2] / digest
+
+    def _kept(self, digest: str, size: int) -> bool:
+        """Whether a sound object is there; then its time is renewed."""
+        path = self._path(digest)
+        try:
+            found = path.stat()
+            if found.st_size != size or not self._sound(digest, path):
+                return False
+            if time.time() - found.st_mtime > _FRESH_S:
+                os.utime(path)
+                self._remember(digest, path.stat())
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _sound(self, digest: str, path: Path) -> bool:
+        mark = _mark(path.stat())
+        with self._lock:
+            if self._verified.get(digest) == mark:
+                return True
+        with path.open("rb") as file:
+            before = os.fstat(file.fileno())
+            if _digest_of(file) != digest:
+                return False
+        self._remember(digest, before)
+        return True
+
+    def _remember(self, digest: str, found: os.stat_result) -> None:
+        with self._lock:
+            if len(self._verified) >= _REMEMBERED:
+                self._verified.clear()
+            self._verified[digest] = _mark(found)
+
+    def _publish(self, draft: Path, handle: int, digest: str) -> None:
+        path = self._path(digest)
+        os.fchmod(handle, 0o444)
+        if self._durable:
+            os.fsync(handle)
+        made = not path.parent.exists()
+        if made:
+            path.parent.mkdir(exist_ok=True)
+        draft.replace(path)
+        self._remember(digest, path.stat())
+        if self._durable:
+            _sync_folder(path.parent)
+            if made:
+                _sync_folder(self._root)
+
+    @contextmanager
+    def _draft(self) -> Iterator[tuple[Path, int]]:
+        """A new file and its handle; whatever happens, nothing of it stays under this name."""
+        with _translated("keep an object"):
+            draft = self._drafts() / f"{self._host}.{os.getpid()}.{secrets.token_hex(8)}"
+            handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            yield draft, handle
+        finally:
+            os.close(handle)
+            draft.unlink(missing_ok=True)
+
+    def _drafts(self) -> Path:
+        folder = self._root / _DRAFTS
+        if not self._ready:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._sweep(folder)
+            self._ready = True
+        return folder
+
+    def _sweep(self, folder: Path) -> None:
+        """Remove drafts that a killed process left: its pid is gone, or they are a day old."""
+        for entry in _entries(folder):
+            if self._is_leftover(entry):
+                Path(entry.path).unlink(missing_ok=True)
+
+    def _is_leftover(self, entry: os.DirEntry[str]) -> bool:
+        host, _, rest = entry.name.partition(".")
+        pid = rest.partition(".")[0]
+        if host == self._host and pid.isdigit():
+            return int(pid) != os.getpid() and not _is_alive(int(pid))
+        try:
+            return time.time() - entry.stat(follow_symlinks=False).st_mtime > _LEFTOVER_S
+        except FileNotFoundError:
+            return False
+
+
+@contextmanager
+def _translated(action: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise refused(action, error) from error
+
+
+@contextmanager
+def _reading(digest: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise absent(digest) from error
+    except OSError as error:
+        raise refused(f"read the object {digest}", error) from error
+
+
+def _write(handle: int, data: bytes | memoryview) -> None:
+    rest = memoryview(data).cast("B")
+    while rest:
+        rest = rest[os.write(handle, rest) :]
+
+
+def _digest_of(file: BinaryIO) -> str:
+    hasher = blake3()
+    while chunk := file.read(_CHUNK):
+        hasher.update(chunk)
+    return hasher.hexdigest()
+
+
+def _mark(found: os.stat_result) -> _Mark:
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _stat(digest: str, found: os.stat_result) -> ObjectStat:
+    modified = datetime.fromtimestamp(found.st_mtime, UTC)
+    return ObjectStat(digest=digest, size_bytes=found.st_size, modified_at=modified)
+
+
+def _entries(folder: Path | str) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except FileNotFoundError:
+        return
+
+
+def _objects_of(shard: str) -> Iterator[ObjectStat]:
+    for entry in _entries(shard):
+        if not is_digest(entry.name) or not entry.is_file(follow_symlinks=False):
+            continue
+        try:
+            yield _stat(entry.name, entry.stat(follow_symlinks=False))
+        except FileNotFoundError:
+            continue
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,1 @@
+"""Conformance suites, fakes and builders for those who build on Loopwright; needs pytest and hypothesis."""
