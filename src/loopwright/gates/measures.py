@@ -12,7 +12,7 @@ from loopwright.core.errors import Invalid
 from loopwright.core.policies import Fact
 from loopwright.gates.nouns import Check, Gate, Latency, Metric, NotWorse, Slices
 from loopwright.gates.rules import fact_name
-from loopwright.stats.classification import brier, delong, paired_delong, roc_auc
+from loopwright.stats.classification import auc_difference, auc_interval, brier_interval, roc_auc
 
 __all__ = ["GateRows", "measure"]
 
@@ -34,10 +34,11 @@ class GateRows(msgspec.Struct, frozen=True, kw_only=True):
 def _metric(name: str, labels: NDArray[np.float64], scores: NDArray[np.float64]) -> Fact:
     n = len(labels)
     if name == "roc_auc":
-        estimate = delong(labels, scores)
+        estimate = auc_interval(labels, scores)
         return Fact(name=name, value=estimate.value, low=estimate.low, high=estimate.high, n=n)
     if name == "brier":
-        return Fact(name=name, value=brier(labels, scores), n=n)
+        loss = brier_interval(labels, scores)
+        return Fact(name=name, value=loss.value, low=loss.low, high=loss.high, n=n)
     raise Invalid(f"there is no metric {name!r}", hint="the metrics are roc_auc and brier")
 
 
@@ -69,7 +70,7 @@ def _against(check: NotWorse, rows: GateRows) -> Fact | None:
         return None
     if check.metric != "roc_auc":
         raise Invalid(f"versions are compared by roc_auc, not {check.metric!r}")
-    difference = paired_delong(rows.labels, rows.candidate, rows.references[check.than])
+    difference = auc_difference(rows.labels, rows.candidate, rows.references[check.than])
     return Fact(
         name=fact_name(check),
         value=difference.value,
