@@ -1,0 +1,79 @@
+"""The console script: all commands, their errors and exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+import loopwright
+from loopwright.client.index import load_index
+from loopwright.surfaces.cli import LazyVerb, build_tree, carry_out
+
+__all__ = ["NOUNS", "VERBS", "command_tree", "main"]
+
+VERBS = {
+    "up": LazyVerb(
+        target="loopwright.app.up:command",
+        summary="Start the server: UI, API, scheduler and controller in one process.",
+    ),
+    "worker": LazyVerb(
+        target="loopwright.app.worker:command",
+        summary="Carry out jobs, reactions and schedules beside a server, without a port.",
+    ),
+    "doctor": LazyVerb(
+        target="loopwright.app.doctor:command",
+        summary="Say what is installed, reachable, migrated and writable, and what to do about the rest.",
+    ),
+    "demo": LazyVerb(
+        target="loopwright.app.demo:command",
+        summary="Replay half a year of real flights through the whole loop, then open the UI.",
+    ),
+}
+"""commands that are no operations, by their words; each module is imported when its command is called"""
+
+NOUNS = {
+    "assets": "Named things: datasets, features, models, endpoints, policies.",
+    "data": "Datasets: versions, contracts, quarantine.",
+    "db": "The ledger's schema: check and upgrade it.",
+    "decisions": "Recorded verdicts with their evidence.",
+    "features": "Feature views and services, looked up as known at an instant.",
+    "gate": "What a model must hold before it is promoted.",
+    "jobs": "Durable requests and what became of them.",
+    "journal": "The hash-chained journal of every change.",
+    "lineage": "What was made from what.",
+    "monitoring": "Watched endpoints and feeds.",
+    "registry": "Models: promote and roll back.",
+    "runs": "Trainings, trials, evaluations and what they measured.",
+    "serving": "Endpoints and their traffic.",
+    "signals": "Timed measurements.",
+    "versions": "Immutable versions of assets.",
+}
+
+
+def command_tree() -> click.Group:
+    """Every command there is."""
+    root = build_tree(load_index(), VERBS, NOUNS)
+    root.params.append(
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_show_version,
+            help="Show the version and exit.",
+        )
+    )
+    return root
+
+
+def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        click.echo(f"loopwright {loopwright.__version__}")
+        ctx.exit(0)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run a command line and exit with its code."""
+    sys.exit(carry_out(command_tree(), sys.argv[1:] if args is None else args))

@@ -1,0 +1,106 @@
+"""Whom a command calls: the workspace of this machine, a server, or nobody but the operation itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import loopwright.client
+from loopwright.client.index import Entry
+from loopwright.core.errors import NotFound
+from loopwright.engine.context import Context, Principal
+from loopwright.engine.operation import Upload, invoke
+from loopwright.workspace import Settings, Workspace
+from loopwright.workspace.catalogue import Assembly
+
+__all__ = ["Caller", "open_caller"]
+
+_UPKEEP = "platform:"
+"""local operations of this scope work on the workspace of this machine itself"""
+
+
+class Caller(Protocol):
+    """Calls operations by name."""
+
+    def call(self, name: str, /, **arguments: Any) -> Any:
+        """The operation's result."""
+
+    def advance(self) -> None:
+        """Let jobs go on, when that is this process's task."""
+
+
+class _Here:
+    """The workspace of this machine, in this process."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    def call(self, name: str, /, **arguments: Any) -> Any:
+        """As the workspace."""
+        return self._workspace.call(name, **arguments)
+
+    def advance(self) -> None:
+        """Carry out what is due."""
+        self._workspace.settle()
+
+
+class _There:
+    """A server."""
+
+    def __init__(self, client: loopwright.client.Client) -> None:
+        self._client = client
+
+    def call(self, name: str, /, **arguments: Any) -> Any:
+        """As the client."""
+        return self._client.call(name, **arguments)
+
+    def advance(self) -> None:
+        """The server does."""
+
+
+class _Alone:
+    """A local operation, which works on the caller's own files and needs no workspace."""
+
+    def __init__(self, entry: Entry, ctx: Context) -> None:
+        self._entry = entry
+        self._ctx = ctx
+
+    def call(self, name: str, /, **arguments: Any) -> Any:
+        """The operation's result."""
+        upload: Upload | None = arguments.pop("upload", None)
+        return invoke(self._entry.operation(), self._ctx, arguments, upload=upload)
+
+    def advance(self) -> None:
+        """There are no jobs."""
+
+
+@contextmanager
+def open_caller(entry: Entry, settings: Settings) -> Iterator[Caller]:
+    """Who carries the operation out, under these settings; what was opened is closed at the end."""
+    if entry.local and not entry.scope.startswith(_UPKEEP):
+        ports = Assembly(settings)
+        try:
+            yield _Alone(entry, Context(ports, principal=Principal(name=settings.principal)))
+        finally:
+            ports.close()
+    elif settings.url and not entry.local:
+        with loopwright.client.Client(
+            settings.url, settings.token, space=settings.space, typed=False
+        ) as client:
+            yield _There(client)
+    else:
+        _check_there(entry, settings.folder)
+        with Workspace.open(settings=settings) as workspace:
+            yield _Here(workspace)
+
+
+def _check_there(entry: Entry, folder: Path) -> None:
+    """Reading makes no workspace, and upkeep none but to restore one."""
+    only_reads = entry.method == "GET" or (entry.local and entry.scope != f"{_UPKEEP}restore")
+    if only_reads and not folder.is_dir():
+        raise NotFound(
+            f"there is no workspace at {folder}",
+            hint="go to its folder, give --workspace DIR, or make one with `loopwright up`",
+        )
