@@ -39,14 +39,14 @@ def limit_param() -> Any:
 
 def write_token(key: Sequence[Any]) -> str:
     """The opaque token of a place in a list."""
-    return base64.urlsafe_b64encode(msgspec.json.encode(list(key))).decode().rstrip("=")
+    return base64.urlsafe_b64encode(msgspec.msgpack.encode(list(key))).decode().rstrip("=")
 
 
 def read_token(token: str, types: Sequence[type]) -> list[Any]:
     """The key of a token; `Invalid` when it is not one of this list."""
     try:
         raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
-        key = msgspec.json.decode(raw, type=list[int | float | str])
+        key = msgspec.msgpack.decode(raw, type=list[int | float | str])
     except (binascii.Error, ValueError, msgspec.DecodeError) as error:
         raise Invalid("the page token is not one of ours", hint="start again without a token") from error
     if len(key) != len(types) or any(not isinstance(k, t) for k, t in zip(key, types, strict=True)):

@@ -1,0 +1,160 @@
+"""The conformance suite of assets, their versions and their aliases."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from loopwright.core.errors import Conflict, Invalid, NotFound
+from loopwright.core.nouns import LinkRole
+from loopwright.ports.ledger import Ledger, PageRequest, Transaction
+from loopwright.testing import ledger_values as make
+from loopwright.testing.ledger_values import walk, write_each
+
+__all__ = ["AssetSuite"]
+
+
+class AssetSuite:
+    """What the repositories of assets must do. Subclass it (or `LedgerSuite`) with a fixture `ledger`."""
+
+    # --------------------------------------------------------------------------------------- assets
+
+    def test_an_asset_is_found_by_id_and_name(self, ledger: Ledger) -> None:
+        """All fields come back as they were."""
+        known = make.asset(tags={"b": "2", "a": "1"}, description="täglich\n☂")
+        ledger.write(lambda tx: tx.assets.add(known))
+        with ledger.read() as tx:
+            assert tx.assets.get("a1") == known
+            assert tx.assets.find("default", "dataset", "a1") == known
+            assert tx.assets.find("default", "model", "a1") is None
+            assert tx.assets.find("other", "dataset", "a1") is None
+            with pytest.raises(NotFound):
+                tx.assets.get("a2")
+
+    def test_a_name_is_unique_in_its_space_and_kind(self, ledger: Ledger) -> None:
+        """The same name is free in another space or kind."""
+
+        def others(tx: Transaction) -> None:
+            tx.assets.add(make.asset("a1", name="x"))
+            tx.assets.add(make.asset("a2", name="x", kind="model"))
+            tx.assets.add(make.asset("a3", name="x", space="other"))
+
+        ledger.write(others)
+        with pytest.raises(Conflict):
+            ledger.write(lambda tx: tx.assets.add(make.asset("a4", name="x")))
+
+    def test_a_renamed_asset_takes_its_versions_and_edges_along(self, ledger: Ledger) -> None:
+        """And its old name may be used again."""
+        old = make.asset("a1", name="old")
+
+        def work(tx: Transaction) -> None:
+            tx.assets.add(old)
+            tx.versions.add(make.version(old, 1))
+            tx.runs.add(make.run())
+            tx.runs.link(make.link("r1", LinkRole.INPUT, "old", 1))
+            tx.assets.update(replace(old, name="new", tags={"k": "v"}, created_by="mallory"))
+            tx.assets.add(make.asset("a2", name="old"))
+
+        ledger.write(work)
+        with ledger.read() as tx:
+            assert tx.assets.get("a1") == replace(old, name="new", tags={"k": "v"})
+            found = tx.versions.get("a1", 1)
+            assert found is not None
+            assert found.name == "new"
+            assert [edge.version.name for edge in tx.runs.links("r1")] == ["new"]
+            assert tx.runs.users("dataset", "new", 1, LinkRole.INPUT) == ("r1",)
+
+    def test_renaming_to_a_taken_name_is_refused(self, ledger: Ledger) -> None:
+        """And an unknown asset is not found."""
+        write_each(ledger, lambda tx, name: tx.assets.add(make.asset(name)), ("a1", "a2"))
+        with pytest.raises(Conflict):
+            ledger.write(lambda tx: tx.assets.update(make.asset("a1", name="a2")))
+        with pytest.raises(NotFound):
+            ledger.write(lambda tx: tx.assets.update(make.asset("a9")))
+
+    @pytest.mark.parametrize("limit", [1, 3, 10, 100])
+    def test_pages_of_assets_have_no_gap_and_no_double(self, ledger: Ledger, limit: int) -> None:
+        """Ordered by kind and name, by the bytes of the text."""
+        names = ["b", "B", "a", "Z", "é", "z", "_", "aa", "a b", "10", "9"]
+        items = [make.asset(f"{kind}-{n}", kind=kind, name=n) for kind in ("model", "dataset") for n in names]
+        write_each(ledger, lambda tx, item: tx.assets.add(item), items)
+        ledger.write(lambda tx: tx.assets.add(make.asset("elsewhere", space="other")))
+        with ledger.read() as tx:
+            found = walk(lambda request: tx.assets.page("default", None, request), limit=limit)
+            assert found == sorted(items, key=lambda a: (a.kind, a.name.encode()))
+            models = walk(lambda request: tx.assets.page("default", "model", request), limit=limit)
+            assert models == [a for a in found if a.kind == "model"]
+
+    def test_a_foreign_token_and_a_bad_limit_are_refused(self, ledger: Ledger) -> None:
+        """With `Invalid`, whatever is in it."""
+        write_each(ledger, lambda tx, name: tx.assets.add(make.asset(name)), ("a1", "a2"))
+        with ledger.read() as tx:
+            for token in ("x", "%%%", "W10", "é", "bnVsbA", "WzFd", "WzEsMl0"):
+                with pytest.raises(Invalid):
+                    tx.assets.page("default", None, PageRequest(token=token))
+            with pytest.raises(Invalid):
+                tx.assets.page("default", None, PageRequest(limit=0))
+
+    # ------------------------------------------------------------------------------------- versions
+
+    def test_versions_are_found_by_number_instant_and_digest(self, ledger: Ledger) -> None:
+        """The newest is the greatest number; facts keep their types."""
+        asset = make.asset()
+        facts = {"rows": 3, "share": 0.25, "tags": ["x", None, True], "deep": {"é": "☂"}}
+        versions = [make.version(asset, n, facts=facts, parent=n - 1 or None) for n in (1, 2, 3)]
+        ledger.write(lambda tx: tx.assets.add(asset))
+        write_each(ledger, lambda tx, v: tx.versions.add(v), versions)
+        with ledger.read() as tx:
+            assert tx.versions.get("a1", 2) == versions[1]
+            assert tx.versions.get("a1", 4) is None
+            assert tx.versions.latest("a1") == versions[2]
+            assert tx.versions.latest("a1", at=make.at(2)) == versions[1]
+            assert tx.versions.latest("a1", at=make.at(1.999999)) == versions[0]
+            assert tx.versions.latest("a1", at=make.at(0)) is None
+            assert tx.versions.latest("a2") is None
+            assert tx.versions.by_digest("a1", versions[0].digest) == (versions[0],)
+            assert tx.versions.by_digest("a1", "0" * 10) == (versions[2], versions[1])
+            assert tx.versions.by_digest("a1", "f") == ()
+            assert set(tx.versions.digests()) == {v.digest for v in versions}
+
+    def test_a_version_never_changes_but_for_tags_and_description(self, ledger: Ledger) -> None:
+        """A taken number and an unknown asset are refused."""
+        asset = make.asset()
+        first = make.version(asset, 1)
+        ledger.write(lambda tx: tx.assets.add(asset))
+        ledger.write(lambda tx: tx.versions.add(first))
+        with pytest.raises(Conflict):
+            ledger.write(lambda tx: tx.versions.add(make.version(asset, 1, id="other")))
+        with pytest.raises(NotFound):
+            ledger.write(lambda tx: tx.versions.add(make.version(make.asset("a9"), 1)))
+        changed = replace(first, tags={"a": "b"}, description="d", digest="f" * 64, size_bytes=7)
+        ledger.write(lambda tx: tx.versions.update(changed))
+        with ledger.read() as tx:
+            assert tx.versions.get("a1", 1) == replace(first, tags={"a": "b"}, description="d")
+        with pytest.raises(NotFound):
+            ledger.write(lambda tx: tx.versions.update(make.version(asset, 5)))
+
+    def test_pages_of_versions_are_newest_first(self, ledger: Ledger) -> None:
+        """By number, also past ten."""
+        asset = make.asset()
+        ledger.write(lambda tx: tx.assets.add(asset))
+        write_each(ledger, lambda tx, n: tx.versions.add(make.version(asset, n)), range(1, 24))
+        with ledger.read() as tx:
+            found = walk(lambda request: tx.versions.page("a1", request), limit=5)
+        assert [v.number for v in found] == list(range(23, 0, -1))
+
+    def test_an_alias_points_moves_and_goes(self, ledger: Ledger) -> None:
+        """Only to versions that are there."""
+        asset = make.asset()
+        ledger.write(lambda tx: tx.assets.add(asset))
+        write_each(ledger, lambda tx, n: tx.versions.add(make.version(asset, n)), (1, 2))
+        write_each(ledger, lambda tx, n: tx.aliases.put(make.alias(asset, n, 1)), ("staging", "champion"))
+        ledger.write(lambda tx: tx.aliases.put(make.alias(asset, "champion", 2)))
+        with ledger.read() as tx:
+            assert tx.aliases.get("a1", "champion") == make.alias(asset, "champion", 2)
+            assert [a.alias for a in tx.aliases.of("a1")] == ["champion", "staging"]
+        write_each(ledger, lambda tx, n: tx.aliases.remove("a1", n), ("champion", "none"))
+        with ledger.read() as tx:
+            assert tx.aliases.get("a1", "champion") is None
+        with pytest.raises(NotFound):
+            ledger.write(lambda tx: tx.aliases.put(make.alias(asset, "champion", 3)))

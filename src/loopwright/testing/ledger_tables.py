@@ -1,0 +1,500 @@
+"""The repositories of the ledger in memory, over the tables of one unit of work."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from msgspec.structs import replace
+
+from loopwright.core.chain import Head, link
+from loopwright.core.errors import Conflict, Invalid
+from loopwright.core.instants import to_micros
+from loopwright.core.nouns import (
+    Alias,
+    Asset,
+    Decision,
+    Event,
+    Job,
+    JobState,
+    Json,
+    Link,
+    LinkRole,
+    MetricPoint,
+    Run,
+    RunState,
+    Signal,
+    Version,
+)
+from loopwright.ports.ledger import (
+    Aliases,
+    Assets,
+    Decisions,
+    Documents,
+    Jobs,
+    Journal,
+    Metrics,
+    Page,
+    PageRequest,
+    Runs,
+    Segment,
+    Segments,
+    Signals,
+    Versions,
+)
+from loopwright.testing.ledger_unit import Unit, kept, missing, page_of
+
+__all__ = ["MemoryTransaction"]
+
+
+class _Assets:
+    def __init__(self, unit: Unit) -> None:
+        self._unit = unit
+
+    def add(self, asset: Asset) -> None:
+        taken = self.find(asset.space, asset.kind, asset.name) is not None
+        if taken or asset.id in self._unit.rows("assets"):
+            raise Conflict(f"there is already a {asset.kind} named {asset.name!r}")
+        self._unit.edit("assets")[asset.id] = kept(asset)
+
+    def get(self, asset_id: str) -> Asset:
+        found: Asset | None = self._unit.rows("assets").get(asset_id)
+        if found is None:
+            raise missing(f"asset {asset_id!r}")
+        return found
+
+    def find(self, space: str, kind: str, name: str) -> Asset | None:
+        for asset in self._unit.rows("assets").values():
+            if (asset.space, asset.kind, asset.name) == (space, kind, name):
+                found: Asset = asset
+                return found
+        return None
+
+    def update(self, asset: Asset) -> None:
+        before = self.get(asset.id)
+        found = self.find(before.space, before.kind, asset.name)
+        if found is not None and found.id != asset.id:
+            raise Conflict(f"there is already a {asset.kind} named {asset.name!r}")
+        new = replace(before, name=asset.name, tags=asset.tags, description=asset.description)
+        self._unit.edit("assets")[asset.id] = kept(new)
+        if before.name != asset.name:
+            self._rename(before, asset.name)
+
+    def _rename(self, asset: Asset, name: str) -> None:
+        versions = self._unit.edit("versions")
+        for key, version in versions.items():
+            if version.asset_id == asset.id:
+                versions[key] = replace(version, name=name)
+        links = self._unit.edit("links")
+        for number, (space, edge) in links.items():
+            if (space, edge.version.kind, edge.version.name) == (asset.space, asset.kind, asset.name):
+                links[number] = (space, replace(edge, version=replace(edge.version, name=name)))
+
+    def page(self, space: str, kind: str | None, request: PageRequest) -> Page[Asset]:
+        items = [a for a in self._unit.rows("assets").values() if a.space == space and kind in {None, a.kind}]
+        return page_of(items, request, lambda a: (a.kind, a.name), newest_first=False)
+
+
+class _Versions:
+    def __init__(self, unit: Unit) -> None:
+        self._unit = unit
+
+    def _of(self, asset_id: str) -> list[Version]:
+        found = [v for v in self._unit.rows("versions").values() if v.asset_id == asset_id]
+        return sorted(found, key=lambda v: -v.number)
+
+    def add(self, version: Version) -> None:
+        if version.asset_id not in self._unit.rows("assets"):
+            raise missing(f"asset {version.asset_id!r}")
+        key = (version.asset_id, version.number)
+        if key in self._unit.rows("versions"):
+            raise Conflict(f"{version.ref} is already there")
+        self._unit.edit("versions")[key] = kept(version)
+
+    def get(self, asset_id: str, number: int) -> Version | None:
+        return self._unit.rows("versions").get((asset_id, number))
+
+    def latest(self, asset_id: str, *, at: datetime | None = None) -> Version | None:
+        return next((v for v in self._of(asset_id) if at is None or v.created_at <= at), None)
+
+    def by_digest(self, asset_id: str, prefix: str) -> Sequence[Version]:
+        return tuple(v for v in self._of(asset_id) if v.digest.startswith(prefix))[:2]
+
+    def update(self, version: Version) -> None:
+        for key, known in self._unit.rows("versions").items():
+            if known.id == version.id:
+                new = replace(known, tags=version.tags, description=version.description)
+                self._unit.edit("versions")[key] = kept(new)
+                return
+        raise missing(f"version {version.ref}")
+
+    def page(self, asset_id: str, request: PageRequest) -> Page[Version]:
+        return page_of(self._of(asset_id), request, lambda v: (v.number,))
+
+    def digests(self) -> Iterator[str]:
+        return iter({v.digest for v in self._unit.rows("versions").values()})
+
+
+class _Aliases:
+    def __init__(self, unit: Unit) -> None:
+        self._unit = unit
+
+    def get(self, asset_id: str, alias: str) -> Alias | None:
+        return self._unit.rows("aliases").get((asset_id, alias))
+
+    def put(self, alias: Alias) -> None:
+        if (alias.asset_id, alias.number) not in self._unit.rows("versions"):
+            raise missing(f"version {alias.number} of {alias.asset_id!r}")
+        self._unit.edit("aliases")[alias.asset_id, alias.alias] = alias
+
+    def remove(self, asset_id: str, alias: str) -> None:
+        self._unit.edit("aliases").pop((asset_id, alias), None)
+
+    def of(self, asset_id: str) -> Sequence[Alias]:
+        found = [a for a in self._unit.rows("aliases").values() if a.asset_id == asset_id]
+        return tuple(sorted(found, key=lambda a: a.alias))
+
+
+class _Runs:
+    def __init__(self, unit: Unit) -> None:
+        self._unit = unit
+
+    def add(self, run: Run) -> None:
+        if run.id in self._unit.rows("runs"):
+            raise Conflict(f"run:{run.id} is already there")
+        self._unit.edit("runs")[run.id] = kept(run)
+
+    def get(self, run_id: str) -> Run:
+        found: Run | None = self._unit.rows("runs").get(run_id)
+        if found is None:
+            raise missing(f"run:{run_id}")
+        return found
+
+    def update(self, run: Run) -> None:
+        known = self.get(run.id)
+        self._unit.edit("runs")[run.id] = kept(replace(run, space=known.space, kind=known.kind))
+
+    def page(
+        self,
+        space: str,
+        request: PageRequest,
+        *,
+        kind: str | None = None,
+        experiment: str | None = None,
+        state: RunState | None = None,
+        parent_id: str | None = None,
+    ) -> Page[Run]:
+        wanted = {
+            "space": space,
+            "kind": kind,
+            "experiment": experiment,
+            "state": state,
+            "parent_id": parent_id,
+        }
+        items = [r for r in self._unit.rows("runs").values() if _matches(r, wanted)]
+        return page_of(items, request, lambda r: (to_micros(r.created_at), r.id))
+
+    def link(self, link: Link) -> None:
+        space = self.get(link.run_id).space
+        edges = self._unit.edit("links")
+        if not any(_edge(known) == _edge(link) for _, known in edges.values()):
+            edges[len(edges) + 1] = (space, link)
+
+    def links(self, run_id: str) -> Sequence[Link]:
+        return tuple(edge for _, edge in self._unit.rows("links").values() if edge.run_id == run_id)
+
+    def users(
+        self, kind: str, name: str, number: int, role: LinkRole, *, space: str = "default"
+    ) -> Sequence[str]:
+        wanted = (space, kind, name, number, role)
+        found = [
+            (to_micros(edge.at), no, edge.run_id)
+            for no, (where, edge) in self._unit.rows("links").items()
+            if (where, edge.version.kind, edge.version.name, edge.version.number, edge.role) == wanted
+        ]
+        return tuple(run_id for _, _, run_id in sorted(found, reverse=True))
+
+
+def _matches(value: object, wanted: Mapping[str, object]) -> bool:
+    return all(want is None or getattr(value, name) == want for name, want in wanted.items())
+
+
+def _edge(link: Link) -> tuple[object, ...]:
+    return (link.run_id, link.role, link.version.kind, link.version.name, link.version.number)
+
+
+class _Metrics:
+    def __init__(self, unit: Unit) -> None:
+        self._unit = unit
+
+    def _points(self, run_id: str) -> list[MetricPoint]:
+        if run_id not in self._unit.rows("runs"):
+            raise missing(f"run:{run_id}")
+        return [point for key, point in self._unit.rows("points").items() if key[0] == run_id]
+
+    def log(self, run_id: str, points: Sequence[MetricPoint]) -> None:
+        self._points(run_id)
+        kept = self._unit.edit("points")
+        for point in points:
+            exact = replace(point, value=point.value + 0.0)
+            kept.setdefault((run_id, point.key, *_place_of(exact)), exact)
+
+    def latest(self, run_id: str) -> Mapping[str, MetricPoint]:
+        best: dict[str, MetricPoint] = {}
+        for point in sorted(self._points(run_id), key=lambda p: (p.step, *_place_of(p))):
+            best[point.key] = point
+        return best
+
+    def history(self, run_id: str, key: str, request: PageRequest) -> Page[MetricPoint]:
+        points = [point for point in self._points(run_id) if point.key == key]
+        return page_of(points, request, _place_of, newest_first=False)
+
+
+def _place_of(point: MetricPoint) -> tuple[Any, ...]:
+    """(at, step, value) with NaN, which equals nothing, as a value of its own above all others."""
+    is_nan = math.isnan(point.value)
+    return (point.at_us, point.step, int(is_nan), 0.0 if is_nan else point.value)
+
+
+class _Signals:
+    def __init__(self, unit: Unit) -> None:
+        self._unit = unit
+
+    def add(self, signals: Iterable[Signal]) -> None:
+        for signal in signals:
+            numbers = (signal.value, signal.low, signal.high)
+            if any(number is not None and not math.isfinite(number) for number in numbers):
+                raise Invalid(f"the signal {signal.name} is not finite", hint="leave it out")
+            if signal.id in self._unit.rows("signals"):
+                raise Conflict("a signal of that id is already there")
+            self._unit.edit("signals")[signal.id] = kept(signal)
+
+    def get(self, signal_id: str) -> Signal:
+        found: Signal | None = self._unit.rows("signals").get(signal_id)
+        if found is None:
+            raise missing(f"signal:{signal_id}")
+        return found
+
+    def window(
+        self,
+        space: str,
+        subject: str,
+        *,
+        name: str | None = None,
+        start: datetime | None = None,
+        limit: int = 10_000,
+    ) -> Sequence[Signal]:
+        wanted = {"space": space, "subject": subject, "name": name}
+        found = [
+            s
+            for s in self._unit.rows("signals").values()
+            if _matches(s, wanted) and (start is None or s.at >= start)
+        ]
+        return tuple(sorted(found, key=lambda s: (s.at, s.id))[-limit:])
+
+    def latest(self, space: str, subject: str, name: str) -> Signal | None:
+        found = self.window(space, subject, name=name, limit=1)
+        return found[0] if found else None
+
+
+class _Decisions:
+    def __init__(self, unit: Unit) -> None:
+        self._unit = unit
+
+    def add(self, decision: Decision) -> None:
+        if decision.id in self._unit.rows("decisions"):
+            raise Conflict(f"decision:{decision.id} is already there")
+        self._unit.edit("decisions")[decision.id] = kept(decision)
+
+    def get(self, decision_id: str) -> Decision:
+        found: Decision | None = self._unit.rows("decisions").get(decision_id)
+        if found is None:
+            raise missing(f"decision:{decision_id}")
+        return found
+
+    def page(
+        self,
+        space: str,
+        request: PageRequest,
+        *,
+        subject: str | None = None,
+        action: str | None = None,
+    ) -> Page[Decision]:
+        wanted = {"space": space, "subject": subject, "action": action}
+        items = [d for d in self._unit.rows("decisions").values() if _matches(d, wanted)]
+        return page_of(items, request, lambda d: (to_micros(d.at), d.id))
+
+
+class _Journal:
+    def __init__(self, unit: Unit) -> None:
+        self._unit = unit
+
+    def append(self, event: Event) -> None:
+        self._unit.edit("journal")
+        self._unit.pending.append(kept(event))
+
+    def chain(self) -> tuple[Event, ...]:
+        head, lines = self.head(), []
+        for event in self._unit.pending:
+            if self.find(event.id) is not None:
+                raise Conflict("a line of the journal is already there")
+            line = link(event, head)
+            head = Head(count=line.seq, hash=line.hash)
+            self._unit.edit("journal")[line.seq] = line
+            lines.append(line)
+        return tuple(lines)
+
+    def read(
+        self, after: int, limit: int, *, space: str | None = None, subject: str | None = None
+    ) -> Sequence[Event]:
+        wanted = {"space": space, "subject": subject}
+        lines = self._unit.rows("journal")
+        return tuple([lines[n] for n in sorted(lines) if n > after and _matches(lines[n], wanted)][:limit])
+
+    def page(
+        self, space: str, request: PageRequest, *, subject: str | None = None, kind: str | None = None
+    ) -> Page[Event]:
+        items = [e for e in self.read(0, 2**62, space=space, subject=subject) if _is_of(e, kind)]
+        return page_of(items, request, lambda e: (e.seq,))
+
+    def find(self, event_id: str) -> Event | None:
+        return next((e for e in self._unit.rows("journal").values() if e.id == event_id), None)
+
+    def head(self) -> Head:
+        lines = self._unit.rows("journal")
+        return Head(count=len(lines), hash=lines[len(lines)].hash) if lines else Head()
+
+
+def _is_of(event: Event, kind: str | None) -> bool:
+    if kind is None:
+        return True
+    return event.kind.startswith(kind) if kind.endswith(".") else event.kind == kind
+
+
+class _Jobs:
+    def __init__(self, unit: Unit) -> None:
+        self._unit = unit
+
+    def add(self, job: Job) -> Job:
+        for known in self._unit.rows("jobs").values():
+            if job.key is not None and (known.space, known.key) == (job.space, job.key):
+                found: Job = known
+                return found
+        if job.id in self._unit.rows("jobs"):
+            raise Conflict(f"job:{job.id} is already there")
+        self._unit.edit("jobs")[job.id] = kept(job)
+        return job
+
+    def get(self, job_id: str) -> Job:
+        found: Job | None = self._unit.rows("jobs").get(job_id)
+        if found is None:
+            raise missing(f"job:{job_id}")
+        return found
+
+    def update(self, job: Job, *, fence: int) -> bool:
+        known = self._unit.rows("jobs").get(job.id)
+        jobs = self._unit.edit("jobs")
+        if known is None or known.fence != fence:
+            return False
+        jobs[job.id] = kept(replace(job, space=known.space))
+        return True
+
+    def due(self, operations: Sequence[str], now: datetime, wall: datetime, limit: int) -> Sequence[Job]:
+        found = [
+            job
+            for job in self._unit.rows("jobs").values()
+            if job.operation in operations and _is_due(job, now, wall)
+        ]
+        return tuple(sorted(found, key=lambda j: (j.created_at, j.id))[:limit])
+
+    def page(
+        self,
+        space: str,
+        request: PageRequest,
+        *,
+        state: JobState | None = None,
+        operation: str | None = None,
+    ) -> Page[Job]:
+        wanted = {"space": space, "state": state, "operation": operation}
+        items = [job for job in self._unit.rows("jobs").values() if _matches(job, wanted)]
+        return page_of(items, request, lambda j: (to_micros(j.created_at), j.id))
+
+
+def _is_due(job: Job, now: datetime, wall: datetime) -> bool:
+    if job.state is JobState.QUEUED:
+        return job.not_before <= now
+    lost = job.leased_until is not None and job.leased_until < wall
+    return job.state is JobState.RUNNING and lost
+
+
+class _Segments:
+    def __init__(self, unit: Unit) -> None:
+        self._unit = unit
+
+    def add(self, segment: Segment) -> None:
+        self._unit.edit("segments").setdefault((segment.space, segment.id), kept(segment))
+
+    def between(
+        self, space: str, stream: str, start: datetime | None, end: datetime | None
+    ) -> Sequence[Segment]:
+        found = [
+            s
+            for s in self._unit.rows("segments").values()
+            if (s.space, s.stream) == (space, stream)
+            and (start is None or s.end >= start)
+            and (end is None or s.start <= end)
+        ]
+        return tuple(sorted(found, key=lambda s: (s.start, s.id)))
+
+    def streams(self, space: str) -> Sequence[str]:
+        return tuple(sorted({s.stream for s in self._unit.rows("segments").values() if s.space == space}))
+
+    def replace(self, old_ids: Sequence[str], new: Segment | None, *, space: str = "default") -> None:
+        where = space if new is None else new.space
+        for old in old_ids:
+            self._unit.edit("segments").pop((where, old), None)
+        if new is not None:
+            self.add(new)
+
+    def digests(self) -> Iterator[str]:
+        return iter({s.digest for s in self._unit.rows("segments").values()})
+
+
+class _Documents:
+    def __init__(self, unit: Unit) -> None:
+        self._unit = unit
+
+    def get(self, space: str, collection: str, key: str) -> Json | None:
+        found = self._unit.rows("documents").get((space, collection, key))
+        return None if found is None else kept(found)
+
+    def put(self, space: str, collection: str, key: str, body: Json) -> None:
+        self._unit.edit("documents")[space, collection, key] = kept(body)
+
+    def remove(self, space: str, collection: str, key: str) -> None:
+        self._unit.edit("documents").pop((space, collection, key), None)
+
+    def all(self, space: str, collection: str) -> Mapping[str, Json]:
+        rows = self._unit.rows("documents")
+        return {k[2]: kept(rows[k]) for k in sorted(rows) if k[:2] == (space, collection)}
+
+
+class MemoryTransaction:
+    """All repositories over one unit."""
+
+    def __init__(self, unit: Unit) -> None:
+        self.unit = unit
+        self.assets: Assets = _Assets(unit)
+        self.versions: Versions = _Versions(unit)
+        self.aliases: Aliases = _Aliases(unit)
+        self.runs: Runs = _Runs(unit)
+        self.metrics: Metrics = _Metrics(unit)
+        self.signals: Signals = _Signals(unit)
+        self.decisions: Decisions = _Decisions(unit)
+        self.lines = _Journal(unit)
+        self.journal: Journal = self.lines
+        self.jobs: Jobs = _Jobs(unit)
+        self.segments: Segments = _Segments(unit)
+        self.documents: Documents = _Documents(unit)
