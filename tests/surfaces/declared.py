@@ -12,13 +12,15 @@ from typing import Annotated, Any, cast
 
 import msgspec
 
+from loopwright.adapters.world import RandomIds, SystemClock
 from loopwright.core.addresses import AssetName
 from loopwright.core.errors import Conflict, Fault, NotFound, PolicyBlocked, Unavailable
 from loopwright.core.nouns import Job, JobState, Json
 from loopwright.engine.context import Context, Ports, Principal
 from loopwright.engine.live import LiveFeed
-from loopwright.engine.operation import Blob, Upload, operation, operations_in
+from loopwright.engine.operation import Blob, Upload, invoke, operation, operations_in
 from loopwright.ports.ledger import Page
+from loopwright.testing.ledger import MemoryLedger
 from loopwright.workspace.settings import Settings
 
 AT = datetime(2013, 7, 1, tzinfo=UTC)
@@ -185,16 +187,38 @@ def measure(ctx: Context, file: str, *, key: tuple[str, ...] = ()) -> Json:
         return {"bytes": len(opened.read()), "key": list(key)}
 
 
-class FakeHost:
-    """A host over the operations above; its ports are whatever the test gives."""
+class MemoryPorts:
+    """The ports these operations need: a ledger in memory, a clock and ids."""
 
-    def __init__(self, settings: Settings | None = None, *, ports: Any = None) -> None:
+    def __init__(self) -> None:
+        self.ledger = MemoryLedger()
+        self.clock = SystemClock()
+        self.ids = RandomIds()
+
+
+class DeclaredHost:
+    """A host over the operations above, with a ledger in memory."""
+
+    def __init__(self, settings: Settings | None = None, *, is_told: bool = True) -> None:
         self.operations = operations_in([sys.modules[__name__]])
         self.live = LiveFeed()
         self.settings = settings or Settings(workspace="/nowhere", user="ada")
-        self._ports = cast(Ports, ports)
+        self.ports = MemoryPorts()
         self.principal = Principal(name=self.settings.principal)
+        if is_told:
+            self.ports.ledger.subscribe(self.live.publish)
 
     def context(self, principal: Principal | None = None, space: str | None = None) -> Context:
         """As the workspace gives it."""
-        return Context(self._ports, principal=principal or self.principal, space=space or self.settings.space)
+        ports = cast(Ports, self.ports)
+        return Context(ports, principal=principal or self.principal, space=space or self.settings.space)
+
+    def call(self, name: str, **arguments: Any) -> Any:
+        """As the workspace calls."""
+        upload = arguments.pop("upload", None)
+        return invoke(self.operations[name], self.context(), arguments, upload=upload)
+
+    def record(self, kind: str, *, space: str | None = None, **payload: Any) -> str:
+        """Write one line of the journal."""
+        ctx = self.context(space=space)
+        return ctx.write(lambda tx: ctx.record(tx, kind, "box:1", payload))

@@ -90,8 +90,10 @@ class RequestDecoder:
                 hint=f"its parameters are {names}" if names else "it takes no parameters",
                 where=f"{where} {spot.rstrip('`')}".strip(),
             ) from error
-        except msgspec.DecodeError as error:
-            raise Invalid(f"{self._name}: {error}", hint="send one JSON object", where=where) from error
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Invalid(
+                f"{self._name}: {error}", hint="send one JSON object in UTF-8", where=where
+            ) from error
 
 
 def _struct(title: str, parameters: list[inspect.Parameter]) -> type[msgspec.Struct]:
