@@ -1,0 +1,195 @@
+"""Says whether a feed still speaks the same language: levels never seen, values far out of range or missing.
+
+A change of unit, code or format at the source puts values where none ever were: between the levels of a
+quantised column, or far outside its range. No test of distributions sees that in a day of rows; a
+comparison with each day of the reference itself does. Season is in the null because the reference is
+trailing, and its own days, each held against the others, say how many new values a healthy day brings.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from loopwright.stats.distributions import binomial_tail
+
+__all__ = ["ColumnWindow", "FeedLimits", "FeedSign", "SignKind", "onset", "sign_of"]
+
+_RESOLUTION = 1e-6
+_TAILS = (0.001, 0.999)
+_BULK = (0.05, 0.95)
+
+
+class SignKind(StrEnum):
+    """What is wrong with a column."""
+
+    LEVELS = "levels"
+    """values between those of the reference, or far beyond them"""
+    RANGE = "range"
+    """values far outside the reference's range"""
+    MISSING = "missing"
+    """values that used to be there are not"""
+
+
+class FeedLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """When a column is called changed: an effect floor and a significance, both needed."""
+
+    floor: float = 0.25
+    """least share of a window's values that must be new levels, or missing more than usual"""
+    range_floor: float = 0.5
+    """least share of a window's values that must be far out of range"""
+    quantised: float = 0.03
+    """a column has levels to go by when at most this share of the reference occurs on one day only"""
+    factor: float = 2.0
+    """and at least so many times the strangest day of the reference"""
+    margin: float = 0.5
+    """how far outside the reference's range is far, in widths of its middle 90 percent"""
+    alpha: float = 1e-4
+    """greatest chance of so many strange values if each day were as strange as the reference's strangest"""
+    min_rows: int = 12
+    min_days: int = 14
+
+
+class ColumnWindow(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """One numeric column: the reference's values with the day of each (never falling), and the window's.
+
+    NaN is a missing value. Categories come as codes `(n,) float64`, with `is_category` set: they have levels but no range.
+    """
+
+    name: str
+    reference: NDArray[np.float64]
+    days: NDArray[np.int64]
+    window: NDArray[np.float64]
+    is_category: bool = False
+
+
+class FeedSign(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """What the window of a column shows: the share of strange values and its limit, of the strangest kind."""
+
+    column: str
+    kind: SignKind
+    share: float
+    limit: float
+    n: int
+    p_value: float
+    holds: bool
+    """whether the column is called changed"""
+    strange: NDArray[np.bool_]
+    """(n,) which rows of the window are strange"""
+
+
+def sign_of(column: ColumnWindow, limits: FeedLimits) -> FeedSign | None:
+    """The sign that holds, else the one nearest to its limit; None while there is too little to judge by."""
+    days = 1 + int(np.count_nonzero(np.diff(column.days))) if len(column.days) else 0
+    if days < limits.min_days or len(column.window) < limits.min_rows:
+        return None
+    masks = {SignKind.MISSING: _missing(column)}
+    there = _Sorted(column)
+    if len(there.values) >= limits.min_rows:
+        far = there.far(limits.margin)
+        levels = there.levels()
+        if levels[0].sum() <= limits.quantised * len(there.values):
+            masks[SignKind.LEVELS] = (levels[0] | far[0], levels[1] | far[1])
+        masks[SignKind.RANGE] = far
+    signs = [_judged(column, kind, *pair, limits) for kind, pair in masks.items()]
+    return max(signs, key=lambda sign: (sign.holds, sign.share / sign.limit))
+
+
+def onset(strange: NDArray[np.bool_], usual: float = 0.5) -> int:
+    """Index of the first row of the strange stretch at the end, where the sum of (strange - usual) is greatest."""
+    gain = np.cumsum((strange.astype(np.float64) - usual)[::-1])[::-1]
+    return int(np.argmax(gain))
+
+
+_Mask = tuple[NDArray[np.bool_], NDArray[np.bool_]]
+
+
+def _missing(column: ColumnWindow) -> _Mask:
+    return ~np.isfinite(column.reference), ~np.isfinite(column.window)
+
+
+class _Sorted:
+    """A reference column sorted once, with what its levels and its range say of a window."""
+
+    def __init__(self, column: ColumnWindow) -> None:
+        self._column = column
+        order = np.argsort(column.reference, kind="stable")
+        self._order = order[: int(np.isfinite(column.reference).sum())]
+        self.values = column.reference[self._order]
+        """the values that are there, ascending; of equal ones the oldest first"""
+        self._width = self._quantile(_BULK[1]) - self._quantile(_BULK[0])
+
+    def _quantile(self, share: float) -> float:
+        return float(self.values[int(share * (len(self.values) - 1))]) if len(self.values) else 0.0
+
+    def levels(self) -> _Mask:
+        """Which reference values occur on one day only; which of the window's, within its range, on none."""
+        values, window, days = self.values, self._column.window, self._column.days[self._order]
+        step = 0.5 if self._column.is_category else _RESOLUTION * (self._width or 1.0)
+        starts = np.flatnonzero(np.concatenate([[True], np.diff(values) > step]))
+        ends = np.append(starts[1:], len(values)) - 1
+        alone = np.zeros(len(self._column.reference), np.bool_)
+        alone[self._order] = np.repeat(days[starts] == days[ends], ends - starts + 1)
+        after = np.minimum(np.searchsorted(values, window), len(values) - 1)
+        before = np.maximum(after - 1, 0)
+        near = np.minimum(np.abs(values[after] - window), np.abs(window - values[before])) <= step
+        within = np.isfinite(window)
+        if not self._column.is_category:
+            within &= (window >= values[0]) & (window <= values[-1])
+        return alone, within & ~near
+
+    def far(self, margin: float) -> _Mask:
+        """Which values of the reference and of the window are far outside the reference's range."""
+        if self._column.is_category:
+            return np.zeros(len(self._column.reference), np.bool_), np.zeros(
+                len(self._column.window), np.bool_
+            )
+        reach = margin * self._width
+        low, high = self._quantile(_TAILS[0]) - reach, self._quantile(_TAILS[1]) + reach
+        masks = [(x < low) | (x > high) for x in (self._column.reference, self._column.window)]
+        return masks[0], masks[1]
+
+
+def _judged(
+    column: ColumnWindow,
+    kind: SignKind,
+    known: NDArray[np.bool_],
+    strange: NDArray[np.bool_],
+    limits: FeedLimits,
+) -> FeedSign:
+    """The share of strange values among those there are, against the strangest day of the reference."""
+    of_all = kind is SignKind.MISSING
+    there = strange | True if of_all else np.isfinite(column.window)
+    among = known | True if of_all else np.isfinite(column.reference)
+    n, count = int(there.sum()), int(strange.sum())
+    worst = _strangest_day(column.days, known, among, limits.min_rows)
+    floor = limits.range_floor if kind is SignKind.RANGE else limits.floor
+    limit = max(floor, limits.factor * worst)
+    share = count / n if n else 0.0
+    p_value = binomial_tail(count, n, worst) if n else 1.0
+    holds = n >= limits.min_rows and share >= limit and p_value <= limits.alpha
+    return FeedSign(
+        column=column.name,
+        kind=kind,
+        share=share,
+        limit=limit,
+        n=n,
+        p_value=p_value,
+        holds=holds,
+        strange=strange,
+    )
+
+
+def _strangest_day(
+    days: NDArray[np.int64], strange: NDArray[np.bool_], there: NDArray[np.bool_], min_rows: int
+) -> float:
+    """The greatest daily share of strange values, of days with enough rows; at least one in all the rows."""
+    codes = np.cumsum(np.concatenate([[0], np.diff(days) != 0]))
+    rows = np.bincount(codes, weights=there)
+    counts = np.bincount(codes, weights=strange & there)
+    enough = rows >= min_rows
+    worst = float((counts[enough] / rows[enough]).max()) if enough.any() else 1.0
+    return min(max(worst, 1.0 / (len(days) + 1)), 1.0)
