@@ -56,7 +56,8 @@ class FeedLimits(msgspec.Struct, frozen=True, kw_only=True):
 class ColumnWindow(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One numeric column: the reference's values with the day of each (never falling), and the window's.
 
-    NaN is a missing value. Categories come as codes `(n,) float64`, with `is_category` set: they have levels but no range.
+    NaN is a missing value. Categories come as codes `(n,) float64`, with `is_category` set: they have levels
+    but no range.
     """
 
     name: str
@@ -99,7 +100,7 @@ def sign_of(column: ColumnWindow, limits: FeedLimits) -> FeedSign | None:
 
 
 def onset(strange: NDArray[np.bool_], usual: float = 0.5) -> int:
-    """Index of the first row of the strange stretch at the end, where the sum of (strange - usual) is greatest."""
+    """Index of the first row of the strange stretch at the end, from which (strange - usual) sums to most."""
     gain = np.cumsum((strange.astype(np.float64) - usual)[::-1])[::-1]
     return int(np.argmax(gain))
 

@@ -46,7 +46,7 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Who answers at an endpoint; the body of an `endpoint` version.
 
     `routes` sum to 100. `shadow` versions see every live call and are only logged. `sticky` names the request
-    column whose value decides the route, so that a key always meets one version; empty: the request's id does.
+    column whose value decides the route, so that a key always meets one version; empty: the request's id.
     """
 
     model: str

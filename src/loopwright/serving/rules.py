@@ -47,7 +47,7 @@ def primary(config: EndpointConfig) -> int:
 
 
 def with_split(config: EndpointConfig, version: int, percent: float) -> EndpointConfig:
-    """The configuration in which `version` answers `percent` of the keys; the others share the rest as before.
+    """The configuration in which `version` answers `percent` of the keys; the others share the rest.
 
     A version that begins to answer leaves the shadow; one at 0 percent leaves the routes.
     """
@@ -60,7 +60,11 @@ def with_split(config: EndpointConfig, version: int, percent: float) -> Endpoint
     if left > _TOLERANCE and not others:
         raise Invalid(f"nobody would answer the other {left:g} percent", hint="route another version first")
     held = math.fsum(route.percent for route in others)
-    kept = tuple(replace(route, percent=route.percent * left / held) for route in others if left > _TOLERANCE)
+    kept = tuple(
+        replace(route, percent=min(route.percent * left / held, 100.0))
+        for route in others
+        if left > _TOLERANCE
+    )
     added = (
         (Route(version=version, percent=100.0 - math.fsum(r.percent for r in kept)),) if percent > 0 else ()
     )
