@@ -1,0 +1,41 @@
+"""Row checks: all of them in one scan, and a second scan only for the positions of what failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from loopwright.adapters.tables.compile import compile_condition
+from loopwright.ports.tables import RowCheck, RowCheckResult
+
+__all__ = ["check_rows"]
+
+_FIRST = 10
+
+
+def check_rows(frame: pl.DataFrame, checks: Sequence[RowCheck]) -> tuple[RowCheckResult, ...]:
+    """How many rows fail each check, and the positions of the first ten of them."""
+    failing = [_failing(check, frame.schema) for check in checks]
+    if not failing or frame.height == 0:
+        return tuple(RowCheckResult(name=check.name, failed=0, rows=frame.height) for check in checks)
+    counts = frame.lazy().select(flag.sum().alias(str(i)) for i, flag in enumerate(failing)).collect().row(0)
+    flags = {i: failing[i] for i, count in enumerate(counts) if count}
+    first = _positions(frame, flags)
+    return tuple(
+        RowCheckResult(name=check.name, failed=counts[i], rows=frame.height, first=first.get(i, ()))
+        for i, check in enumerate(checks)
+    )
+
+
+def _failing(check: RowCheck, schema: pl.Schema) -> pl.Expr:
+    held = compile_condition(check.expr, schema).fill_null(not check.null_fails)
+    return (~held) & pl.int_range(pl.len()).ge(0)
+
+
+def _positions(frame: pl.DataFrame, flags: dict[int, pl.Expr]) -> dict[int, tuple[int, ...]]:
+    if not flags:
+        return {}
+    asked = [flag.arg_true().head(_FIRST).implode().alias(str(i)) for i, flag in flags.items()]
+    found = frame.lazy().select(asked).collect().row(0)
+    return {i: tuple(positions) for i, positions in zip(flags, found, strict=True)}

@@ -1,0 +1,70 @@
+"""The port `Tables` by Polars, with Parquet files written by Arrow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import BinaryIO
+
+import polars as pl
+import pyarrow as pa
+
+from loopwright.adapters.tables.checks import check_rows
+from loopwright.adapters.tables.compile import compile_condition, compile_expression
+from loopwright.adapters.tables.parquet import arrow_of, read_parquet, write_parquet
+from loopwright.adapters.tables.profile import profile_of
+from loopwright.adapters.tables.types import schema_of
+from loopwright.core.expressions import Expr
+from loopwright.core.nouns import Json
+from loopwright.core.schema import Schema
+from loopwright.ports.tables import RowCheck, RowCheckResult
+
+__all__ = ["PolarsTables"]
+
+
+class PolarsTables:
+    """Tables by Polars. Without state, so thread safe; equal input gives equal output."""
+
+    def write(self, table: pa.Table) -> bytes:
+        """The table as one Parquet file (zstd); equal tables give equal bytes."""
+        return write_parquet(table)
+
+    def read(
+        self,
+        files: Sequence[BinaryIO | str],
+        *,
+        columns: Sequence[str] | None = None,
+        where: Expr | None = None,
+    ) -> pa.Table:
+        """The rows of Parquet files, in order, that the condition is true of."""
+        return read_parquet(files, columns, where)
+
+    def schema_of(self, table: pa.Table) -> Schema:
+        """Column names and types; `Invalid` names the first column of a type the platform does not keep."""
+        return schema_of(table)
+
+    def check(self, table: pa.Table, checks: Sequence[RowCheck]) -> tuple[RowCheckResult, ...]:
+        """All checks in one scan, with the first ten positions of what failed."""
+        return check_rows(_frame(table), checks)
+
+    def compute(self, table: pa.Table, expressions: Mapping[str, Expr]) -> pa.Table:
+        """The value of each expression for each row, under the given names."""
+        frame = _frame(table)
+        asked = [compile_expression(expr, frame.schema).alias(name) for name, expr in expressions.items()]
+        if not asked or not frame.width:
+            return pa.table({name: pa.nulls(0) for name in expressions})
+        return arrow_of(frame.lazy().with_columns(asked).select(list(expressions)).collect())
+
+    def select(self, table: pa.Table, where: Expr) -> pa.Table:
+        """The rows that the condition is true of, in order."""
+        frame = _frame(table)
+        return arrow_of(frame.lazy().filter(compile_condition(where, frame.schema)).collect())
+
+    def profile(self, table: pa.Table) -> Json:
+        """Per column: counts, least and greatest, moments, quantiles, histogram, most frequent values."""
+        return profile_of(_frame(table))
+
+
+def _frame(table: pa.Table) -> pl.DataFrame:
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    return frame

@@ -1,0 +1,84 @@
+"""Parquet files: deterministic bytes out, rows in."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import BinaryIO
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from loopwright.adapters.tables.compile import compile_condition
+from loopwright.core.errors import Invalid
+from loopwright.core.expressions import Expr, columns_of
+
+__all__ = ["arrow_of", "read_parquet", "write_parquet"]
+
+_ROW_GROUP = 131_072
+
+
+def write_parquet(table: pa.Table) -> bytes:
+    """The table as one file: zstd, row groups of 131,072 rows, no time and no metadata."""
+    plain = _plain(table).replace_schema_metadata(None).combine_chunks()
+    out = io.BytesIO()
+    pq.write_table(plain, out, compression="zstd", compression_level=1, row_group_size=_ROW_GROUP)
+    return out.getvalue()
+
+
+def read_parquet(
+    files: Sequence[BinaryIO | str], columns: Sequence[str] | None, where: Expr | None
+) -> pa.Table:
+    """The rows of the files in order that the condition is true of; a column a file lacks is null there.
+
+    Columns and row groups that cannot matter are not read.
+    """
+    if not files:
+        return pa.table({name: pa.nulls(0) for name in columns or ()})
+    try:
+        found = _scan(pl.scan_parquet(list(files)), columns, where, alone=len(files) == 1)
+        if found is None:
+            found = _scan(_united(files), columns, where, alone=True)
+    except pl.exceptions.ComputeError as error:
+        raise Invalid("the file is not Parquet, or is cut off", hint="write it again") from error
+    assert found is not None
+    return arrow_of(found)
+
+
+def arrow_of(frame: pl.DataFrame) -> pa.Table:
+    """A frame as an Arrow table of plain types (`string`, not `large_string` or views)."""
+    return _plain(frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
+
+
+def _united(files: Sequence[BinaryIO | str]) -> pl.LazyFrame:
+    for file in files:
+        if not isinstance(file, str):
+            file.seek(0)
+    return pl.concat([pl.scan_parquet(file) for file in files], how="diagonal_relaxed")
+
+
+def _scan(
+    frame: pl.LazyFrame, columns: Sequence[str] | None, where: Expr | None, *, alone: bool
+) -> pl.DataFrame | None:
+    """The rows, or None when the files turn out to have different columns."""
+    schema = frame.collect_schema()
+    wanted = {*(columns or ()), *(columns_of(where) if where is not None else ())}
+    if missing := sorted(wanted - set(schema)):
+        if alone:
+            raise Invalid(f"there is no column {missing[0]!r}", hint=f"the columns are {', '.join(schema)}")
+        return None
+    if where is not None:
+        frame = frame.filter(compile_condition(where, schema))
+    try:
+        return (frame if columns is None else frame.select(columns)).collect()
+    except (pl.exceptions.SchemaError, pl.exceptions.ColumnNotFoundError):
+        if alone:
+            raise
+        return None
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    plain = [pa.string() if pa.types.is_large_string(field.type) else field.type for field in table.schema]
+    wanted = pa.schema([field.with_type(kind) for field, kind in zip(table.schema, plain, strict=True)])
+    return table if wanted == table.schema else table.cast(wanted)
