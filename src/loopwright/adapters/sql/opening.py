@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from loopwright.adapters.sql.postgres import PostgresLedger
 from loopwright.adapters.sql.sqlite import SqliteLedger
 from loopwright.core.errors import Invalid
 from loopwright.ports.ledger import Ledger
@@ -33,6 +34,8 @@ def open_ledger(url: str) -> Ledger:
     path = sqlite_path(url)
     if path is not None:
         return SqliteLedger(path)
+    if url.startswith(_POSTGRES):
+        return PostgresLedger(url)
     raise Invalid(
         f"{url.partition(':')[0][:40]!r} is not a store of metadata",
         hint="write sqlite:///path/ledger.db or postgresql://user@host/database",

@@ -269,15 +269,31 @@ class _Reader:
     """A connection that only reads, with its repositories."""
 
     def __init__(self, path: Path, compiler: Compiler) -> None:
-        self.connection = connect_file(path, read_only=True)
-        self.translated = translated(path)
-        session = Session(self.connection.cursor(), compiler, self.translated, read_only=True)
+        self._connection = connect_file(path, read_only=True)
+        self._translated = translated(path)
+        session = Session(self._connection.cursor(), compiler, self._translated, read_only=True)
         self.transaction = SqlTransaction(session)
-        self.is_sound = True
+        self._is_sound = True
+
+    def begin(self) -> None:
+        """Open a snapshot."""
+        with self._translated:
+            self._connection.execute("BEGIN")
+
+    def end(self) -> None:
+        """Let go of the snapshot."""
+        try:
+            self._connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            self._is_sound = False
+
+    def is_sound(self) -> bool:
+        """Whether the connection can be used again."""
+        return self._is_sound
 
     def close(self) -> None:
         """Let go of the connection."""
-        self.connection.close()
+        self._connection.close()
 
 
 class SqliteLedger:
@@ -291,11 +307,7 @@ class SqliteLedger:
         self._store = _Writer(path, self._compiler, self._feed)
         self._writer = GroupWriter(self._store, name="ledger-writer")
         self._readers: Pool[_Reader] = Pool(
-            lambda: _Reader(path, self._compiler),
-            kept=_READERS_KEPT,
-            most=_READERS_MOST,
-            wait_s=30.0,
-            works=lambda reader: reader.is_sound,
+            lambda: _Reader(path, self._compiler), kept=_READERS_KEPT, most=_READERS_MOST
         )
 
     def write(self, work: Callable[[Transaction], T]) -> T:
@@ -313,20 +325,11 @@ class SqliteLedger:
         if self._writer.is_here and self._store.snapshot is not None:
             yield self._store.snapshot
             return
-        with self._readers.lend() as reader:
-            with reader.translated:
-                reader.connection.execute("BEGIN")
+        with self._readers.lend(_Reader.begin) as reader:
             try:
                 yield reader.transaction
             finally:
-                self._end(reader)
-
-    @staticmethod
-    def _end(reader: _Reader) -> None:
-        try:
-            reader.connection.execute("ROLLBACK")
-        except sqlite3.Error:
-            reader.is_sound = False
+                reader.end()
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` with the events of each commit of this process."""

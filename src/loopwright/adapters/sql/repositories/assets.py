@@ -132,6 +132,8 @@ class SqlVersions:
 
     def add(self, version: Version) -> None:
         """Keep a new version; `Conflict` when the number is taken."""
+        if self._session.row(_GET_ASSET, id=version.asset_id) is None:
+            raise NotFound(f"{version.ref} is of no asset", hint="add its asset first")
         if not self._session.change(_ADD_VERSION, _VERSION.write(version)):
             raise Conflict(
                 f"{version.kind}:{version.name}@{version.number} is already there",
@@ -183,7 +185,11 @@ class SqlAliases:
         return None if row is None else _ALIAS.read(row)
 
     def put(self, alias: Alias) -> None:
-        """Make or move it."""
+        """Make or move it; `NotFound` when there is no such version."""
+        if self._session.row(_GET_VERSION, asset_id=alias.asset_id, number=alias.number) is None:
+            raise NotFound(
+                f"there is no version {alias.number} to name {alias.alias!r}", hint="publish it first"
+            )
         self._session.change(_PUT_ALIAS, _ALIAS.write(alias))
 
     def remove(self, asset_id: str, alias: str) -> None:
