@@ -16,6 +16,7 @@ from sqlalchemy import (
     MetaData,
     PrimaryKeyConstraint,
     SmallInteger,
+    String,
     Table,
     Text,
     UniqueConstraint,
@@ -78,7 +79,7 @@ def _number() -> Column[int]:
 revision_table = Table(
     "alembic_version",
     METADATA,
-    Column("version_num", Text, nullable=False),
+    Column("version_num", String(32), nullable=False),
     PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
 )
 

@@ -1,0 +1,1 @@
+"""One file a revision. A revision never changes once it was released."""

@@ -1,0 +1,234 @@
+"""A created store equals a migrated one; older, newer and foreign stores get a clear answer."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy
+from alembic.script import ScriptDirectory
+
+from loopwright.adapters.sql import open_ledger, upgrade_ledger
+from loopwright.adapters.sql.postgres import connect_server, target_of
+from loopwright.adapters.sql.schema import METADATA, REVISION, REVISIONS
+from loopwright.adapters.sql.upgrading import MIGRATIONS, migrate
+from loopwright.core.errors import Corrupt, Invalid, NotFound, Unavailable
+from loopwright.testing import ledger_values as make
+
+SECOND = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade():
+    op.add_column("assets", sa.Column("owner", sa.Text(), nullable=False, server_default="nobody"))
+    if {broken}:
+        op.execute("INSERT INTO no_such_table VALUES (1)")
+"""
+
+
+@contextlib.contextmanager
+def sqlite_engine(path: Path) -> Iterator[sqlalchemy.Engine]:
+    engine = sqlalchemy.create_engine(f"sqlite:///{path}")
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextlib.contextmanager
+def server_engine(url: str) -> Iterator[sqlalchemy.Engine]:
+    raw = connect_server(target_of(url))
+    raw.autocommit = False
+    engine = sqlalchemy.create_engine(
+        "postgresql+psycopg://", creator=lambda: raw, poolclass=sqlalchemy.StaticPool
+    )
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+        raw.close()
+
+
+def described(engine: sqlalchemy.Engine, schema: str | None) -> dict[str, Any]:
+    """Everything reflection knows of the tables."""
+    inspector = sqlalchemy.inspect(engine)
+    found: dict[str, Any] = {}
+    for table in inspector.get_table_names(schema=schema):
+        columns = inspector.get_columns(table, schema=schema)
+        found[table] = {
+            "columns": [
+                {
+                    **column,
+                    "type": repr(column["type"]),
+                    "collation": getattr(column["type"], "collation", None),
+                }
+                for column in columns
+            ],
+            "key": inspector.get_pk_constraint(table, schema=schema),
+            "indexes": sorted(map(repr, inspector.get_indexes(table, schema=schema))),
+            "unique": sorted(map(repr, inspector.get_unique_constraints(table, schema=schema))),
+            "foreign": sorted(map(repr, inspector.get_foreign_keys(table, schema=schema))),
+            "options": inspector.get_table_options(table, schema=schema),
+        }
+    return found
+
+
+def test_a_created_file_equals_a_migrated_one(tmp_path: Path) -> None:
+    open_ledger(f"sqlite:///{tmp_path}/created.db").close()
+    with (
+        sqlite_engine(tmp_path / "created.db") as created,
+        sqlite_engine(tmp_path / "migrated.db") as migrated,
+    ):
+        with migrated.begin() as connection:
+            migrate(connection)
+        assert described(created, None) == described(migrated, None)
+        assert set(described(created, None)) == set(METADATA.tables)
+        for query in ("SELECT * FROM alembic_version", "SELECT * FROM journal_head"):
+            with created.connect() as one, migrated.connect() as two:
+                assert one.exec_driver_sql(query).all() == two.exec_driver_sql(query).all()
+
+
+def test_a_created_schema_equals_a_migrated_one(postgres_url: str) -> None:
+    open_ledger(postgres_url).close()
+    other = f"{postgres_url}_m"
+    names = [target_of(url).schema for url in (postgres_url, other)]
+    with server_engine(postgres_url) as created, server_engine(other) as migrated:
+        with migrated.begin() as connection:
+            connection.exec_driver_sql(f"CREATE SCHEMA {names[1]}")
+            migrate(connection)
+        one, two = described(created, names[0]), described(migrated, names[1])
+        assert repr(one).replace(names[0], "S") == repr(two).replace(names[1], "S")
+        assert set(one) == set(METADATA.tables)
+
+
+def test_the_newest_migration_is_the_revision_of_the_schema() -> None:
+    scripts = ScriptDirectory(str(MIGRATIONS))
+    assert scripts.get_heads() == [REVISION]
+    assert [script.revision for script in reversed(list(scripts.walk_revisions()))] == list(REVISIONS)
+
+
+@pytest.fixture
+def later(tmp_path: Path) -> Path:
+    """The migrations of a later release, which has one more."""
+    folder = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "versions" / "r0002_second.py").write_text(SECOND.replace("{broken}", "False"))
+    return folder
+
+
+def test_an_older_file_is_copied_then_upgraded(tmp_path: Path, later: Path) -> None:
+    file = tmp_path / "ledger.db"
+    ledger = open_ledger(f"sqlite:///{file}")
+    ledger.write(lambda tx: tx.assets.add(make.asset()))
+    ledger.close()
+    report = upgrade_ledger(f"sqlite:///{file}", migrations=later, revisions=("0001", "0002"))
+    assert (report.before, report.after) == ("0001", "0002")
+    assert report.copy == f"{file}.before-0001"
+    with contextlib.closing(sqlite3.connect(file)) as now:
+        assert now.execute("SELECT id, owner FROM assets").fetchall() == [("a1", "nobody")]
+    old = open_ledger(f"sqlite:///{report.copy}")
+    with old.read() as tx:
+        assert tx.assets.get("a1") == make.asset()
+    old.close()
+    with pytest.raises(Unavailable, match="0002, newer than this release knows"):
+        open_ledger(f"sqlite:///{file}")
+    with pytest.raises(Unavailable, match="newer"):
+        upgrade_ledger(f"sqlite:///{file}")
+
+
+def test_a_failed_upgrade_changes_nothing(tmp_path: Path, later: Path) -> None:
+    file = tmp_path / "ledger.db"
+    open_ledger(f"sqlite:///{file}").close()
+    (later / "versions" / "r0002_second.py").write_text(SECOND.replace("{broken}", "True"))
+    for copies in (1, 2):
+        with pytest.raises(Unavailable, match="nothing was changed"):
+            upgrade_ledger(f"sqlite:///{file}", migrations=later, revisions=("0001", "0002"))
+        assert len(list(tmp_path.glob("ledger.db.before-0001*"))) == copies
+    open_ledger(f"sqlite:///{file}").close()
+
+
+def test_an_older_server_is_upgraded(postgres_url: str, later: Path) -> None:
+    ledger = open_ledger(postgres_url)
+    ledger.write(lambda tx: tx.assets.add(make.asset()))
+    ledger.close()
+    report = upgrade_ledger(postgres_url, migrations=later, revisions=("0001", "0002"))
+    assert (report.before, report.after, report.copy) == ("0001", "0002", None)
+    with pytest.raises(Unavailable, match="newer"):
+        open_ledger(postgres_url)
+
+
+def test_an_upgrade_of_the_newest_does_nothing(tmp_path: Path, postgres_url: str) -> None:
+    for url in (f"sqlite:///{tmp_path}/ledger.db", postgres_url):
+        with pytest.raises(NotFound):
+            upgrade_ledger(url)
+        open_ledger(url).close()
+        report = upgrade_ledger(url)
+        assert (report.before, report.after, report.copy) == (REVISION, REVISION, None)
+    assert [path.name for path in tmp_path.iterdir()] == ["ledger.db"]
+
+
+def test_an_older_file_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "ledger.db"
+    open_ledger(f"sqlite:///{file}").close()
+    monkeypatch.setattr("loopwright.adapters.sql.creating.REVISIONS", ("0001", "0002"))
+    monkeypatch.setattr("loopwright.adapters.sql.creating.REVISION", "0002")
+    with pytest.raises(Unavailable, match="loopwright db upgrade"):
+        open_ledger(f"sqlite:///{file}")
+
+
+def test_a_foreign_file_is_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "other.db"
+    with contextlib.closing(sqlite3.connect(file)) as other:
+        other.execute("CREATE TABLE runs (id)")
+        other.commit()
+    before = file.read_bytes()
+    with pytest.raises(Invalid, match="another program"):
+        open_ledger(f"sqlite:///{file}")
+    with pytest.raises(Invalid, match="not a ledger"):
+        upgrade_ledger(f"sqlite:///{file}")
+    assert file.read_bytes() == before
+
+
+def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_bytes(b"these are my notes, not a database\n" * 100)
+    before = file.read_bytes()
+    with pytest.raises(Corrupt, match="not a ledger"):
+        open_ledger(f"sqlite:///{file}")
+    assert file.read_bytes() == before
+
+
+def test_a_foreign_schema_is_left_alone(postgres_url: str) -> None:
+    schema = target_of(postgres_url).schema
+    raw = connect_server(target_of(postgres_url))
+    raw.execute(f"CREATE SCHEMA {schema}".encode())
+    raw.execute(f"CREATE TABLE {schema}.runs (id int)".encode())
+    raw.close()
+    with pytest.raises(Invalid, match="another program"):
+        open_ledger(postgres_url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:///:memory:",
+        "mysql://x/y",
+        "ledger.db",
+        "",
+        "postgresql://h/d?schema=a-b",
+    ],
+)
+def test_a_url_that_names_no_store_is_refused(url: str) -> None:
+    with pytest.raises(Invalid):
+        open_ledger(url)
