@@ -213,7 +213,7 @@ class DeclaredHost:
         ports = cast(Ports, self.ports)
         return Context(ports, principal=principal or self.principal, space=space or self.settings.space)
 
-    def call(self, name: str, **arguments: Any) -> Any:
+    def call(self, name: str, /, **arguments: Any) -> Any:
         """As the workspace calls."""
         upload = arguments.pop("upload", None)
         return invoke(self.operations[name], self.context(), arguments, upload=upload)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from types import TracebackType
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -16,14 +17,22 @@ from loopwright.engine.operation import Form
 
 __all__ = ["Client"]
 
+_ADDRESS = "write it as http://127.0.0.1:7070"
+_LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
+"""hosts that no proxy of the environment stands before"""
 _ATTEMPTS = 3
 _PAUSE_S = 0.2
 _TIMEOUT = httpx.Timeout(150.0, connect=5.0)
 
 
-def _is_local(url: str) -> bool:
-    """Whether the address is of this machine, which no proxy of the environment should stand before."""
-    return httpx.URL(url).host in {"localhost", "127.0.0.1", "::1"}
+def _host_of(url: str) -> str:
+    try:
+        found = urlsplit(url)
+        if found.scheme in {"http", "https"} and found.hostname:
+            return httpx.URL(url).host
+    except (httpx.InvalidURL, ValueError) as error:
+        raise Invalid(f"{url!r} is not an address: {error}", hint=_ADDRESS) from error
+    raise Invalid(f"{url!r} is not the address of a server", hint=_ADDRESS)
 
 
 class _Verb:
@@ -65,14 +74,8 @@ class Client:
         headers = {"loopwright-space": space, "accept": "application/json", "accept-encoding": "identity"}
         if token:
             headers["authorization"] = f"Bearer {token}"
-        try:
-            self._http = httpx.Client(
-                base_url=self.url, headers=headers, timeout=_TIMEOUT, trust_env=not _is_local(self.url)
-            )
-        except (httpx.InvalidURL, ValueError) as error:
-            raise Invalid(
-                f"{url!r} is not an address: {error}", hint="write http://127.0.0.1:7070"
-            ) from error
+        trust_env = _host_of(self.url) not in _LOCAL
+        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=_TIMEOUT, trust_env=trust_env)
 
     def __enter__(self) -> Client:
         return self
@@ -96,7 +99,7 @@ class Client:
             raise AttributeError(f"there is no operation {name!r}")
         return _Verb(self, name)
 
-    def call(self, name: str, *positional: Any, **arguments: Any) -> Any:
+    def call(self, name: str, /, *positional: Any, **arguments: Any) -> Any:
         """Call an operation by its name; raises what it raised there, `Unavailable` when nobody answers."""
         entry = self._index[name]
         names = [p.name for p in entry.parameters]

@@ -51,7 +51,7 @@ def prepare(entry: Entry, arguments: Mapping[str, Any]) -> Prepared:
     at = {p.name: p.place for p in entry.parameters}
     path = entry.path
     for name in (name for name, place in at.items() if place == "path"):
-        path = path.replace(f"{{{name}}}", quote(_text(plain[name]), safe=""))
+        path = path.replace(f"{{{name}}}", _segment(name, _text(plain[name])))
     body = {name: value for name, value in plain.items() if at[name] == "body"}
     has_body = any(place == "body" for place in at.values())
     return Prepared(
@@ -87,6 +87,15 @@ def _check(entry: Entry, given: Mapping[str, Any]) -> None:
     for parameter in entry.parameters:
         if parameter.required and parameter.place != "upload" and parameter.name not in given:
             raise Invalid(f"{entry.name} needs {parameter.name}", hint=f"give {parameter.name}=...")
+
+
+def _segment(name: str, text: str) -> str:
+    """A value as a part of a path; what a path would resolve is refused here, as the server does."""
+    if text == "" or not {".", ".."}.isdisjoint(text.replace("\\", "/").split("/")):
+        raise Invalid(
+            f"{name} is {text[:80]!r}", hint="a name is neither empty nor has dot parts", where=name
+        )
+    return quote(text, safe="")
 
 
 def _text(value: Any) -> str:

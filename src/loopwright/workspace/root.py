@@ -68,7 +68,7 @@ class Workspace:
         who = principal or Principal(name=self.settings.principal)
         return Context(self.ports, principal=who, space=space or self.settings.space)
 
-    def call(self, name: str, **arguments: Any) -> Any:
+    def call(self, name: str, /, **arguments: Any) -> Any:
         """Call an operation by its name, as a client would."""
         if name not in self.operations:
             raise NotFound(f"there is no operation {name!r}", hint="the reference lists them all")

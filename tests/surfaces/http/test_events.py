@@ -9,11 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.surfaces.declared import DeclaredHost
 
 from loopwright.app.server import Server
 from loopwright.engine.live import Note
 from loopwright.surfaces.http import Limits, build_app
+from tests.surfaces.declared import DeclaredHost
 
 LIMITS = Limits(heartbeat_s=0.2, poll_s=0.1, listeners=3, listener_queue=50)
 
@@ -107,14 +107,12 @@ def test_notes_come_beside_the_events(host: DeclaredHost, server: Server) -> Non
 
 def test_a_client_that_does_not_read_is_dropped_with_a_notice(host: DeclaredHost, server: Server) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=10.0) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.sendall(b"GET /api/v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         while b"still here" not in sock.recv(4096):
             pass
-        for _ in range(60):
-            for _ in range(100):
-                host.record("box.made", filler="x" * 1000)
-            time.sleep(0.01)
+        for i in range(200):
+            host.live.publish([Note(topic="large", body={"number": i, "filler": "x" * 100_000})])
+            time.sleep(0.001)
         received = b""
         while b"event: resync" not in received:
             piece = sock.recv(65_536)

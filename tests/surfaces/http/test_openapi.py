@@ -3,10 +3,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.surfaces.asking import ask
-from tests.surfaces.declared import DeclaredHost
 
 from loopwright.surfaces.http import build_app
+from tests.surfaces.asking import ask
+from tests.surfaces.declared import DeclaredHost
 
 
 @pytest.fixture(scope="module")

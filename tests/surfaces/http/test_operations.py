@@ -4,11 +4,11 @@ import json
 
 import pytest
 from starlette.types import Receive, Scope, Send
-from tests.surfaces.asking import Answer, ask
-from tests.surfaces.declared import DeclaredHost
 
 from loopwright.surfaces.http import Application, Limits, build_app
 from loopwright.workspace.settings import Settings
+from tests.surfaces.asking import Answer, ask
+from tests.surfaces.declared import DeclaredHost
 
 API = "/api/v1"
 

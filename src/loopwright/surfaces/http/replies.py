@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import quote
@@ -30,6 +31,7 @@ __all__ = [
 
 _CHUNK = 1 << 16
 _BATCH = 100
+_SOON_S = 0.02
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
 
 
@@ -152,15 +154,20 @@ def _event_line(item: Any) -> bytes:
 
 
 def _batches(items: Iterator[Any], line: Callable[[Any], bytes]) -> Iterator[bytes]:
-    """Lines in batches that double up to 100, so that the first come soon and the rest cheaply."""
+    """Lines in batches: the first item alone, then what comes within 20 ms, 100 at most."""
     batch: list[bytes] = []
-    size = 1
-    for item in items:
-        batch.append(line(item))
-        if len(batch) >= size:
+    began = 0.0
+    try:
+        for item in items:
+            batch.append(line(item))
+            if len(batch) >= _BATCH or time.monotonic() - began > _SOON_S:
+                yield b"".join(batch)
+                batch.clear()
+                began = time.monotonic()
+    except Exception:
+        if batch:
             yield b"".join(batch)
-            batch.clear()
-            size = min(_BATCH, size * 2)
+        raise
     if batch:
         yield b"".join(batch)
 
