@@ -1,0 +1,1 @@
+"""The story: half a year of real flights through the whole loop."""

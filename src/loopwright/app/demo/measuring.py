@@ -1,0 +1,117 @@
+"""What the story came to: the frozen first model and the loop on the same flights, by month and pooled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from loopwright.app.demo.definitions import ENDPOINT, MODEL
+from loopwright.app.demo.flights import Flights
+from loopwright.core.instants import format_instant, to_micros
+from loopwright.data.streams import read_stream
+from loopwright.engine.context import Context
+from loopwright.registry.verbs import load
+from loopwright.serving.nouns import stream_of
+from loopwright.stats.classification import auc_difference, roc_auc
+from loopwright.stats.intervals import Difference
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Outcome", "measure"]
+
+_MIN_LABELS = 50
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """ROC-AUC of both by month and pooled over all labelled flights, with the paired difference."""
+
+    frozen: dict[str, float]
+    loop: dict[str, float]
+    frozen_all: float
+    loop_all: float
+    difference: Difference
+    predictions: dict[str, int]
+    labelled: dict[str, int]
+
+
+class _Answers(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """One row a flight that was asked about, in the order of asking."""
+
+    ids: NDArray[np.str_]
+    scores: NDArray[np.float64]
+    x: NDArray[np.float64]
+
+
+def _answers(ctx: Context, features: tuple[str, ...]) -> _Answers:
+    """The live predictions, one of each id (a request that was asked again logged the same ids)."""
+    names = ["prediction_id", "variant", "score", *(f"x_{name}" for name in features)]
+    table = read_stream(ctx, stream_of(ENDPOINT), None, None, columns=names)
+    live = np.array(table["variant"].to_pylist()) == "live"
+    ids = np.array(table["prediction_id"].to_pylist())[live]
+    _, first = np.unique(ids, return_index=True)
+    x = np.column_stack([table[f"x_{name}"].to_numpy()[live][first] for name in features])
+    return _Answers(ids=ids[first], scores=table["score"].to_numpy()[live][first], x=x)
+
+
+def _truth(flights: Flights) -> dict[str, tuple[int, float]]:
+    """Month and label (NaN without one) of every flight, by the id its prediction has."""
+    late = dict(
+        zip(flights.landings["flight_id"].to_pylist(), flights.landings["late"].to_pylist(), strict=True)
+    )
+    found: dict[str, tuple[int, float]] = {}
+    place, last = 0, None
+    columns = (flights.schedule[name].to_pylist() for name in ("scheduled_at", "flight_id", "month"))
+    for at, flight, month in zip(*columns, strict=True):
+        place = place + 1 if at == last else 0
+        last = at
+        found[f"flights-{format_instant(at)}.{place}"] = (month, float(late.get(flight, np.nan)))
+    return found
+
+
+def measure(ctx: Context, flights: Flights) -> Outcome:
+    """Score the first version on the very vectors that were served, and compare with what was answered."""
+    _, body, first = load(ctx, f"model:{MODEL}@1")
+    answers = _answers(ctx, body.features)
+    truth = _truth(flights)
+    known = [truth[name] for name in answers.ids]
+    months = np.array([month for month, _ in known])
+    labels = np.array([label for _, label in known])
+    frozen = first.predict(answers.x)
+    there = ~np.isnan(labels)
+
+    def by_month(scores: NDArray[np.float64]) -> dict[str, float]:
+        chosen = {str(m): there & (months == m) for m in np.unique(months)}
+        return {
+            m: round(roc_auc(labels[rows], scores[rows]), 4)
+            for m, rows in chosen.items()
+            if rows.sum() > _MIN_LABELS
+        }
+
+    return Outcome(
+        frozen=by_month(frozen),
+        loop=by_month(answers.scores),
+        frozen_all=roc_auc(labels[there], frozen[there]),
+        loop_all=roc_auc(labels[there], answers.scores[there]),
+        difference=auc_difference(labels[there], answers.scores[there], frozen[there]),
+        predictions={str(m): int((months == m).sum()) for m in np.unique(months)},
+        labelled={str(m): int((there & (months == m)).sum()) for m in np.unique(months)},
+    )
+
+
+def label_rows(flights_known: Any, prediction_ids: dict[str, str]) -> Any:
+    """Labels of landed flights that were asked about: prediction id, label, known-at."""
+    import pyarrow as pa
+
+    rows = flights_known.select(["flight_id", "late", "known_at"]).to_pylist()
+    asked = [(prediction_ids[row["flight_id"]], row) for row in rows if row["flight_id"] in prediction_ids]
+    stamps = pa.array([to_micros(row["known_at"]) for _, row in asked], pa.int64())
+    return pa.table(
+        {
+            "prediction_id": pa.array([name for name, _ in asked], pa.string()),
+            "label": pa.array([float(row["late"]) for _, row in asked], pa.float64()),
+            "known_at": stamps.cast(pa.timestamp("us", "UTC")),
+        }
+    )

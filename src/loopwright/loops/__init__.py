@@ -1,0 +1,1 @@
+"""Closed loops across slices: training, retraining, rollout, incidents, and the question why."""

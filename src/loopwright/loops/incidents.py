@@ -1,0 +1,100 @@
+"""From an alarm to an incident and back: one open incident a subject and cause, closed when the alarm clears."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from loopwright.core.instants import parse_instant
+from loopwright.core.nouns import Event, Run, RunState
+from loopwright.engine.context import Context
+from loopwright.engine.operation import on_event, operation
+from loopwright.loops.nouns import Window
+from loopwright.ports.ledger import Page, PageRequest
+from loopwright.tracking.verbs import end, start
+
+__all__ = ["incident_windows", "incidents", "on_alarm_cleared", "on_alarm_raised", "open_incidents", "show"]
+
+_LIMIT = 1000
+
+
+def _fingerprint(event: Event) -> str:
+    return str(event.payload.get("fingerprint", event.subject))
+
+
+def open_incidents(ctx: Context) -> tuple[Run, ...]:
+    """The incidents that are open now, newest first."""
+    with ctx.read() as tx:
+        request = PageRequest(limit=_LIMIT)
+        return tx.runs.page(ctx.space, request, kind="incident", state=RunState.RUNNING).items
+
+
+def incident_windows(ctx: Context, subject: str | None = None) -> tuple[Window, ...]:
+    """From when until when data was bad, of all incidents; an open one reaches until now."""
+    with ctx.read() as tx:
+        found = tx.runs.page(ctx.space, PageRequest(limit=_LIMIT), kind="incident").items
+    chosen = [run for run in found if subject is None or run.facts.get("subject") == subject]
+    return tuple(Window(start=_since(run), end=_until(run, ctx.now())) for run in chosen)
+
+
+def _since(run: Run) -> datetime:
+    return parse_instant(run.facts["since"])
+
+
+def _until(run: Run, now: datetime) -> datetime:
+    last_bad = run.facts.get("until")
+    return parse_instant(last_bad) if last_bad else run.ended_at or now
+
+
+@on_event("incidents.open", "alarm.raised")
+def on_alarm_raised(ctx: Context, event: Event) -> None:
+    """Open an incident for an alarm that has none."""
+    wanted = _fingerprint(event)
+    if any(run.facts.get("fingerprint") == wanted for run in open_incidents(ctx)):
+        return
+    body = event.payload
+    run = start(
+        ctx,
+        "incident",
+        str(body.get("cause", "alarm")),
+        facts={
+            "subject": event.subject,
+            "fingerprint": wanted,
+            "columns": body.get("columns", []),
+            "since": body.get("since") or event.at.isoformat(),
+            "detected_at": event.at.isoformat(),
+            "event": event.id,
+            "said": body.get("said", ""),
+        },
+    )
+    opened = {"columns": run.facts["columns"], "since": run.facts["since"], "cause": run.name}
+    ctx.write(lambda tx: ctx.record(tx, "incident.opened", f"incident:{run.id}", opened))
+
+
+@on_event("incidents.close", "alarm.cleared")
+def on_alarm_cleared(ctx: Context, event: Event) -> None:
+    """Resolve the incident of an alarm that has cleared."""
+    wanted = _fingerprint(event)
+    for run in open_incidents(ctx):
+        if run.facts.get("fingerprint") != wanted:
+            continue
+        _resolve(ctx, run, str(event.payload.get("until") or event.at.isoformat()))
+
+
+def _resolve(ctx: Context, run: Run, until: str) -> None:
+    end(ctx, run.id, facts={"until": until})
+    ctx.write(lambda tx: ctx.record(tx, "incident.resolved", f"incident:{run.id}", {"until": until}))
+
+
+@operation("incidents.list", scope="incident:read", route="GET /incidents")
+def incidents(ctx: Context, *, state: RunState | None = None, limit: int = 100, token: str = "") -> Page[Run]:
+    """List incidents, newest first; a running one is open."""
+    with ctx.read() as tx:
+        request = PageRequest(limit=min(max(limit, 1), _LIMIT), token=token)
+        return tx.runs.page(ctx.space, request, kind="incident", state=state)
+
+
+@operation("incidents.show", scope="incident:read", route="GET /incidents/{incident_id}")
+def show(ctx: Context, incident_id: str) -> Run:
+    """Show an incident: what, where, since when, and until when."""
+    with ctx.read() as tx:
+        return tx.runs.get(incident_id)

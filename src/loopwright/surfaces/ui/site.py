@@ -1,0 +1,144 @@
+"""The pages' application: routes, templates, the policy of what a page may load."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import msgspec
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+import loopwright
+from loopwright.core.errors import LoopwrightError, NotFound
+from loopwright.engine.context import Context, Principal
+from loopwright.surfaces.ui.pages import PAGES, Desk, Page
+from loopwright.surfaces.ui.shaping import FILTERS, event_link, event_text, event_tone, interval
+
+__all__ = ["build_site"]
+
+log = logging.getLogger(__name__)
+
+_HERE = Path(__file__).parent
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+_NAV = (
+    ("/", "Home"),
+    ("/assets", "Assets"),
+    ("/runs", "Runs"),
+    ("/endpoints", "Endpoints"),
+    ("/monitoring", "Monitoring"),
+    ("/incidents", "Incidents"),
+    ("/decisions", "Decisions"),
+    ("/journal", "Journal"),
+)
+
+
+class _Files(StaticFiles):
+    """Static files with the same headers as pages, kept by the browser for an hour."""
+
+    async def get_response(self, path: str, scope: Any) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers.update({**_HEADERS, "Cache-Control": "max-age=3600"})
+        return response
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(FILTERS)
+    environment.filters["json"] = lambda value: msgspec.json.encode(value).decode()
+    environment.globals.update(
+        nav=_NAV,
+        version=loopwright.__version__,
+        event_text=event_text,
+        event_link=event_link,
+        event_tone=event_tone,
+        interval=interval,
+    )
+    return environment
+
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class _Site:
+    """Renders pages over the operations of a workspace."""
+
+    def __init__(self, host: Any) -> None:
+        self._host = host
+        self._environment = _environment()
+
+    def endpoint(self, page: Page) -> Endpoint:
+        """The request handler of a page."""
+
+        async def handle(request: Request) -> Response:
+            return await run_in_threadpool(self._answer, request, page)
+
+        return handle
+
+    def _context(self, request: Request) -> Context:
+        principal: Principal | None = request.scope.get("loopwright.principal")
+        found: Context = self._host.context(principal)
+        return found
+
+    def _answer(self, request: Request, page: Page) -> Response:
+        desk = Desk(self._host.operations, self._context(request))
+        try:
+            values = page.build(desk, dict(request.path_params), dict(request.query_params))
+        except LoopwrightError as error:
+            return self._failed(request, error)
+        except Exception:  # the last handler of a page: logged, and told without a traceback
+            log.exception("page failed", extra={"path": request.url.path})
+            return self._failed(
+                request, LoopwrightError("this page could not be made", hint="see the server's log")
+            )
+        return self._rendered(request, page.template, values, 200)
+
+    def _failed(self, request: Request, error: LoopwrightError) -> Response:
+        return self._rendered(request, "error.html", {"error": error, "title": "Not here"}, error.status)
+
+    def _rendered(self, request: Request, template: str, values: dict[str, Any], status: int) -> Response:
+        here = "/" + request.url.path.strip("/").partition("/")[0]
+        section = "/assets" if here == "/versions" else here
+        text = self._environment.get_template(template).render(
+            section=section, path_now=request.url.path, **values
+        )
+        return Response(text, status, _HEADERS, "text/html; charset=utf-8")
+
+    async def missing(self, request: Request, error: Exception) -> Response:
+        """Nothing is at this address."""
+        status = error.status_code if isinstance(error, HTTPException) else 404
+        told = NotFound(f"there is no page at {request.url.path[:120]}", hint="the pages are listed above")
+        response = self._failed(request, told)
+        response.status_code = status
+        return response
+
+
+def build_site(host: Any) -> Starlette:
+    """The pages of a workspace (anything with `operations` and `context()`), to be mounted at `/`."""
+    site = _Site(host)
+    routes: list[Route | Mount] = [Route(page.path, site.endpoint(page), methods=["GET"]) for page in PAGES]
+    routes.append(Mount("/static", _Files(directory=_HERE / "static")))
+    return Starlette(routes=routes, exception_handlers={404: site.missing, 405: site.missing})
