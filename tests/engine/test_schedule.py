@@ -1,0 +1,69 @@
+"""Schedules by the platform's clock: one firing a tick, missed ticks folded into the newest."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from loopwright.core.errors import Invalid
+from loopwright.core.nouns import Job
+from loopwright.engine.context import Context
+from loopwright.engine.schedule import Schedule, fire_due, next_tick, put_schedule
+from loopwright.ports.ledger import PageRequest
+from loopwright.testing.builders import SetClock, memory_context
+
+
+def _jobs(ctx: Context) -> list[Job]:
+    with ctx.read() as tx:
+        return list(tx.jobs.page("default", PageRequest(limit=100)).items)
+
+
+def _at(ctx: Context, when: datetime) -> None:
+    clock = ctx.ports.clock
+    assert isinstance(clock, SetClock)
+    clock.set(when)
+
+
+def test_one_firing_a_tick_and_missed_ticks_fire_once() -> None:
+    ctx = memory_context()
+    _at(ctx, datetime(2013, 7, 1, 5, tzinfo=UTC))
+    ctx.write(lambda tx: put_schedule(ctx, tx, Schedule(name="d", operation="x.y", every="1d")))
+    assert fire_due(ctx) == 0
+    _at(ctx, datetime(2013, 7, 2, tzinfo=UTC))
+    assert fire_due(ctx) == 1
+    assert fire_due(ctx) == 0
+    _at(ctx, datetime(2013, 7, 6, 3, tzinfo=UTC))
+    assert fire_due(ctx) == 1
+    ticks = sorted(job.arguments["tick"] for job in _jobs(ctx))
+    assert ticks == ["2013-07-02T00:00:00Z", "2013-07-06T00:00:00Z"]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "after", "tick"),
+    [
+        ({"every": "6h"}, datetime(2013, 7, 1, 5, tzinfo=UTC), datetime(2013, 7, 1, 6, tzinfo=UTC)),
+        ({"every": "6h"}, datetime(2013, 7, 1, 6, tzinfo=UTC), datetime(2013, 7, 1, 12, tzinfo=UTC)),
+        ({"cron": "0 3 * * *"}, datetime(2013, 7, 1, 5, tzinfo=UTC), datetime(2013, 7, 2, 3, tzinfo=UTC)),
+        ({"cron": "*/20 * * * 1"}, datetime(2013, 7, 2, 0, tzinfo=UTC), datetime(2013, 7, 8, 0, tzinfo=UTC)),
+    ],
+)
+def test_ticks(schedule: dict[str, str], after: datetime, tick: datetime) -> None:
+    assert next_tick(Schedule(name="s", operation="x", **schedule), after) == tick
+
+
+def test_bad_schedules_are_refused() -> None:
+    now = datetime(2013, 7, 1, tzinfo=UTC)
+    for schedule in ({"cron": "every day"}, {"every": "0"}, {"every": "often"}):
+        with pytest.raises(Invalid):
+            next_tick(Schedule(name="s", operation="x", **schedule), now)
+
+
+def test_a_schedule_that_is_put_again_does_not_fire_for_the_past() -> None:
+    ctx = memory_context()
+    _at(ctx, datetime(2013, 7, 1, tzinfo=UTC))
+    schedule = Schedule(name="d", operation="x.y", every="1d")
+    for _ in range(2):
+        ctx.write(lambda tx: put_schedule(ctx, tx, schedule))
+        clock = ctx.ports.clock
+        assert isinstance(clock, SetClock)
+        clock.advance(timedelta(hours=5))
+    assert fire_due(ctx) == 0
