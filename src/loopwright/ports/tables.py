@@ -55,13 +55,20 @@ class AsOfJoin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WindowJoin(msgspec.Struct, frozen=True, kw_only=True):
-    """Windowed aggregates of the rows of the spine row's entity with known-at in `(T - over, T]`."""
+    """Windowed aggregates of the rows of the spine row's entity with known-at in `(T - over, T]`.
+
+    A null known-at counts as the event time where that is named; a row without either is in no
+    window. A key with a null part is an entity without rows; a null T gives nulls. `last` is the
+    value of the row with the greatest event time, then known-at, then order, then place.
+    """
 
     keys: tuple[str, ...]
     time: str
     known_at: str
     windows: Mapping[str, Window]
     """output column by its aggregate"""
+    event_time: str | None = None
+    order: str | None = None
 
 
 class Tables(Protocol):

@@ -1,0 +1,97 @@
+"""What an aggregate over a window's rows is: the reference meaning, which every engine gives to the last bit.
+
+Sums and means of floats are the exact sum, rounded once, so they depend neither on the order of the
+rows nor on how an engine adds; sums of integers are integers. NaN is a value: a sum, a least or a
+greatest value with one in it is NaN, and all of them are one value to `distinct`. A zero has no sign.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+from loopwright.core.errors import Invalid
+from loopwright.core.expressions import Scalar, WindowOp
+
+__all__ = ["aggregate", "exact_mean", "exact_sum", "greatest", "least"]
+
+_NAN = float("nan")
+
+
+def exact_sum(values: Sequence[float]) -> float:
+    """The exact sum of floats, rounded once to the nearest float; infinite beyond their range."""
+    try:
+        return math.fsum(values) + 0.0
+    except ValueError:
+        return _NAN
+    except OverflowError:
+        endless = [value for value in values if not math.isfinite(value)]
+        if endless:
+            return sum(endless)
+        total = sum(map(Fraction, values), Fraction(0))
+    try:
+        return float(total)
+    except OverflowError:
+        return math.copysign(math.inf, total)
+
+
+def exact_mean(total: float, count: int) -> float | None:
+    """A sum divided by its count, both as floats; None of nothing."""
+    return float(total) / count if count else None
+
+
+def aggregate(op: WindowOp, values: Sequence[Scalar]) -> Scalar:
+    """The aggregate of a window's values, in the rows' order from the oldest to the newest; None is null.
+
+    The newest row is the one that an as-of join would give: the greatest event time, then known-at,
+    then order, then place.
+    """
+    if op == "last":
+        return values[-1] if values else None
+    there = [value for value in values if value is not None]
+    match op:
+        case "count":
+            return len(there)
+        case "distinct":
+            return len({None if _is_nan(value) else value for value in there})
+        case "sum":
+            return _sum(there)
+        case "mean":
+            return exact_mean(_sum(there), len(there))
+        case "min":
+            return least(there)
+        case "max":
+            return greatest(there)
+
+
+def _sum(there: Sequence[Scalar]) -> int | float:
+    numbers: list[int | float] = []
+    for value in there:
+        if not isinstance(value, (int, float)):
+            raise Invalid("a sum or a mean needs numbers", hint="aggregate a column of numbers")
+        numbers.append(value)
+    return exact_sum(numbers) if any(isinstance(value, float) for value in numbers) else sum(numbers)
+
+
+def least(there: Sequence[Scalar]) -> Scalar:
+    """The least of values that are not null, NaN where one is NaN, None of nothing."""
+    comparable: Any = there
+    return _extreme(there, min(comparable, default=None))
+
+
+def greatest(there: Sequence[Scalar]) -> Scalar:
+    """The greatest of values that are not null, NaN where one is NaN, None of nothing."""
+    comparable: Any = there
+    return _extreme(there, max(comparable, default=None))
+
+
+def _is_nan(value: Scalar) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _extreme(there: Sequence[Scalar], found: Scalar) -> Scalar:
+    if not isinstance(found, float):
+        return found
+    return _NAN if any(map(_is_nan, there)) else found + 0.0
