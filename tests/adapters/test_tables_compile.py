@@ -42,7 +42,12 @@ INTS = st.integers(-40, 40)
 SPECIAL = [0.0, -0.0, math.nan, math.inf, -math.inf, 1.0, 0.1, 3.0, 10.0]
 FLOATS = st.one_of(st.sampled_from(SPECIAL), st.floats(-1e6, 1e6, width=32), st.integers(-9, 9).map(float))
 STRINGS = st.sampled_from(["", "a", "b", "ab", "é", "Z", "a\n", "10"])
-VALUES = {Kind.BOOL: BOOLS, Kind.INT: INTS, Kind.FLOAT: FLOATS, Kind.STRING: STRINGS}
+VALUES: Mapping[Kind, st.SearchStrategy[Scalar]] = {
+    Kind.BOOL: BOOLS,
+    Kind.INT: INTS,
+    Kind.FLOAT: FLOATS,
+    Kind.STRING: STRINGS,
+}
 PATTERNS = ["", "a", "a|ab", "[a-z]+", ".*", "a.", r"\d+", "(?i)z", "a$"]
 NUMBERS = (Kind.BOOL, Kind.INT, Kind.FLOAT)
 
@@ -68,7 +73,7 @@ def expressions(draw: st.DrawFn, kind: Kind, depth: int) -> Expr:
     ops = ["+", "-", "*", "//", "%"] if kind is Kind.INT else ["+", "-", "*", "/", "//", "%"]
     kinds = [draw(operand), kind]
     left, right = (draw(expressions(k, depth - 1)) for k in draw(st.permutations(kinds)))
-    return Binary(op=draw(st.sampled_from(ops)), left=left, right=right)  # type: ignore[arg-type]
+    return Binary(op=draw(st.sampled_from(ops)), left=left, right=right)
 
 
 @st.composite
@@ -93,7 +98,10 @@ def booleans(draw: st.DrawFn, depth: int) -> Expr:
     inner = draw(expressions(kind, depth))
     if form == "null":
         return IsNull(expr=inner)
-    several = st.lists(st.one_of(*VALUES.values(), st.none()).filter(lambda v: not (isinstance(v, float) and math.isnan(v))), max_size=4)
+    several = st.lists(
+        st.one_of(*VALUES.values(), st.none()).filter(lambda v: not (isinstance(v, float) and math.isnan(v))),
+        max_size=4,
+    )
     return IsIn(expr=inner, values=tuple(draw(several)))
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from loopwright.core.errors import Invalid
-from loopwright.core.expressions import col, evaluate, lit, when
+from loopwright.core.expressions import Expr, col, evaluate, lit, when
 from loopwright.core.instants import to_micros
 from loopwright.core.schema import ColumnType
 from loopwright.ports.tables import RowCheck, Tables
@@ -114,7 +114,7 @@ class TablesSuite:
             assert caught.value.hint
         for asked in ({"columns": ["nothing"]}, {"where": col("nothing") > 1}):
             with pytest.raises(Invalid, match="nothing"):
-                tables.read([io.BytesIO(good)], **asked)  # type: ignore[arg-type]
+                tables.read([io.BytesIO(good)], **asked)
 
     def test_schema_names_the_types(self, tables: Tables) -> None:
         found = tables.schema_of(sample_table())
@@ -135,7 +135,7 @@ class TablesSuite:
 
     def test_compute_means_what_evaluate_means(self, tables: Tables) -> None:
         table = sample_table()
-        asked = {
+        asked: dict[str, Expr] = {
             "half": col("delay") / 2,
             "tenth": col("wind") / 10.0,
             "floor": col("delay") // 7,

@@ -226,10 +226,7 @@ def _driver_errors(scheme: str) -> tuple[type[Exception], ...]:
         return ()
     try:
         import s3fs  # noqa: F401 - proves that the driver is there before a bucket is asked
-        from botocore.exceptions import (  # type: ignore[import-untyped] - ships no types
-            BotoCoreError,
-            ClientError,
-        )
+        from botocore.exceptions import BotoCoreError, ClientError
     except ImportError as error:
         raise _not_installed(scheme) from error
     return BotoCoreError, ClientError

@@ -7,9 +7,9 @@ What that takes, beyond a translation word by word:
   of different types. Booleans count as 0 and 1, instants as their microseconds since 1970.
 - *NaN* is a value and no null: it equals nothing, not even itself, and no ordering with it holds
   (Polars alone holds NaN equal to NaN and greater than all), so a range check fails on it.
-- *Division*, `//` and `%` of floats go through NumPy, which follows IEEE 754 and Python to the last
-  bit; Polars multiplies by the reciprocal of a constant divisor, which is off by one unit in the
-  last place for a third of all values.
+- *Arithmetic of floats* goes through NumPy, which follows IEEE 754 and Python to the last bit.
+  Polars divides by a constant by multiplying with its reciprocal, which is off by one unit in the
+  last place for a third of all values, floors a rounded quotient, and leaves -0.0 + 0.0 negative.
 - Integers are of 64 bits and wrap; mixed with floats they are exact up to 2^53.
 """
 
@@ -19,7 +19,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 import polars as pl
@@ -39,12 +39,18 @@ from loopwright.core.expressions import (
 )
 from loopwright.core.instants import from_micros
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 __all__ = ["Kind", "compile_condition", "compile_expression", "kind_of"]
 
 _INT_LIMIT = 1 << 63
+_UFUNCS: Mapping[str, np.ufunc] = {
+    "+": np.add,
+    "-": np.subtract,
+    "*": np.multiply,
+    "/": np.divide,
+    "//": np.floor_divide,
+    "%": np.remainder,
+}
+_DIVISIONS = ("/", "//", "%")
 _ORDER = ("<", "<=", ">", ">=")
 _INSTANT = pl.Datetime("us", "UTC")
 _FIRST_INSTANT, _LAST_INSTANT = -62_135_596_800_000_000, 253_402_300_799_999_999
@@ -199,24 +205,25 @@ def _unfit(op: str, left: _Term, right: _Term) -> Invalid:
 
 
 def _number(op: str, left: pl.Expr, right: pl.Expr, kind: Kind) -> pl.Expr:
-    if op == "+":
-        return left + right
-    if op == "-":
-        return left - right
-    if op == "*":
-        return left * right
-    if kind is Kind.INT:
-        quotient = left // right if op == "//" else left % right
-        return pl.when(right != 0).then(quotient)
-    ufunc = {"/": np.divide, "//": np.floor_divide, "%": np.remainder}[op]
-    quotient = pl.map_batches(
-        [left, right], _elementwise(ufunc), return_dtype=pl.Float64, is_elementwise=True
-    )
-    return pl.when((right != 0) & left.is_not_null()).then(quotient)
+    if kind is Kind.FLOAT:
+        value = pl.map_batches(
+            [left, right], _elementwise(_UFUNCS[op]), return_dtype=pl.Float64, is_elementwise=True
+        )
+        there = left.is_not_null() & right.is_not_null()
+        return pl.when(there & (right != 0) if op in _DIVISIONS else there).then(value)
+    match op:
+        case "+":
+            return left + right
+        case "-":
+            return left - right
+        case "*":
+            return left * right
+        case _:
+            return pl.when(right != 0).then(left // right if op == "//" else left % right)
 
 
 def _elementwise(
-    ufunc: Callable[[NDArray[np.float64], NDArray[np.float64]], Any],
+    ufunc: np.ufunc,
 ) -> Callable[[Sequence[pl.Series]], pl.Series]:
     def apply(series: Sequence[pl.Series]) -> pl.Series:
         with np.errstate(all="ignore"):

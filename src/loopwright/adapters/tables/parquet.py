@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import polars as pl
 import pyarrow as pa
@@ -37,7 +37,7 @@ def read_parquet(
     if not files:
         return pa.table({name: pa.nulls(0) for name in columns or ()})
     try:
-        found = _scan(pl.scan_parquet(list(files)), columns, where, alone=len(files) == 1)
+        found = _scan(_one_kind(files), columns, where, alone=len(files) == 1)
         if found is None:
             found = _scan(_united(files), columns, where, alone=True)
     except pl.exceptions.ComputeError as error:
@@ -49,6 +49,15 @@ def read_parquet(
 def arrow_of(frame: pl.DataFrame) -> pa.Table:
     """A frame as an Arrow table of plain types (`string`, not `large_string` or views)."""
     return _plain(frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
+
+
+def _one_kind(files: Sequence[BinaryIO | str]) -> pl.LazyFrame:
+    """Files of the same columns; Polars takes paths or open files, never both."""
+    paths = [file for file in files if isinstance(file, str)]
+    opened: list[IO[bytes]] = [file for file in files if not isinstance(file, str)]
+    if paths and opened:
+        return _united(files)
+    return pl.scan_parquet(paths) if paths else pl.scan_parquet(opened)
 
 
 def _united(files: Sequence[BinaryIO | str]) -> pl.LazyFrame:

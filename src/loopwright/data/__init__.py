@@ -1,0 +1,1 @@
+"""Datasets: contracts, immutable versions, time travel, streams of rows, profiles, quarantine."""

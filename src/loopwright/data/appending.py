@@ -1,0 +1,303 @@
+"""Appends a batch: held against its contract, profiled, kept as one more part of a new version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import json
+
+from loopwright.core.addresses import Address, check_name
+from loopwright.core.digests import canonical
+from loopwright.core.errors import Conflict, Fault, Invalid, NotFound
+from loopwright.core.manifests import Manifest, ManifestEntry
+from loopwright.core.nouns import Json, Version
+from loopwright.core.schema import ColumnType, Schema
+from loopwright.data.conforming import arrow_type, conformed, ordered
+from loopwright.data.contracts import HeldContract, contract_of, inspected
+from loopwright.data.inspecting import Inspection
+from loopwright.data.nouns import DATASET, Appended, DatasetBody
+from loopwright.data.profiles import merged_profile
+from loopwright.data.reading import SPANS, WIDTH, body_of, schema_of
+from loopwright.data.rules import merged_schema
+from loopwright.data.streams import prepare_segment
+from loopwright.engine.context import Context
+from loopwright.engine.publishing import Draft, manifest_of, prepare, publish, resolve
+from loopwright.ports.ledger import Segment, Transaction
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+__all__ = ["QUARANTINED_AT", "REASON", "append", "quarantine_stream"]
+
+REASON, QUARANTINED_AT = "reason", "quarantined_at"
+_ATTEMPTS = 20
+_BATCH = "batch"
+
+
+class _Base(msgspec.Struct, frozen=True, kw_only=True):
+    """What an append builds on: the newest version, or nothing yet."""
+
+    version: Version | None = None
+    manifest: Manifest | None = None
+
+    @property
+    def number(self) -> int:
+        return 0 if self.version is None else self.version.number
+
+    @property
+    def entries(self) -> tuple[ManifestEntry, ...]:
+        return () if self.manifest is None else self.manifest.entries
+
+    @property
+    def schema(self) -> Schema | None:
+        return None if self.manifest is None else schema_of(self.manifest)
+
+    @property
+    def rows(self) -> int:
+        return 0 if self.manifest is None else self.manifest.rows or 0
+
+    @property
+    def profile(self) -> str | None:
+        return None if self.manifest is None else self.manifest.profile
+
+    @property
+    def body(self) -> DatasetBody:
+        return DatasetBody() if self.manifest is None else body_of(self.manifest)
+
+    def has_batch(self, batch: str | None) -> bool:
+        """Whether a batch of that name is a part already."""
+        return batch is not None and any(entry.facts.get(_BATCH) == batch for entry in self.entries)
+
+
+def quarantine_stream(dataset: str) -> str:
+    """The stream that keeps a dataset's rows in quarantine."""
+    return f"quarantine/{dataset}"
+
+
+def append(
+    ctx: Context,
+    name: str,
+    table: pa.Table,
+    *,
+    contract: str | None = None,
+    event_time: str | None = None,
+    known_at: str | None = None,
+    keys: tuple[str, ...] = (),
+    expect: int | None = None,
+    batch: str | None = None,
+    facts: Json | None = None,
+) -> Appended:
+    """Add rows to a dataset as its next version; what is there already is not written again.
+
+    `contract` names the one to hold the batch against; without it that of the dataset's own name,
+    where there is one. Rows that break a quarantining rule go to the stream `quarantine/<name>`
+    with their reasons; a broken blocking rule records a decision, publishes nothing and raises
+    `PolicyBlocked`. `event_time`, `known_at` and `keys` name columns and stand until they are given
+    anew. `expect` is the number the newest version must have (0: none), else `Conflict`; without it
+    several appenders take turns. `batch` names these rows: a batch that is there already is not
+    added again, so that what was cut off can be repeated. `facts` stand in the version's body.
+    """
+    held = contract_of(ctx, contract or name, required=contract is not None)
+    base = _base(ctx, check_name(name))
+    if base.version is not None and base.has_batch(batch):
+        return Appended(version=base.version, rows=0, repeated=True)
+    rows = conformed(table, _wanted(held, base))
+    found, judgement = inspected(ctx, held, rows, name)
+    kept_out = found.kept_out(rows.num_rows)
+    segment = _quarantined(ctx, name, rows, found, kept_out) if kept_out.any() else None
+    part = _Part(
+        name=name,
+        table=rows if segment is None else rows.filter(_arrow(~kept_out)),
+        body=DatasetBody(
+            event_time=event_time,
+            known_at=known_at,
+            keys=keys,
+            contract=None if held is None else str(held.version.ref),
+            facts=facts or {},
+        ),
+        batch=batch,
+        expect=expect,
+    )
+    reasons = {rule: int(mask.sum()) for rule, mask in found.masks.items()}
+    version = _published(ctx, part, base, _Aside(segment=segment, reasons=reasons))
+    return Appended(
+        version=version,
+        rows=part.table.num_rows,
+        quarantined=0 if segment is None else segment.rows,
+        reasons=reasons,
+        warnings=judgement.warnings,
+    )
+
+
+class _Part(msgspec.Struct, frozen=True, kw_only=True):
+    """What is about to be published."""
+
+    name: str
+    table: Any
+    body: DatasetBody
+    batch: str | None
+    expect: int | None
+
+
+class _Aside(msgspec.Struct, frozen=True, kw_only=True):
+    """What is about to be put in quarantine."""
+
+    segment: Segment | None
+    reasons: Mapping[str, int]
+
+
+def _base(ctx: Context, name: str) -> _Base:
+    try:
+        version = resolve(ctx, Address(kind=DATASET, name=name))
+    except NotFound:
+        return _Base()
+    return _Base(version=version, manifest=manifest_of(ctx, version))
+
+
+def _wanted(held: HeldContract | None, base: _Base) -> dict[str, ColumnType]:
+    found = {} if base.schema is None else {column.name: column.type for column in base.schema.columns}
+    if held is not None:
+        found |= {rule.name: rule.type for rule in held.contract.columns}
+    return found
+
+
+def _arrow(mask: NDArray[np.bool_]) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.array(mask)
+
+
+def _quarantined(
+    ctx: Context, name: str, rows: pa.Table, found: Inspection, kept_out: NDArray[np.bool_]
+) -> Segment:
+    """The rows kept out, with their reasons, as a segment that is not indexed yet."""
+    import numpy as np
+    import pyarrow as pa
+
+    reasons = [
+        "; ".join(rule for rule, mask in found.masks.items() if mask[at]) for at in np.flatnonzero(kept_out)
+    ]
+    bad = rows.filter(_arrow(kept_out))
+    taken = {REASON, QUARANTINED_AT}
+    bad = bad.rename_columns([f"value_{n}" if n in taken else n for n in bad.column_names])
+    now = ctx.now()
+    times = pa.array([now] * len(reasons), arrow_type(ColumnType.INSTANT))
+    bad = bad.append_column(REASON, pa.array(reasons, pa.string())).append_column(QUARANTINED_AT, times)
+    return prepare_segment(ctx, quarantine_stream(name), bad, now, now, {"rules": sorted(found.masks)})
+
+
+def _published(ctx: Context, part: _Part, base: _Base, aside: _Aside) -> Version:
+    """Publish on the newest version; when another appender was faster, on that one's."""
+    for left in reversed(range(_ATTEMPTS)):
+        try:
+            return _attempt(ctx, part, base, aside)
+        except Conflict:
+            if part.expect is not None or not left:
+                raise
+        base = _base(ctx, part.name)
+        if base.version is not None and base.has_batch(part.batch):
+            return base.version
+    raise Fault("an append neither succeeded nor failed")
+
+
+def _attempt(ctx: Context, part: _Part, base: _Base, aside: _Aside) -> Version:
+    draft = None if base.version is not None and part.table.num_rows == 0 else _draft(ctx, part, base)
+
+    def work(tx: Transaction) -> Version:
+        version = base.version if draft is None else publish(ctx, tx, draft)
+        if version is None:
+            raise Fault("an append without a part and without a version")
+        if aside.segment is not None:
+            _set_aside(ctx, tx, version, aside.segment, aside.reasons)
+        return version
+
+    return ctx.write(work)
+
+
+def _set_aside(
+    ctx: Context, tx: Transaction, version: Version, segment: Segment, reasons: Mapping[str, int]
+) -> None:
+    tx.segments.add(segment)
+    payload = {"dataset": version.name, "rows": segment.rows, "reasons": dict(reasons)}
+    ctx.record(tx, "quarantine.added", Address(kind=DATASET, name=version.name), payload)
+
+
+def _draft(ctx: Context, part: _Part, base: _Base) -> Draft:
+    body = _body(part.body, base)
+    schema = merged_schema(base.schema, ctx.ports.tables.schema_of(part.table))
+    _check_times(body, schema)
+    table = ordered(part.table, schema)
+    data = ctx.ports.tables.write(table)
+    entry = ManifestEntry(
+        path=f"part-{len(base.entries) + 1:05d}.parquet",
+        digest=ctx.ports.objects.put(data),
+        size_bytes=len(data),
+        rows=table.num_rows,
+        facts=_entry_facts(table, body, part.batch),
+    )
+    rows = base.rows + table.num_rows
+    manifest = Manifest(
+        kind=DATASET,
+        entries=(*base.entries, entry),
+        schema=schema,
+        rows=rows,
+        parent=None if base.version is None else base.version.digest,
+        body=msgspec.to_builtins(body),
+        profile=_profile(ctx, base, table),
+    )
+    return prepare(
+        ctx,
+        part.name,
+        manifest,
+        facts={"rows": rows, "added": table.num_rows},
+        parent=base.number or None,
+        expect=base.number if part.expect is None else part.expect,
+    )
+
+
+def _body(asked: DatasetBody, base: _Base) -> DatasetBody:
+    before = base.body
+    return DatasetBody(
+        event_time=asked.event_time or before.event_time,
+        known_at=asked.known_at or before.known_at,
+        keys=asked.keys or before.keys,
+        contract=asked.contract,
+        facts={**before.facts, **asked.facts},
+    )
+
+
+def _check_times(body: DatasetBody, schema: Schema) -> None:
+    for name in (body.event_time, body.known_at):
+        if name is not None and schema.column(name).type is not ColumnType.INSTANT:
+            raise Invalid(
+                f"the column {name!r} is of type {schema.column(name).type}, not an instant",
+                hint="give times with a zone",
+            )
+    for name in body.keys:
+        schema.column(name)
+
+
+def _entry_facts(table: pa.Table, body: DatasetBody, batch: str | None) -> Json:
+    spans = {name: _span(table, name) for name in (body.event_time, body.known_at) if name is not None}
+    found: Json = {WIDTH: table.num_columns, SPANS: {name: span for name, span in spans.items() if span}}
+    return found if batch is None else {**found, _BATCH: batch}
+
+
+def _span(table: pa.Table, name: str) -> list[int] | None:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    ends = pc.min_max(table.column(name).cast(pa.int64()))
+    low, high = ends["min"].as_py(), ends["max"].as_py()
+    return None if low is None else [low, high]
+
+
+def _profile(ctx: Context, base: _Base, table: pa.Table) -> str:
+    found = ctx.ports.tables.profile(table)
+    if base.profile is not None:
+        found = merged_profile(json.decode(ctx.ports.objects.get(base.profile)), found, table)
+    return ctx.ports.objects.put(canonical(found))

@@ -1,0 +1,130 @@
+"""Brings Arrow tables to the platform's column types, and to the columns a dataset has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from loopwright.core.errors import Invalid
+from loopwright.core.schema import ColumnType, Schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["arrow_type", "conformed", "ordered"]
+
+_NAME_LIMIT = 250
+
+
+def arrow_type(kind: ColumnType) -> pa.DataType:
+    """The one Arrow type of a column type."""
+    import pyarrow as pa
+
+    return {
+        ColumnType.BOOL: pa.bool_(),
+        ColumnType.INT: pa.int64(),
+        ColumnType.FLOAT: pa.float64(),
+        ColumnType.STRING: pa.string(),
+        ColumnType.INSTANT: pa.timestamp("us", "UTC"),
+    }[kind]
+
+
+def conformed(table: pa.Table, wanted: Mapping[str, ColumnType]) -> pa.Table:
+    """The table in the platform's types: 64-bit numbers, strings, instants in UTC microseconds.
+
+    A column named in `wanted` is read as that type where nothing is lost by it (whole floats as
+    integers, texts as numbers or instants); where it would be, it keeps its own type, which the
+    contract then refuses. Dates are their midnight in UTC. Times without a zone are `Invalid`.
+    """
+    import pyarrow as pa
+
+    names = table.column_names
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise Invalid(f"the column {twice!r} is there twice", hint="rename one of them")
+    for name in names:
+        if not name or len(name) > _NAME_LIMIT or not name.isprintable():
+            raise Invalid(f"{name[:80]!r} cannot name a column", hint=f"use 1 to {_NAME_LIMIT} characters")
+    columns = {name: _column(name, table.column(name), wanted.get(name)) for name in names}
+    return pa.table(columns)
+
+
+def ordered(table: pa.Table, schema: Schema) -> pa.Table:
+    """The table with exactly the schema's columns in its order; what it lacks is null."""
+    import pyarrow as pa
+
+    there = set(table.column_names)
+    return pa.table(
+        {
+            column.name: table.column(column.name)
+            if column.name in there
+            else pa.nulls(table.num_rows, arrow_type(column.type))
+            for column in schema.columns
+        }
+    )
+
+
+def _column(name: str, values: pa.ChunkedArray, wanted: ColumnType | None) -> pa.ChunkedArray:
+    import pyarrow as pa
+
+    try:
+        plain = _plain(name, values, wanted)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise Invalid(
+            f"the column {name!r} of type {values.type} does not fit the platform's types",
+            hint="keep booleans, 64-bit integers, floats, strings and instants",
+        ) from error
+    if wanted is None or plain.type == arrow_type(wanted):
+        return plain
+    return _read_as(plain, wanted)
+
+
+def _plain(name: str, values: pa.ChunkedArray, wanted: ColumnType | None) -> pa.ChunkedArray:
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    kind = values.type
+    if pa.types.is_date(kind):
+        return values.cast(pa.timestamp("us")).cast(pa.timestamp("us", "UTC"))
+    if pa.types.is_timestamp(kind):
+        if kind.tz is None and values.null_count < len(values):
+            raise Invalid(
+                f"the times of the column {name!r} have no zone",
+                hint="state their zone (in pandas: .dt.tz_localize), so that they become instants",
+            )
+        return values.cast(pa.timestamp("us", "UTC"), safe=False)
+    if pa.types.is_null(kind):
+        return values.cast(arrow_type(wanted or ColumnType.STRING))
+    return values.cast(_target(name, kind))
+
+
+def _target(name: str, kind: Any) -> pa.DataType:
+    import pyarrow as pa
+
+    if pa.types.is_boolean(kind):
+        return pa.bool_()
+    if pa.types.is_integer(kind):
+        return pa.int64()
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return pa.float64()
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return pa.string()
+    raise Invalid(
+        f"the column {name!r} is of type {kind}, which no dataset keeps",
+        hint="keep booleans, integers, floats, strings and instants; unnest or leave out the rest",
+    )
+
+
+def _read_as(values: pa.ChunkedArray, wanted: ColumnType) -> pa.ChunkedArray:
+    import pyarrow as pa
+
+    is_text = pa.types.is_string(values.type)
+    is_number = pa.types.is_integer(values.type) or pa.types.is_floating(values.type)
+    to_number = wanted in (ColumnType.INT, ColumnType.FLOAT)
+    if not (is_text or (is_number and to_number)):
+        return values
+    try:
+        return values.cast(arrow_type(wanted))
+    except pa.ArrowInvalid:
+        return values

@@ -1,0 +1,130 @@
+"""Keeps the profile of a whole dataset by merging that of each added part: an append costs what it adds.
+
+Exact: counts, nulls, least, greatest, mean, deviation, histogram (on the edges of the first part).
+Estimated from the histogram: quantiles. Where a part has more different values than its list of
+frequent ones shows, `distinct` and `top` are lower bounds, and `bounds` says so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from loopwright.core.instants import format_instant, from_micros, parse_instant, to_micros
+from loopwright.core.nouns import Json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["merged_profile"]
+
+_TOP = 20
+
+
+def merged_profile(whole: Json, part: Json, rows: pa.Table) -> Json:
+    """The profile of what `whole` and `part` are profiles of, `rows` being the part's rows."""
+    columns = dict(whole["columns"])
+    for name, added in part["columns"].items():
+        before = columns.get(name)
+        columns[name] = added if before is None else _column(before, added, rows.column(name))
+    return {"rows": whole["rows"] + part["rows"], "columns": columns}
+
+
+def _column(before: Json, added: Json, values: pa.ChunkedArray) -> Json:
+    found = {**before, **{key: before[key] + added[key] for key in ("count", "nulls")}}
+    if "nan" in before:
+        found["nan"] = before["nan"] + added.get("nan", 0)
+    found |= _values(before, added)
+    if "min" not in before or "min" not in added:
+        return {**(added if "min" in added else before), **found}
+    for key, choose in (("min", min), ("max", max)):
+        found[key] = _extreme(choose, before[key], added[key])
+    if "mean" in before:
+        found |= _moments(before, added)
+    if before.get("histogram"):
+        found["histogram"] = _recounted(before["histogram"], values)
+        found["quantiles"] = _quantiles(found)
+    return found
+
+
+def _values(before: Json, added: Json) -> Json:
+    """Different values and the most frequent ones; exact as long as the lists hold all values there are."""
+    tops = [part.get("top") for part in (before, added)]
+    whole = all(
+        top is not None and part["distinct"] == len(top)
+        for part, top in zip((before, added), tops, strict=True)
+    )
+    counts: dict[Any, int] = {}
+    for item in (item for top in tops for item in top or ()):
+        counts[item["value"]] = counts.get(item["value"], 0) + item["count"]
+    distinct = len(counts) if whole else max(before["distinct"], added["distinct"], len(counts))
+    found: Json = {"distinct": distinct}
+    if not whole or before.get("bounds"):
+        found["bounds"] = True
+    if counts:
+        first = sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))[:_TOP]
+        found["top"] = [{"value": value, "count": count} for value, count in first]
+    return found
+
+
+def _order(value: Any) -> Any:
+    return parse_instant(value) if isinstance(value, str) else value
+
+
+def _extreme(choose: Any, first: Any, second: Any) -> Any:
+    if first is None or second is None:
+        return second if first is None else first
+    return choose(first, second, key=_order)
+
+
+def _moments(before: Json, added: Json) -> Json:
+    """Mean and deviation of two samples together (Chan, Golub, LeVeque 1979, eq. 2.1)."""
+    parts = [(part["count"] - part.get("nan", 0), part["mean"], part["std"]) for part in (before, added)]
+    full = [(n, mean, std or 0.0) for n, mean, std in parts if n and mean is not None]
+    if len(full) < 2:
+        chosen = before if parts[0][0] and parts[0][1] is not None else added
+        return {"mean": chosen["mean"], "std": chosen["std"]}
+    (n1, mean1, std1), (n2, mean2, std2) = full
+    n, gap = n1 + n2, mean2 - mean1
+    squares = std1 * std1 * (n1 - 1) + std2 * std2 * (n2 - 1) + gap * gap * n1 * n2 / n
+    return {"mean": mean1 + gap * n2 / n, "std": math.sqrt(squares / (n - 1))}
+
+
+def _recounted(shape: Mapping[str, Any], values: pa.ChunkedArray) -> Json:
+    import numpy as np
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(values.type):
+        values = values.cast(pa.int64())
+    numbers = values.drop_null().to_numpy()
+    edges = np.asarray(shape["edges"])
+    counts, _ = np.histogram(numbers[np.isfinite(numbers)], edges)
+    return {
+        "edges": shape["edges"],
+        "counts": [old + int(new) for old, new in zip(shape["counts"], counts, strict=True)],
+        "below": shape["below"] + int((numbers < edges[0]).sum()),
+        "above": shape["above"] + int((numbers > edges[-1]).sum()),
+    }
+
+
+def _quantiles(found: Json) -> Json:
+    """Where the cumulated histogram reaches each share; what lies beyond it is spread to min and max."""
+    shape, is_instant = found["histogram"], isinstance(found["min"], str)
+    ends = [to_micros(_order(found[key])) if is_instant else found[key] for key in ("min", "max")]
+    edges = [min(ends[0], shape["edges"][0]), *shape["edges"], max(ends[1], shape["edges"][-1])]
+    counts = [shape["below"], *shape["counts"], shape["above"]]
+    asked = {share: _reached(edges, counts, float(share)) for share in found["quantiles"]}
+    if is_instant:
+        return {share: format_instant(from_micros(round(value))) for share, value in asked.items()}
+    return asked
+
+
+def _reached(edges: list[float], counts: list[int], share: float) -> float:
+    target, passed = share * sum(counts), 0.0
+    for i, count in enumerate(counts):
+        if count and passed + count >= target:
+            inside = (target - passed) / count
+            return edges[i] + inside * (edges[i + 1] - edges[i])
+        passed += count
+    return edges[-1]

@@ -1,0 +1,111 @@
+"""Reads versions of datasets: whole, in part, or a page of rows."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, BinaryIO
+
+import msgspec
+
+from loopwright.core.addresses import Address
+from loopwright.core.errors import Corrupt
+from loopwright.core.expressions import Expr
+from loopwright.core.manifests import Manifest, ManifestEntry
+from loopwright.core.nouns import LinkRole, Version
+from loopwright.core.schema import Schema
+from loopwright.data.conforming import arrow_type
+from loopwright.data.nouns import DATASET, DatasetBody
+from loopwright.data.rules import needs_part
+from loopwright.data.streams import files_of
+from loopwright.engine.context import Context
+from loopwright.engine.publishing import manifest_of, resolve
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["SPANS", "WIDTH", "body_of", "first_rows", "read", "read_version", "schema_of", "spans_of"]
+
+SPANS = "spans"
+WIDTH = "columns"
+
+
+def read(
+    ctx: Context,
+    address: str | Address,
+    *,
+    columns: Sequence[str] | None = None,
+    where: Expr | None = None,
+) -> pa.Table:
+    """The rows of a version of a dataset (the newest, `@3`, `@alias`, `@<instant>`) in the order they came.
+
+    Only the columns asked for and the parts that can hold rows the condition is true of are read. In
+    a condition an instant is its microseconds since 1970. The version becomes an input of the
+    current run.
+    """
+    version = resolve(ctx, address, kind=DATASET)
+    if ctx.run_id is not None:
+        ctx.write(lambda tx: ctx.touch(tx, LinkRole.INPUT, version.ref))
+    return read_version(ctx, version, columns=columns, where=where)
+
+
+def read_version(
+    ctx: Context, version: Version, *, columns: Sequence[str] | None = None, where: Expr | None = None
+) -> pa.Table:
+    """As `read`, of a version that was resolved; the lineage is the caller's."""
+    manifest = manifest_of(ctx, version)
+    entries = [entry for entry in manifest.entries if needs_part(where, spans_of(entry))]
+    return _rows(ctx, manifest, entries, columns, where)
+
+
+def first_rows(ctx: Context, manifest: Manifest, start: int, limit: int) -> pa.Table:
+    """Rows `start` to `start + limit` of a version; only the parts that hold them are read."""
+    entries, before = [], 0
+    skipped: int | None = None
+    for entry in manifest.entries:
+        rows = entry.rows or 0
+        if before < start + limit and before + rows > start:
+            skipped = before if skipped is None else skipped
+            entries.append(entry)
+        before += rows
+    return _rows(ctx, manifest, entries, None, None).slice(start - (skipped or 0), limit)
+
+
+def body_of(manifest: Manifest) -> DatasetBody:
+    """What the manifest says of times, keys and contract."""
+    return msgspec.convert(manifest.body, DatasetBody)
+
+
+def schema_of(manifest: Manifest) -> Schema:
+    """The columns of a version; every dataset's manifest has them."""
+    if manifest.schema is None:
+        raise Corrupt("the dataset's manifest has no schema", hint="restore it from a backup")
+    return manifest.schema
+
+
+def spans_of(entry: ManifestEntry) -> dict[str, tuple[int, int]]:
+    """The least and greatest microsecond of a part's time columns."""
+    return {name: (low, high) for name, (low, high) in entry.facts.get(SPANS, {}).items()}
+
+
+def _rows(
+    ctx: Context,
+    manifest: Manifest,
+    entries: Sequence[ManifestEntry],
+    columns: Sequence[str] | None,
+    where: Expr | None,
+) -> pa.Table:
+    schema = schema_of(manifest)
+    files = files_of(ctx, tuple(entry.digest for entry in entries))
+    width = len(schema.columns)
+    if not entries or any(entry.facts.get(WIDTH, width) < width for entry in entries):
+        files.append(_no_rows(ctx, schema))
+    return ctx.ports.tables.read(files, columns=schema.names if columns is None else columns, where=where)
+
+
+def _no_rows(ctx: Context, schema: Schema) -> BinaryIO:
+    """A file that has all columns and no rows: what older parts lack is null, and not unknown."""
+    import pyarrow as pa
+
+    fields = [pa.field(column.name, arrow_type(column.type)) for column in schema.columns]
+    return io.BytesIO(ctx.ports.tables.write(pa.schema(fields).empty_table()))

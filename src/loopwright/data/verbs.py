@@ -1,0 +1,216 @@
+"""Use cases of datasets."""
+
+from __future__ import annotations
+
+import io
+from typing import Annotated
+
+import msgspec
+from msgspec import json
+
+from loopwright.core.addresses import Address, AssetName, parse_selector
+from loopwright.core.errors import Invalid, NotFound
+from loopwright.core.nouns import Json, LinkRole, Version
+from loopwright.core.schema import ColumnType
+from loopwright.data.appending import append
+from loopwright.data.contracts import contract_of, define_contract
+from loopwright.data.nouns import (
+    DATASET,
+    Appended,
+    Contract,
+    DatasetDetail,
+    DatasetView,
+    QuarantinedRow,
+)
+from loopwright.data.quarantine import quarantined_rows, quarantined_total
+from loopwright.data.reading import body_of, first_rows, read, read_version, schema_of
+from loopwright.data.rows import json_rows
+from loopwright.data.streams import read_stream, write_segment
+from loopwright.data.uploads import table_of_file, table_of_upload
+from loopwright.engine.context import Context
+from loopwright.engine.operation import Blob, Upload, operation
+from loopwright.engine.publishing import manifest_of, resolve
+from loopwright.ports.ledger import Page, PageRequest
+
+__all__ = [
+    "append",
+    "contract",
+    "datasets",
+    "define_contract",
+    "download",
+    "profile",
+    "profile_file",
+    "quarantine",
+    "read",
+    "read_stream",
+    "rows",
+    "set_contract",
+    "show",
+    "upload",
+    "write_segment",
+]
+
+Limit = Annotated[int, msgspec.Meta(ge=1, le=1000, description="how many on a page")]
+Selected = Annotated[
+    str, msgspec.Meta(max_length=250, description="which version: a number, an alias or an instant")
+]
+_PARQUET = "application/vnd.apache.parquet"
+
+
+@operation("data.list", scope="dataset:read", route="GET /datasets")
+def datasets(ctx: Context, *, limit: Limit = 100, token: str = "") -> Page[DatasetView]:
+    """List datasets by name."""
+    with ctx.read() as tx:
+        page = tx.assets.page(ctx.space, DATASET, PageRequest(limit=limit, token=token))
+        newest = [(asset, tx.versions.latest(asset.id)) for asset in page.items]
+    views = tuple(
+        DatasetView(
+            name=asset.name,
+            version=version.number,
+            rows=int(version.facts.get("rows", 0)),
+            size_bytes=version.size_bytes,
+            updated_at=version.created_at,
+            description=asset.description,
+        )
+        for asset, version in newest
+        if version is not None
+    )
+    return Page(items=views, next_token=page.next_token)
+
+
+@operation("data.show", scope="dataset:read", route="GET /datasets/{name}")
+def show(ctx: Context, name: AssetName, *, version: Selected = "") -> DatasetDetail:
+    """Show a version of a dataset: its columns, rows, times, contract, aliases."""
+    found = _version(ctx, name, version)
+    manifest = manifest_of(ctx, found)
+    with ctx.read() as tx:
+        aliases = {alias.alias: alias.number for alias in tx.aliases.of(found.asset_id)}
+    return DatasetDetail(
+        version=found,
+        columns=schema_of(manifest),
+        rows=manifest.rows or 0,
+        parts=len(manifest.entries),
+        body=body_of(manifest),
+        aliases=aliases,
+        quarantined=quarantined_total(ctx, name),
+    )
+
+
+@operation("data.rows", scope="dataset:read", route="GET /datasets/{name}/rows")
+def rows(
+    ctx: Context, name: AssetName, *, version: Selected = "", limit: Limit = 100, token: str = ""
+) -> Page[Json]:
+    """Read rows of a version in the order they came, a page at a time."""
+    number, start = _row_place(token)
+    found = _version(ctx, name, number or version)
+    manifest = manifest_of(ctx, found)
+    items = json_rows(first_rows(ctx, manifest, start, limit))
+    end = start + len(items)
+    more = bool(items) and end < (manifest.rows or 0)
+    return Page(items=tuple(items), next_token=f"{found.number}.{end}" if more else "")
+
+
+@operation("data.upload", scope="dataset:write", route="POST /datasets/{name}/rows")
+def upload(
+    ctx: Context,
+    name: AssetName,
+    body: Upload,
+    *,
+    contract: str = "",
+    event_time: str = "",
+    known_at: str = "",
+    expect: int | None = None,
+    batch: str = "",
+) -> Appended:
+    """Append rows sent as Parquet, CSV or one JSON object a line; see `append` for the options."""
+    table = table_of_upload(body, _types(ctx, name, contract))
+    return append(
+        ctx,
+        name,
+        table,
+        contract=contract or None,
+        event_time=event_time or None,
+        known_at=known_at or None,
+        expect=expect,
+        batch=batch or None,
+    )
+
+
+@operation("data.profile", scope="dataset:read", route="GET /datasets/{name}/profile", command="data stats")
+def profile(ctx: Context, name: AssetName, *, version: Selected = "") -> Json:
+    """Show what the columns of a version hold: counts, range, moments, quantiles, histogram, top values."""
+    digest = manifest_of(ctx, _version(ctx, name, version)).profile
+    if digest is None:
+        raise NotFound(f"dataset:{name} has no profile", hint="profiles are made when rows are appended")
+    found: Json = json.decode(ctx.ports.objects.get(digest))
+    return found
+
+
+@operation("data.profile_file", scope="dataset:read", local=True, command="data profile")
+def profile_file(ctx: Context, file: str) -> Json:
+    """Profile a Parquet, CSV or NDJSON file of this machine; nothing is kept."""
+    return ctx.ports.tables.profile(table_of_file(file))
+
+
+@operation("data.quarantine", scope="dataset:read", route="GET /datasets/{name}/quarantine")
+def quarantine(ctx: Context, name: AssetName, *, limit: Limit = 100, token: str = "") -> Page[QuarantinedRow]:
+    """List rows that the contract kept out, with their reasons, newest batch first."""
+    return quarantined_rows(ctx, name, limit, token)
+
+
+@operation("data.download", scope="dataset:read", route="GET /datasets/{name}/file")
+def download(ctx: Context, name: AssetName, *, version: Selected = "") -> Blob:
+    """Download a version as one Parquet file."""
+    found = _version(ctx, name, version)
+    entries = manifest_of(ctx, found).entries
+    filename = f"{found.number}.parquet"
+    if ctx.run_id is not None:
+        ctx.write(lambda tx: ctx.touch(tx, LinkRole.INPUT, found.ref))
+    if len(entries) == 1:
+        file = ctx.ports.objects.open(entries[0].digest)
+        return Blob(file=file, size_bytes=entries[0].size_bytes, media_type=_PARQUET, filename=filename)
+    data = ctx.ports.tables.write(read_version(ctx, found))
+    return Blob(file=io.BytesIO(data), size_bytes=len(data), media_type=_PARQUET, filename=filename)
+
+
+@operation("data.contract", scope="dataset:read", route="GET /datasets/{name}/contract")
+def contract(ctx: Context, name: AssetName) -> Contract:
+    """Show the contract that batches of a dataset are held against."""
+    held = contract_of(ctx, name)
+    if held is None:
+        raise NotFound(f"dataset:{name} has no contract", hint="loopwright data set-contract")
+    return held.contract
+
+
+@operation("data.set_contract", scope="dataset:admin", route="PUT /datasets/{name}/contract")
+def set_contract(ctx: Context, name: AssetName, contract: Contract) -> Version:
+    """Define the contract that batches of a dataset are held against from now on."""
+    return define_contract(ctx, name, contract)
+
+
+def _version(ctx: Context, name: str, selector: str) -> Version:
+    chosen = parse_selector(selector) if selector else None
+    return resolve(ctx, Address(kind=DATASET, name=name, selector=chosen))
+
+
+def _row_place(token: str) -> tuple[str, int]:
+    if not token:
+        return "", 0
+    number, _, start = token.partition(".")
+    if not (number.isdigit() and start.isdigit()):
+        raise Invalid("the page's token is not one of this list", hint="start at the first page")
+    return number, int(start)
+
+
+def _types(ctx: Context, name: str, contract_name: str) -> dict[str, ColumnType]:
+    """Types that a body's texts are read as: the contract's, else those the dataset has."""
+    held = contract_of(ctx, contract_name or name, required=bool(contract_name))
+    with ctx.read() as tx:
+        is_there = tx.assets.find(ctx.space, DATASET, name) is not None
+    found: dict[str, ColumnType] = {}
+    if is_there:
+        columns = schema_of(manifest_of(ctx, _version(ctx, name, ""))).columns
+        found = {column.name: column.type for column in columns}
+    if held is not None:
+        found |= {rule.name: rule.type for rule in held.contract.columns}
+    return found
