@@ -120,7 +120,6 @@ versions = Table(
     UniqueConstraint("id", name="versions_id"),
     ForeignKeyConstraint(["asset_id"], ["assets.id"], name="versions_asset"),
     Index("versions_digest", "asset_id", "digest"),
-    Index("versions_time", "asset_id", "created_at", "number"),
 )
 
 aliases = Table(
@@ -179,7 +178,7 @@ links = Table(
     _big("at"),
     UniqueConstraint("run_id", "role", "kind", "name", "version", name="links_edge"),
     ForeignKeyConstraint(["run_id"], ["runs.id"], name="links_run"),
-    Index("links_version", "space", "kind", "name", "version", "role"),
+    Index("links_version", "space", "kind", "name", "version", "role", "at"),
 )
 
 metric_keys = Table(

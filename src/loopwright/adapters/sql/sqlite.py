@@ -18,7 +18,7 @@ from loopwright.adapters.sql.feed import CommitFeed, Listener
 from loopwright.adapters.sql.group import GroupWriter
 from loopwright.adapters.sql.pool import Pool
 from loopwright.adapters.sql.schema import APPLICATION_ID
-from loopwright.adapters.sql.statements import Compiler, Session
+from loopwright.adapters.sql.statements import Compiled, Compiler, Session
 from loopwright.adapters.sql.transaction import SqlTransaction
 from loopwright.core.errors import Conflict, Corrupt, Fault, Invalid, LoopwrightError, NotFound, Unavailable
 from loopwright.core.nouns import Event
@@ -347,8 +347,11 @@ class SqliteLedger:
     def check(self) -> StoreCheck:
         """Look over the whole file: SQLite's own check, revision, rows that name what is not there."""
         with self._snapshot() as snapshot:
-            faults = [*self._damage(snapshot.session), *dangling(snapshot.session)]
-            rows = count_rows(snapshot.session)
+            faults = self._damage(snapshot.session)
+            rows: dict[str, int] = {}
+            if not faults:  # damaged pages can neither be counted nor joined
+                faults = list(dangling(snapshot.session))
+                rows = count_rows(snapshot.session)
         return StoreCheck(
             kind="sqlite",
             revision=self._revision,
@@ -359,8 +362,15 @@ class SqliteLedger:
 
     @staticmethod
     def _damage(session: Session) -> list[str]:
-        found = [str(row[0]) for row in session.rows(_INTEGRITY)]
+        try:
+            found = [str(row[0]) for row in session.rows(_INTEGRITY)]
+        except Corrupt as error:
+            return [error.message]
         return [] if found == ["ok"] else found
+
+    def compiled(self) -> tuple[Compiled, ...]:
+        """Every statement that was run so far, to ask the store for its plan."""
+        return self._compiler.known()
 
     def revision(self) -> str:
         """The schema revision of the file."""

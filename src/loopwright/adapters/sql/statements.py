@@ -14,7 +14,7 @@ from sqlalchemy.engine import Dialect
 from loopwright.adapters.sql.rows import Row
 from loopwright.core.errors import Fault
 
-__all__ = ["Compiler", "Cursor", "Session", "Statement", "Twin", "insert_new", "upsert"]
+__all__ = ["Compiled", "Compiler", "Cursor", "Session", "Statement", "Twin", "insert_new", "upsert"]
 
 
 class Twin:
@@ -78,6 +78,10 @@ class Compiler:
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
         self._known: dict[Statement, Compiled] = {}
+
+    def known(self) -> tuple[Compiled, ...]:
+        """Every statement that was compiled so far."""
+        return tuple(self._known.values())
 
     def __call__(self, statement: Statement) -> Compiled:
         """The compiled form."""

@@ -79,7 +79,6 @@ def _nouns() -> None:
         sa.UniqueConstraint("id", name="versions_id"),
         sa.ForeignKeyConstraint(["asset_id"], ["assets.id"], name="versions_asset"),
         sa.Index("versions_digest", "asset_id", "digest"),
-        sa.Index("versions_time", "asset_id", "created_at", "number"),
     )
     op.create_table(
         "aliases",
@@ -135,7 +134,7 @@ def _runs() -> None:
         _big("at"),
         sa.UniqueConstraint("run_id", "role", "kind", "name", "version", name="links_edge"),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name="links_run"),
-        sa.Index("links_version", "space", "kind", "name", "version", "role"),
+        sa.Index("links_version", "space", "kind", "name", "version", "role", "at"),
     )
     op.create_table(
         "metric_keys",
