@@ -14,6 +14,7 @@ from tests.architecture.sources import PACKAGE, dotted, functions, imported, mod
 LAZY = {
     "__init__.py": "the facade loads a room when its name is first used",
     "workspace/catalogue.py": "loads only the adapters that the settings name",
+    "app/assembling.py": "what is mounted loads at its first request, not when the server starts",
     "client/__init__.py": "the client alone brings the HTTP library",
     "client/index.py": "an operation's slice loads when that operation is called",
     "surfaces/cli/tree.py": "`--help` loads none of what carries a command out",

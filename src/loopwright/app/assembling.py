@@ -1,18 +1,64 @@
-"""One server from a workspace: the API with the surfaces that are mounted beside it."""
+"""One server from a workspace: the API, with inference and the pages mounted beside it."""
 
 from __future__ import annotations
 
-from loopwright.core.errors import Invalid
-from loopwright.surfaces.http import Application, build_app
+import asyncio
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from loopwright.core.errors import Denied, Invalid
+from loopwright.engine.context import Principal
+from loopwright.surfaces.http import PRINCIPAL, Application, build_app
 from loopwright.surfaces.http.admission import is_loopback
 from loopwright.workspace import Settings, Workspace
 
-__all__ = ["assemble", "check_exposure"]
+__all__ = ["Deferred", "assemble", "check_exposure"]
+
+_PREDICT = "endpoint:predict"
+
+
+class Deferred:
+    """An application that is made at its first request: a server at rest pays nothing for it."""
+
+    def __init__(self, make: Callable[[], ASGIApp]) -> None:
+        self._make = make
+        self._made: ASGIApp | None = None
+        self._making = asyncio.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand the request on."""
+        made = self._made
+        if made is None:
+            async with self._making:
+                if self._made is None:
+                    self._made = await asyncio.to_thread(self._make)
+                made = self._made
+        await made(scope, receive, send)
 
 
 def assemble(workspace: Workspace) -> Application:
     """The whole application of a workspace."""
-    return build_app(workspace)
+
+    def inference() -> ASGIApp:
+        made: ASGIApp = import_module("loopwright.surfaces.inference.application").InferenceApp(
+            workspace.runtime, authorise=_may_predict
+        )
+        return made
+
+    def pages() -> ASGIApp:
+        made: ASGIApp = import_module("loopwright.surfaces.ui").build_site(workspace)
+        return made
+
+    return build_app(workspace, mounts=[("/v2", Deferred(inference)), ("/", Deferred(pages))])
+
+
+def _may_predict(scope: Any) -> None:
+    principal: Principal = scope[PRINCIPAL]
+    if not principal.may(_PREDICT):
+        raise Denied(f"{principal.name} lacks the scope {_PREDICT}", hint="ask an owner of the space for it")
 
 
 def check_exposure(settings: Settings, *, is_insecure: bool) -> None:

@@ -315,4 +315,10 @@ def decode_arguments(declared: Operation, arguments: Json) -> msgspec.Struct:
     try:
         return msgspec.convert(arguments, declared.request_type, strict=False)
     except msgspec.ValidationError as error:
-        raise Invalid(f"{declared.name}: {error}", hint=f"see the reference of {declared.name}") from error
+        what, _, spot = str(error).partition(" - at `")
+        names = ", ".join(declared.request_type.__struct_fields__)
+        raise Invalid(
+            f"{declared.name}: {what}",
+            hint=f"its parameters are {names}" if names else "it takes no parameters",
+            where=spot.rstrip("`").removeprefix("$."),
+        ) from error
