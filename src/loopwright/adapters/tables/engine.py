@@ -10,13 +10,15 @@ import pyarrow as pa
 
 from loopwright.adapters.tables.checks import check_rows
 from loopwright.adapters.tables.compile import compile_condition, compile_expression
+from loopwright.adapters.tables.joins import join_as_of
 from loopwright.adapters.tables.parquet import arrow_of, read_parquet, write_parquet
 from loopwright.adapters.tables.profile import profile_of
 from loopwright.adapters.tables.types import schema_of
+from loopwright.adapters.tables.windows import join_windows
 from loopwright.core.expressions import Expr
 from loopwright.core.nouns import Json
 from loopwright.core.schema import Schema
-from loopwright.ports.tables import RowCheck, RowCheckResult
+from loopwright.ports.tables import AsOfJoin, RowCheck, RowCheckResult, WindowJoin
 
 __all__ = ["PolarsTables"]
 
@@ -58,6 +60,14 @@ class PolarsTables:
         """The rows that the condition is true of, in order."""
         frame = _frame(table)
         return arrow_of(frame.lazy().filter(compile_condition(where, frame.schema)).collect())
+
+    def join_as_of(self, spine: pa.Table, view: pa.Table, join: AsOfJoin) -> pa.Table:
+        """One row per spine row: the newest row of its key that was known at its instant."""
+        return join_as_of(spine, view, join)
+
+    def join_windows(self, spine: pa.Table, view: pa.Table, join: WindowJoin) -> pa.Table:
+        """One row per spine row: aggregates of its key's rows known in the windows before its instant."""
+        return join_windows(spine, view, join)
 
     def profile(self, table: pa.Table) -> Json:
         """Per column: counts, least and greatest, moments, quantiles, histogram, most frequent values."""
