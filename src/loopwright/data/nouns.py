@@ -151,7 +151,8 @@ class DatasetDetail(msgspec.Struct, frozen=True, kw_only=True):
     columns: Schema
     rows: int
     parts: int
-    body: DatasetBody
+    body: Json
+    """times, keys and contract; a training set: its feature service"""
     aliases: dict[str, int]
     quarantined: int
     """rows in the dataset's quarantine, over all of its versions"""

@@ -23,7 +23,7 @@ from loopwright.data.nouns import (
     QuarantinedRow,
 )
 from loopwright.data.quarantine import quarantined_rows, quarantined_total
-from loopwright.data.reading import body_of, first_rows, read, read_version, schema_of
+from loopwright.data.reading import first_rows, read, read_version, schema_of
 from loopwright.data.rows import json_rows
 from loopwright.data.streams import read_stream, write_segment
 from loopwright.data.uploads import table_of_file, table_of_upload
@@ -90,7 +90,7 @@ def show(ctx: Context, name: AssetName, *, version: Selected = "") -> DatasetDet
         columns=schema_of(manifest),
         rows=manifest.rows or 0,
         parts=len(manifest.entries),
-        body=body_of(manifest),
+        body=manifest.body,
         aliases=aliases,
         quarantined=quarantined_total(ctx, name),
     )

@@ -39,7 +39,7 @@ def refused(action: str, error: OSError) -> Unavailable:
     """The file system or the store failed; the message says how, the hint what to do."""
     reason = error.strerror or str(error) or type(error).__name__
     if error.errno in _FULL:
-        hint = "the disk is full: free some space (`loopwright gc` removes what nothing needs) and repeat"
+        hint = "free some space (`loopwright gc --no-dry-run` removes what nothing needs) and repeat"
     elif error.errno in _DENIED or isinstance(error, PermissionError):
         hint = "make the store writable for this user, or check its key and secret"
     else:

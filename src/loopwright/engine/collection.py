@@ -1,0 +1,130 @@
+"""Garbage collection: removes the objects that no version and no stream of rows needs any more."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated
+
+import msgspec
+
+from loopwright.core.errors import Corrupt, Invalid, NotFound
+from loopwright.core.instants import duration, format_duration
+from loopwright.core.manifests import decode_manifest
+from loopwright.engine.context import Context
+from loopwright.engine.operation import operation
+from loopwright.ports.objects import Objects, ObjectStat
+
+__all__ = ["Collected", "collect", "collect_objects", "reachable"]
+
+_DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+_LEAST_GRACE = timedelta(minutes=10)
+
+Grace = Annotated[str, msgspec.Meta(description="objects younger than this stay: 10m or more, such as 24h")]
+
+
+class Collected(msgspec.Struct, frozen=True, kw_only=True):
+    """What a collection found and, unless it was a dry run, removed."""
+
+    dry_run: bool
+    objects: int
+    """how many there were"""
+    needed: int
+    """how many of them a version or a stream needs"""
+    young: int
+    """how many nothing needs, but are within the grace period"""
+    removed: int
+    """how many were removed, or would have been"""
+    removed_bytes: int
+
+
+def reachable(ctx: Context) -> frozenset[str]:
+    """Digests of all objects that a version of any space (with its parents) or a stream needs.
+
+    Whatever in a manifest looks like a digest counts as needed, so that a kind of asset may name
+    objects wherever it likes. A version whose manifest cannot be read stops the collection: what it
+    needs is not known.
+    """
+    with ctx.read() as tx:
+        versions, found = set(tx.versions.digests()), set(tx.segments.digests())
+    found |= versions
+    waiting, seen = list(versions), set(versions)
+    while waiting:
+        digest = waiting.pop()
+        named, parent = _named_by(ctx.ports.objects, digest, is_version=digest in versions)
+        found |= named
+        if parent is not None and parent not in seen:
+            seen.add(parent)
+            waiting.append(parent)
+    return frozenset(found)
+
+
+def _named_by(objects: Objects, digest: str, *, is_version: bool) -> tuple[set[str], str | None]:
+    try:
+        data = objects.get(digest)
+        parent = decode_manifest(data).parent
+    except NotFound as error:
+        if not is_version:
+            return set(), None
+        raise _unknown(digest) from error
+    except msgspec.MsgspecError as error:
+        raise _unknown(digest) from error
+    return {name.decode() for name in _DIGEST.findall(data)}, parent
+
+
+def _unknown(digest: str) -> Corrupt:
+    return Corrupt(
+        f"the manifest {digest} of a version cannot be read: what it needs is unknown, nothing was removed",
+        hint="restore it from a backup, then collect again",
+    )
+
+
+def collect_objects(ctx: Context, *, dry_run: bool, grace: timedelta) -> Collected:
+    """Remove objects that nothing needs and that are older than `grace` by the wall clock.
+
+    The grace covers work in progress: objects are kept before a row names them, and putting content
+    that is there already makes it young again.
+    """
+    before = ctx.ports.clock.wall() - grace
+    stored = list(ctx.ports.objects.list())
+    needed = reachable(ctx)
+    loose = [item for item in stored if item.digest not in needed]
+    old = [item for item in loose if item.modified_at < before]
+    removed = old if dry_run else [item for item in old if _removed(ctx.ports.objects, item)]
+    report = Collected(
+        dry_run=dry_run,
+        objects=len(stored),
+        needed=len(stored) - len(loose),
+        young=len(loose) - len(old),
+        removed=len(removed),
+        removed_bytes=sum(item.size_bytes for item in removed),
+    )
+    if not dry_run:
+        _tell(ctx, report)
+    return report
+
+
+def _removed(objects: Objects, item: ObjectStat) -> bool:
+    """Remove it, unless somebody put it again since it was listed."""
+    now = objects.stat(item.digest)
+    if now is None or now.modified_at != item.modified_at:
+        return False
+    objects.remove(item.digest)
+    return True
+
+
+def _tell(ctx: Context, report: Collected) -> None:
+    payload = {"objects": report.objects, "removed": report.removed, "bytes": report.removed_bytes}
+    ctx.write(lambda tx: ctx.record(tx, "objects.collected", "platform:objects", payload))
+
+
+@operation("platform.collect", scope="platform:collect", route="POST /platform/collect", command="gc")
+def collect(ctx: Context, *, dry_run: bool = True, grace: Grace = "24h") -> Collected:
+    """Remove objects that no version and no stream needs; a dry run (the default) only says how many."""
+    span = duration(grace)
+    if span < _LEAST_GRACE:
+        raise Invalid(
+            f"a grace of {grace} could remove what is just being written",
+            hint=f"give {format_duration(_LEAST_GRACE)} or more",
+        )
+    return collect_objects(ctx, dry_run=dry_run, grace=span)
