@@ -93,6 +93,11 @@ class GroupWriter:
         """Whether the caller is the writer thread: inside a work."""
         return threading.current_thread() is self._thread
 
+    @property
+    def waiting(self) -> int:
+        """How many works wait for the next group."""
+        return self._queue.qsize()
+
     def submit(self, function: Callable[[Any], Any]) -> Any:
         """Run a work on the writer thread and return its value once that is durable."""
         if os.getpid() != self._pid:
