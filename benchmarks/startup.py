@@ -1,4 +1,4 @@
-"""How soon Loopwright is there: import, help, a server that answers; what it holds at rest, how soon it stops."""
+"""How soon Loopwright is there: import, help, a server that answers; what it holds at rest, how it stops."""
 
 from __future__ import annotations
 

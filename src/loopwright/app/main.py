@@ -27,7 +27,7 @@ VERBS = {
         summary="Say what is installed, reachable, migrated and writable, and what to do about the rest.",
     ),
     "demo": LazyVerb(
-        target="loopwright.app.demo:command",
+        target="loopwright.app.demo.command:command",
         summary="Replay half a year of real flights through the whole loop, then open the UI.",
     ),
 }
@@ -40,9 +40,11 @@ NOUNS = {
     "decisions": "Recorded verdicts with their evidence.",
     "features": "Feature views and services, looked up as known at an instant.",
     "gate": "What a model must hold before it is promoted.",
+    "incidents": "What went wrong, since when, and how it ended.",
     "jobs": "Durable requests and what became of them.",
     "journal": "The hash-chained journal of every change.",
     "lineage": "What was made from what.",
+    "loop": "The closed loops: what they watch and what they last did.",
     "monitoring": "Watched endpoints and feeds.",
     "registry": "Models: promote and roll back.",
     "runs": "Trainings, trials, evaluations and what they measured.",

@@ -13,7 +13,7 @@ from msgspec import inspect as shapes
 
 from loopwright.client.index import Entry, Index, Parameter
 from loopwright.engine.operation import Operation, Upload
-from loopwright.engine.wire import alternatives, is_list, is_text_like, places
+from loopwright.engine.wire import alternatives, is_list, is_text_like, items_of, places
 
 __all__ = ["entry_of", "index_of"]
 
@@ -61,6 +61,7 @@ def _parameter(parameter: inspect.Parameter, place: str, help_text: str) -> Para
         name=parameter.name,
         place=place,
         kind=_kind(parameter.annotation),
+        item=_only_kind(items_of(parameter.annotation)) if _is_list(parameter.annotation) else "text",
         required=required,
         default=None if required else msgspec.to_builtins(parameter.default),
         choices=_choices(parameter.annotation),
@@ -73,9 +74,16 @@ def _kind(annotation: Any) -> str:
         return "upload"
     if is_list(annotation):
         return "list"
-    if not is_text_like(annotation):
-        return "json"
-    kinds = {_scalar(shape) for shape in alternatives(annotation) if not isinstance(shape, shapes.NoneType)}
+    return _only_kind(alternatives(annotation)) if is_text_like(annotation) else "json"
+
+
+def _is_list(annotation: Any) -> bool:
+    return annotation is not Upload and is_list(annotation)
+
+
+def _only_kind(found: tuple[shapes.Type, ...]) -> str:
+    """The one kind of these types, or text."""
+    kinds = {_scalar(shape) for shape in found if not isinstance(shape, shapes.NoneType)}
     return kinds.pop() if len(kinds) == 1 else "text"
 
 

@@ -28,6 +28,8 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """path, query, body or upload; local for what never travels"""
     kind: str
     """text, integer, number, flag, choice, list, json or upload"""
+    item: str = "text"
+    """the kind of a list's items"""
     required: bool = False
     default: Any = None
     choices: tuple[str, ...] = ()

@@ -12,10 +12,28 @@ from loopwright.core import errors
 from loopwright.core.errors import Fault, LoopwrightError, PolicyBlocked
 from loopwright.engine.operation import Operation
 
-__all__ = ["Failure", "Place", "alternatives", "error_of", "failure_of", "is_list", "is_text_like", "places"]
+__all__ = [
+    "Failure",
+    "Place",
+    "alternatives",
+    "error_of",
+    "failure_of",
+    "is_list",
+    "is_text_like",
+    "items_of",
+    "places",
+]
 
-_REPEATED = (shapes.ListType, shapes.SetType, shapes.FrozenSetType, shapes.VarTupleType, shapes.TupleType)
-_NESTED = (shapes.StructType, shapes.DictType, shapes.AnyType, shapes.DataclassType, shapes.TypedDictType)
+_REPEATED = (shapes.ListType, shapes.SetType, shapes.FrozenSetType, shapes.VarTupleType)
+_NESTED = (
+    shapes.StructType,
+    shapes.DictType,
+    shapes.AnyType,
+    shapes.DataclassType,
+    shapes.TypedDictType,
+    shapes.TupleType,
+    *_REPEATED,
+)
 
 
 class Place(StrEnum):
@@ -40,15 +58,25 @@ def places(operation: Operation) -> dict[str, Place]:
 
 def alternatives(annotation: Any) -> tuple[shapes.Type, ...]:
     """The types a parameter's annotation allows."""
-    found = shapes.type_info(annotation)
+    return _flat(shapes.type_info(annotation))
+
+
+def _flat(found: shapes.Type) -> tuple[shapes.Type, ...]:
     while isinstance(found, shapes.Metadata):
         found = found.type
     return found.types if isinstance(found, shapes.UnionType) else (found,)
 
 
+def items_of(annotation: Any) -> tuple[shapes.Type, ...]:
+    """The types an item of a list may have; nothing when the parameter is no list."""
+    found = (shape for shape in alternatives(annotation) if isinstance(shape, _REPEATED))
+    return tuple(item for shape in found for item in _flat(shape.item_type))
+
+
 def is_list(annotation: Any) -> bool:
-    """Whether a query (a command line) gives the parameter by repeating its name."""
-    return any(isinstance(shape, _REPEATED) for shape in alternatives(annotation))
+    """Whether a query (a command line) gives the parameter by repeating its name: a list of plain texts."""
+    items = items_of(annotation)
+    return bool(items) and not any(isinstance(item, _NESTED) for item in items)
 
 
 def is_text_like(annotation: Any) -> bool:

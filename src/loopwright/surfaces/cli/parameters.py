@@ -44,7 +44,6 @@ _TYPES: Mapping[str, click.ParamType[Any]] = {
     "text": click.STRING,
     "integer": click.INT,
     "number": click.FLOAT,
-    "list": click.STRING,
     "json": _JsonValue(),
     "upload": click.Path(exists=True, dir_okay=False, allow_dash=True),
 }
@@ -78,7 +77,7 @@ def _option(parameter: Parameter) -> click.Option:
     if parameter.kind == "flag":
         words = f"{flag}/--no-{flag[2:]}"
         return click.Option([words, name], default=None, help=help_text, required=parameter.required)
-    kind = click.Choice(parameter.choices) if parameter.kind == "choice" else _TYPES[parameter.kind]
+    kind = click.Choice(parameter.choices) if parameter.kind == "choice" else _type_of(parameter)
     return click.Option(
         [flag, name],
         type=kind,
@@ -87,6 +86,10 @@ def _option(parameter: Parameter) -> click.Option:
         help=help_text,
         metavar=None if parameter.kind == "choice" else _metavar(parameter),
     )
+
+
+def _type_of(parameter: Parameter) -> click.ParamType[Any]:
+    return _TYPES.get(parameter.item if parameter.kind == "list" else parameter.kind, click.STRING)
 
 
 def _metavar(parameter: Parameter) -> str:
