@@ -9,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from loopwright.monitoring.feeds import ColumnWindow, FeedLimits, FeedSign, SignKind, onset, sign_of
+from loopwright.monitoring.feeds import ColumnWindow, FeedSign, SignKind, sign_of, stretch
+from loopwright.monitoring.nouns import FeedLimits
 
 COLUMNS = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib")
 LIMITS = FeedLimits()
@@ -90,7 +93,7 @@ def test_celsius_is_found_within_a_day_in_summer(weather: Weather) -> None:
         assert sign.kind in {SignKind.RANGE, SignKind.LEVELS}
 
 
-def test_onset_is_the_first_strange_row(weather: Weather) -> None:
+def test_the_stretch_begins_at_the_first_strange_row(weather: Weather) -> None:
     knots = np.round(weather.columns["wind_speed"] / 1.15078, 4)
     july = int(weather.hours[0]) + 181 * 24
     for hour in range(2, 16):
@@ -98,7 +101,25 @@ def test_onset_is_the_first_strange_row(weather: Weather) -> None:
         sign = weather.sign("wind_speed", end, knots, since)
         assert sign is not None
         stamps = weather.hours[(weather.hours > end - 24) & (weather.hours <= end)]
-        assert since <= stamps[onset(sign.strange)] <= since + 3
+        found = stretch(sign.strange)
+        assert found is not None
+        assert since <= stamps[found[0]] <= since + 3
+
+
+@given(st.lists(st.booleans(), max_size=40))
+def test_the_stretch_is_the_one_a_search_of_all_finds(flags: list[bool]) -> None:
+    gains = {
+        (first, last): sum(1 if flag else -1 for flag in flags[first : last + 1])
+        for first in range(len(flags))
+        for last in range(first, len(flags))
+    }
+    found = stretch(np.array(flags, dtype=np.bool_))
+
+    if not any(flags):
+        assert found is None
+    else:
+        assert found is not None
+        assert gains[found] == max(gains.values())
 
 
 def days_of(rows: int, days: int) -> NDArray[np.int64]:

@@ -14,9 +14,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from loopwright.monitoring.nouns import FeedLimits
 from loopwright.stats.distributions import binomial_tail
 
-__all__ = ["ColumnWindow", "FeedLimits", "FeedSign", "SignKind", "onset", "sign_of"]
+__all__ = ["ColumnWindow", "FeedSign", "SignKind", "sign_of", "stretch"]
 
 _RESOLUTION = 1e-6
 _TAILS = (0.001, 0.999)
@@ -32,25 +33,6 @@ class SignKind(StrEnum):
     """values far outside the reference's range"""
     MISSING = "missing"
     """values that used to be there are not"""
-
-
-class FeedLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """When a column is called changed: an effect floor and a significance, both needed."""
-
-    floor: float = 0.25
-    """least share of a window's values that must be new levels, or missing more than usual"""
-    range_floor: float = 0.5
-    """least share of a window's values that must be far out of range"""
-    quantised: float = 0.03
-    """a column has levels to go by when at most this share of the reference occurs on one day only"""
-    factor: float = 2.0
-    """and at least so many times the strangest day of the reference"""
-    margin: float = 0.5
-    """how far outside the reference's range is far, in widths of its middle 90 percent"""
-    alpha: float = 1e-4
-    """greatest chance of so many strange values if each day were as strange as the reference's strangest"""
-    min_rows: int = 12
-    min_days: int = 14
 
 
 class ColumnWindow(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -99,10 +81,16 @@ def sign_of(column: ColumnWindow, limits: FeedLimits) -> FeedSign | None:
     return max(signs, key=lambda sign: (sign.holds, sign.share / sign.limit))
 
 
-def onset(strange: NDArray[np.bool_], usual: float = 0.5) -> int:
-    """Index of the first row of the strange stretch at the end, from which (strange - usual) sums to most."""
-    gain = np.cumsum((strange.astype(np.float64) - usual)[::-1])[::-1]
-    return int(np.argmax(gain))
+def stretch(strange: NDArray[np.bool_]) -> tuple[int, int] | None:
+    """First and last index of the stretch where strange rows outnumber others most (Kadane), or None."""
+    best, run, first, found = 0.0, 0.0, 0, None
+    for at, is_strange in enumerate(strange.tolist()):
+        if run <= 0.0:
+            run, first = 0.0, at
+        run += 0.5 if is_strange else -0.5
+        if run > best:
+            best, found = run, (first, at)
+    return found
 
 
 _Mask = tuple[NDArray[np.bool_], NDArray[np.bool_]]

@@ -45,7 +45,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Who answers at an endpoint; the body of an `endpoint` version.
 
-    `routes` sum to 100. `shadow` versions see every live call and are only logged. `sticky` names the request
+    `routes` sum to 100. `shadow` versions see every row they did not answer and are only logged: routed and
+    shadowed, two versions score the same rows while keys are split between them. `sticky` names the request
     column whose value decides the route, so that a key always meets one version; empty: the request's id.
     """
 

@@ -25,7 +25,7 @@ def check_config(config: EndpointConfig) -> EndpointConfig:
         raise Invalid(
             f"an endpoint has 1 to {MAX_ROUTES} routes, not {len(routed)}", hint="route one version"
         )
-    if len({*routed, *config.shadow}) != len(routed) + len(config.shadow):
+    if len(set(routed)) != len(routed) or len(set(config.shadow)) != len(config.shadow):
         raise Invalid("a version is routed or shadowed twice", hint="name each version once")
     if any(not 0.0 < route.percent <= 100.0 for route in config.routes):
         raise Invalid(

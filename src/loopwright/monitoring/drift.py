@@ -1,0 +1,127 @@
+"""Holds a day's inputs against trailing healthy days, by counts in fixed bins; such days set the limit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from loopwright.monitoring.nouns import ColumnDrift, DriftLimits
+from loopwright.stats.distributions import student_t_two_sided
+from loopwright.stats.drift.bins import population_stability
+
+__all__ = ["ColumnBins", "DayCounts", "compare", "count_day", "discoveries", "fit_bins"]
+
+_BINS = 10
+_FEW_LEVELS = 16
+_SMOOTHING = 0.5
+
+
+class ColumnBins(msgspec.Struct, frozen=True, kw_only=True):
+    """The inner edges of a column's bins, rising; a value on an edge is in the bin above, NaN in its own."""
+
+    column: str
+    edges: tuple[float, ...]
+
+
+class DayCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """How many of a window's rows fell in each bin of each column, missing ones last; the index it had."""
+
+    counts: dict[str, tuple[int, ...]]
+    index: dict[str, float] = {}
+    predictions: int = 0
+    labelled: int = 0
+    checked_at: datetime | None = None
+
+
+def fit_bins(column: str, values: NDArray[np.float64]) -> ColumnBins:
+    """Bins of about equal counts; of a column of few levels, one bin a level."""
+    there = values[np.isfinite(values)]
+    levels = np.unique(there) if len(there) else np.zeros(0)
+    if len(levels) <= _FEW_LEVELS:
+        edges = (levels[1:] + levels[:-1]) / 2.0
+    else:
+        edges = np.unique(np.quantile(there, np.arange(1, _BINS) / _BINS, method="higher"))
+    return ColumnBins(column=column, edges=tuple(float(edge) for edge in edges))
+
+
+def count_day(
+    bins: Sequence[ColumnBins], columns: Mapping[str, NDArray[np.float64]]
+) -> dict[str, tuple[int, ...]]:
+    """Counts by column of those columns that are there."""
+    return {each.column: _count(each, columns[each.column]) for each in bins if each.column in columns}
+
+
+def _count(bins: ColumnBins, values: NDArray[np.float64]) -> tuple[int, ...]:
+    there = values[np.isfinite(values)]
+    places = np.searchsorted(np.array(bins.edges), there, side="right")
+    found = np.bincount(places, minlength=len(bins.edges) + 1)
+    return (*(int(count) for count in found), len(values) - len(there))
+
+
+def compare(
+    today: Mapping[str, tuple[int, ...]], healthy: Sequence[DayCounts], limits: DriftLimits
+) -> tuple[ColumnDrift, ...]:
+    """Every column of today against the sum of the healthy days before it.
+
+    The index of a healthy day against its own past is log-normal enough for a prediction interval:
+    today's p is that of Student's t for one more observation. It needs `min_days` days with an index.
+    """
+    asked = (_compared(column, counts, healthy, limits) for column, counts in today.items())
+    found = [each for each in asked if each is not None]
+    chosen = discoveries([each.p_value for each in found], limits.rate)
+    return tuple(
+        msgspec.structs.replace(each, drifted=hit and each.stability_index >= limits.floor)
+        for each, hit in zip(found, chosen, strict=True)
+    )
+
+
+def _compared(
+    column: str, counts: tuple[int, ...], healthy: Sequence[DayCounts], limits: DriftLimits
+) -> ColumnDrift | None:
+    past = [day for day in healthy if len(day.counts.get(column, ())) == len(counts)]
+    n = sum(counts)
+    if len(past) < limits.min_days or n == 0:
+        return None
+    reference = np.sum([day.counts[column] for day in past], axis=0)
+    index = population_stability(_smoothed(reference), _smoothed(np.array(counts)))
+    history = [day.index[column] for day in past if column in day.index]
+    return ColumnDrift(
+        column=column,
+        stability_index=index,
+        p_value=_surprise(index, history) if len(history) >= limits.min_days else None,
+        missing_share=counts[-1] / n,
+        n=n,
+        reference_days=len(past),
+        drifted=False,
+    )
+
+
+def _smoothed(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Counts doubled and one added: half a row in every bin, in whole numbers, gives the index an end."""
+    return (counts / _SMOOTHING + 1).astype(np.int64)
+
+
+def _surprise(index: float, history: Sequence[float]) -> float:
+    """P of an index as large, one-sided, were it one more of its history."""
+    logs = np.log(np.maximum(history, 1e-9))
+    spread = float(logs.std(ddof=1)) * math.sqrt(1.0 + 1.0 / len(logs))
+    if spread == 0.0:
+        return 1.0 if math.log(max(index, 1e-9)) <= logs[0] else 0.0
+    t = (math.log(max(index, 1e-9)) - float(logs.mean())) / spread
+    two_sided = student_t_two_sided(t, len(logs) - 1.0)
+    return two_sided / 2.0 if t > 0 else 1.0 - two_sided / 2.0
+
+
+def discoveries(p_values: Sequence[float | None], rate: float) -> list[bool]:
+    """Which are rejected at this false discovery rate (Benjamini and Hochberg 1995); None never is."""
+    known = sorted((p, at) for at, p in enumerate(p_values) if p is not None)
+    upto = max(
+        (rank for rank, (p, _) in enumerate(known, start=1) if p <= rate * rank / len(known)), default=0
+    )
+    chosen = {at for _, at in known[:upto]}
+    return [at in chosen for at in range(len(p_values))]

@@ -1,0 +1,138 @@
+"""Checks a feed against its own recent past: reads its rows, judges each column, moves the feed's alarm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loopwright.core.instants import duration, from_micros, to_micros
+from loopwright.monitoring.alarms import move, unhealthy_periods
+from loopwright.monitoring.feeds import ColumnWindow, FeedSign, sign_of, stretch
+from loopwright.monitoring.nouns import Alarm, AlarmState, ColumnSign, FeedWatch, Period
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["FeedRows", "judge", "last_strange", "next_alarm"]
+
+_DAY_US = 86_400_000_000
+_RECENT = 4
+
+
+class FeedRows:
+    """A feed's rows in order of time: microseconds `(n,)` and columns; texts are codes of their levels."""
+
+    def __init__(self, table: pa.Table, time: str, columns: Sequence[str]) -> None:
+        import pyarrow as pa
+
+        times = np.asarray(table[time].cast(pa.int64()).to_numpy())
+        order = np.argsort(times, kind="stable")
+        self.times_us: NDArray[np.int64] = times[order]
+        self.columns = {name: _numbers(table[name])[order] for name in columns}
+        self.categories = frozenset(
+            name for name in columns if pa.types.is_string(table.schema.field(name).type)
+        )
+
+    def count(self, start: datetime, end: datetime) -> int:
+        """Rows with a time in `(start, end]`."""
+        low, high = np.searchsorted(self.times_us, [to_micros(start), to_micros(end)], side="right")
+        return int(high - low)
+
+
+def _numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_string(column.type):
+        column = pc.dictionary_encode(column).combine_chunks().indices
+    found: NDArray[np.float64] = pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy()
+    return found
+
+
+def judge(rows: FeedRows, watch: FeedWatch, alarm: Alarm, end: datetime) -> tuple[ColumnSign, ...]:
+    """The sign of each column in the window that ends at `end`; incidents are left out of the reference.
+
+    While the alarm fires only the newest quarter of the window is judged: it ends soon after a repair.
+    """
+    span = duration(watch.window)
+    if alarm.state is AlarmState.FIRING:
+        span /= _RECENT
+    return _signs(rows, watch, alarm, Period(start=end - span, end=end))
+
+
+def last_strange(rows: FeedRows, watch: FeedWatch, alarm: Alarm, end: datetime) -> datetime | None:
+    """When a firing alarm's columns were last strange, within its window; None when they were not."""
+    signs = _signs(rows, watch, alarm, Period(start=end - duration(watch.window), end=end))
+    found = [sign.until for sign in signs if sign.column in alarm.columns and sign.until is not None]
+    return max(found, default=None)
+
+
+def _signs(rows: FeedRows, watch: FeedWatch, alarm: Alarm, span: Period) -> tuple[ColumnSign, ...]:
+    begin, end = to_micros(span.start), to_micros(span.end or span.start)
+    first = to_micros(span.start - duration(watch.trailing))
+    healthy = _outside(rows.times_us, unhealthy_periods([alarm]))
+    not_past = _outside(rows.times_us, alarm.past)
+    low, mid, high = np.searchsorted(rows.times_us, [first, begin, end], side="right")
+    reference = np.flatnonzero(healthy[low:mid]) + low
+    window = np.flatnonzero(not_past[mid:high]) + mid
+    days = (rows.times_us[reference] - begin) // _DAY_US
+    found = []
+    for name in watch.columns:
+        values = rows.columns[name]
+        column = ColumnWindow(
+            name=name,
+            reference=values[reference],
+            days=days,
+            window=values[window],
+            is_category=name in rows.categories,
+        )
+        sign = sign_of(column, watch.limits)
+        if sign is not None:
+            found.append(_written(sign, rows.times_us[window]))
+    return tuple(found)
+
+
+def _outside(times_us: NDArray[np.int64], periods: Sequence[Period]) -> NDArray[np.bool_]:
+    """Which rows lie in none of the stretches."""
+    kept = np.ones(len(times_us), np.bool_)
+    for period in periods:
+        inside = times_us >= to_micros(period.start)
+        if period.end is not None:
+            inside &= times_us <= to_micros(period.end)
+        kept &= ~inside
+    return kept
+
+
+def _written(sign: FeedSign, times_us: NDArray[np.int64]) -> ColumnSign:
+    ends = stretch(sign.strange)
+    since, until = (None, None) if ends is None else (from_micros(int(times_us[at])) for at in ends)
+    return ColumnSign(
+        column=sign.column,
+        kind=sign.kind.value,
+        share=sign.share,
+        limit=sign.limit,
+        n=sign.n,
+        p_value=sign.p_value,
+        holds=sign.holds,
+        since=since,
+        until=until,
+    )
+
+
+def next_alarm(alarm: Alarm, signs: Sequence[ColumnSign], at: datetime, min_rows: int) -> Alarm:
+    """The feed's alarm after a check: raised at once, cleared when every column is well under its limit."""
+    holding = [sign for sign in signs if sign.holds]
+    calm = bool(signs) and all(sign.share <= sign.limit / 2 and sign.n >= min_rows for sign in signs)
+    begun = [sign.since for sign in holding if sign.since is not None]
+    return move(
+        alarm,
+        holds=bool(holding),
+        clears=calm,
+        at=at,
+        since=min(begun, default=None),
+        columns=[sign.column for sign in holding],
+    )
