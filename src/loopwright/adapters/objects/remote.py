@@ -93,14 +93,20 @@ class FsspecObjects:
         if self._cache is not None:
             self._through(self._cache, digest)
             return self._cache.open(digest)
+        return self._spooled(digest)
+
+    def _spooled(self, digest: str) -> BinaryIO:
         hasher, spool = blake3(), tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - given on
-        for chunk in self._pieces(digest):
-            hasher.update(chunk)
-            spool.write(chunk)
-        if hasher.hexdigest() != digest:
+        try:
+            for chunk in self._pieces(digest):
+                hasher.update(chunk)
+                spool.write(chunk)
+            if hasher.hexdigest() != digest:
+                raise damaged(digest, hasher.hexdigest())
+            spool.seek(0)
+        except BaseException:
             spool.close()
-            raise damaged(digest, hasher.hexdigest())
-        spool.seek(0)
+            raise
         return cast(BinaryIO, spool)
 
     def stat(self, digest: str) -> ObjectStat | None:
