@@ -45,8 +45,10 @@ def _codec(hint: Any) -> _Codec:
         inner = next(part for part in typing.get_args(hint) if part is not types.NoneType)
         write, read = _codec(inner)
         return _or_none(write), _or_none(read)
-    if hint in (str, int, float):
+    if hint in (str, int):
         return None, None
+    if hint is float:
+        return _plain_zero, None
     if hint is bool:
         return int, bool
     if hint is datetime:
@@ -54,6 +56,11 @@ def _codec(hint: Any) -> _Codec:
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return str, hint
     return to_json, msgspec.json.Decoder(hint).decode
+
+
+def _plain_zero(value: float) -> float:
+    """The number itself; SQLite does not keep the sign of zero, so no store does."""
+    return value + 0.0
 
 
 def _or_none(function: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
