@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import sys
@@ -14,7 +15,7 @@ from loopwright.client.describing import index_of
 from loopwright.client.index import Entry
 from loopwright.core.nouns import JobState
 from loopwright.engine.operation import Upload, invoke
-from loopwright.surfaces.cli import LazyVerb, build_tree, calling, carry_out, running
+from loopwright.surfaces.cli import LazyVerb, Output, build_tree, calling, carry_out, running
 from loopwright.workspace.settings import Settings
 from tests.surfaces.declared import DeclaredHost
 
@@ -247,3 +248,26 @@ def test_verbs_are_loaded_when_called_wherever_they_stand(
     assert run("greet", "--json") == 0
     assert json.loads(capsys.readouterr().out) == {"hello": "world"}
     assert run("box", "repair") == 0
+
+
+def test_a_table_leaves_out_what_says_nothing_and_keeps_what_is_nested() -> None:
+    output = Output()
+    text = io.StringIO()
+    row = {
+        "id": "1",
+        "name": "a",
+        "space": "default",
+        "empty": "",
+        "at": "2013-07-01T00:00:00.5Z",
+        "facts": {"rows": 3},
+    }
+    with contextlib.redirect_stdout(text):
+        output.show({"items": [row]})
+        output.show({"one": row, "nothing": {}, "rows": [row]})
+    table, _, grid = text.getvalue().partition("one")
+    for word in ("name", "a", "2013-07-01 00:00:00", '{"rows":3}'):
+        assert word in table
+    for word in ("space", "default", "empty", "id"):
+        assert word not in table
+    assert "nothing" not in grid
+    assert "default" in grid

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,9 @@ __all__ = ["Output", "cell", "whole_file"]
 _COLUMNS = 9
 _CELL = 60
 _PLAIN_WIDTH = 180
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z\Z")
+_QUIET = frozenset({"space", "asset_id", "wall_at", "previous", "hash", "payload_digest"})
+"""what a table leaves out: the same in every row, or only for programs (`--json` has it all)"""
 
 
 class Output:
@@ -127,12 +131,16 @@ def _printable(text: str) -> str:
 def cell(value: Any, *, limit: int = _CELL) -> str:
     """A value as the text of a cell."""
     match value:
-        case None | "" | {} | []:
+        case None:
+            return ""
+        case str() | dict() | list() | tuple() if not value:
             return ""
         case bool():
             text = "yes" if value else "no"
         case float():
             text = f"{value:.6g}"
+        case str() if _INSTANT.match(value):
+            text = f"{value[:10]} {value[11:19]}"
         case str() | int():
             text = str(value)
         case [*items] if all(isinstance(item, str | int | float) for item in items):
@@ -150,9 +158,11 @@ def _grid(fields: Mapping[str, Any]) -> Table:
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
     for name, value in fields.items():
-        if isinstance(value, list) and value and isinstance(value[0], Mapping):
+        if not cell(value):
+            continue
+        if isinstance(value, list | tuple) and isinstance(value[0], Mapping):
             grid.add_row(_printable(name), _table(value))
-        elif isinstance(value, Mapping) and value:
+        elif isinstance(value, Mapping):
             grid.add_row(_printable(name), _grid(value))
         else:
             grid.add_row(_printable(name), cell(value, limit=2000))
@@ -160,9 +170,10 @@ def _grid(fields: Mapping[str, Any]) -> Table:
 
 
 def _columns(items: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The columns worth a place: those with something in them, plain ones first."""
+    """The columns worth a place: those with something in them that tells rows apart, plain ones first."""
     names = list(dict.fromkeys(name for item in items for name in item))
-    filled = [name for name in names if any(cell(item.get(name)) for item in items)]
+    quiet = _QUIET | ({"id"} if "name" in names else set())
+    filled = [name for name in names if name not in quiet and any(cell(item.get(name)) for item in items)]
     plain = [n for n in filled if not any(isinstance(item.get(n), Mapping) for item in items)]
     nested = [n for n in filled if n not in plain]
     kept = set((plain + nested)[:_COLUMNS])
