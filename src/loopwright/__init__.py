@@ -1,37 +1,13 @@
 """Loopwright: the whole loop of machine learning in one install. By custom `import loopwright as lw`.
 
-Every name below is loaded when it is first used, so that importing the package costs nothing.
+Every name is loaded when it is first used, so that importing the package costs nothing; `__init__.pyi`
+beside this file tells type checkers what each is.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from loopwright.app.connecting import connect
-    from loopwright.client import Client
-    from loopwright.core.expressions import all_of, col, lit, when
-    from loopwright.core.schema import Column, ColumnType, Schema
-    from loopwright.engine.operation import Blob, Upload
-    from loopwright.workspace import Settings, Workspace
+from typing import Any
 
 __version__ = "0.1.0"
-
-__all__ = [
-    "Blob",
-    "Client",
-    "Column",
-    "ColumnType",
-    "Schema",
-    "Settings",
-    "Upload",
-    "Workspace",
-    "__version__",
-    "all_of",
-    "col",
-    "connect",
-    "lit",
-    "when",
-]
 
 _HOMES = {
     "Blob": "loopwright.engine.operation",
@@ -48,6 +24,8 @@ _HOMES = {
     "lit": "loopwright.core.expressions",
     "when": "loopwright.core.expressions",
 }
+
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the names of a table
 
 
 def __getattr__(name: str) -> Any:
