@@ -146,7 +146,7 @@ def test_a_certain_mistake_is_dear_but_finite() -> None:
 
 @pytest.mark.parametrize("labels", [[], [0, 0], [1, 1]])
 def test_auc_says_why_it_has_no_value(labels: list[int]) -> None:
-    with pytest.raises(UndefinedStatistic, match="no rows|none of"):
+    with pytest.raises(UndefinedStatistic, match=r"no rows|none of"):
         c.roc_auc(labels, [0.5] * len(labels))
 
 
@@ -164,7 +164,7 @@ def test_bad_input_is_refused_with_its_place() -> None:
         c.roc_auc([0, 1], [0.5, math.nan])
     with pytest.raises(Invalid, match="other than 0 and 1"):
         c.roc_auc([0, 2], [0.5, 0.6])
-    with pytest.raises(Invalid, match="probabilities|not in"):
+    with pytest.raises(Invalid, match=r"not in \[0, 1\]"):
         c.brier([0, 1], [0.5, 1.6])
     with pytest.raises(Invalid, match="no scores"):
         c.auc_covariance([0, 1])

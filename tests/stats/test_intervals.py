@@ -26,7 +26,7 @@ def test_wilson_covers_as_promised() -> None:
 
 
 def test_newcombe_is_the_published_example() -> None:
-    # Newcombe 1998, table II, method 10: 56/70 - 48/80 = 0.2 with (0.0524, 0.3339); 9/10 - 3/10: (0.1705, 0.8090)
+    # Newcombe 1998, table II, method 10: 56/70 - 48/80 and 9/10 - 3/10
     first = intervals.newcombe(56, 70, 48, 80)
     assert (first.value, first.low, first.high) == pytest.approx((0.2, 0.0524, 0.3339), abs=5e-5)
     second = intervals.newcombe(9, 10, 3, 10)

@@ -84,9 +84,16 @@ def chi_square_dof(reference: IntArray, current: IntArray) -> int:
 
 
 def cramers_v(reference: IntArray, current: IntArray) -> float:
-    """Cramer's V of the 2 x k table, in [0, 1]: chi-square freed of the number of rows (Cramer 1946)."""
-    statistic = chi_square(reference, current)
-    return min(1.0, math.sqrt(statistic / float(reference.sum() + current.sum())))
+    """Cramer's V of the 2 x k table with both samples weighing alike, in [0, 1] (Cramer 1946).
+
+    With equal numbers of rows it is the usual V. The usual one falls towards 0 as a reference outgrows the
+    current sample, whatever the change; this one does not depend on how many rows either has.
+    """
+    p, q = _shares(reference, current)
+    both = p + q
+    filled = both > 0.0
+    gaps = (p - q)[filled]
+    return min(1.0, math.sqrt(0.5 * float((gaps * gaps / both[filled]).sum())))
 
 
 def _shares(reference: IntArray, current: IntArray) -> tuple[FloatArray, FloatArray]:

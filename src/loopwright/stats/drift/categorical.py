@@ -138,6 +138,8 @@ class CategoricalReference(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     def _find(self, names: LevelArray) -> tuple[IntArray, BoolArray]:
         """Where each name would be among the levels, and whether it is there."""
+        if names.size and (names.dtype.kind in "US") != (self.levels.dtype.kind in "US"):
+            raise Invalid(f"current levels are {names.dtype} but the reference's {self.levels.dtype}")
         try:
             at = np.searchsorted(self.levels, names)
             known = self.levels[np.minimum(at, self.levels.size - 1)] == names
@@ -206,7 +208,7 @@ def chi_square_p(pair: CategoricalComparison, statistic: float) -> float:
 
 
 def cramers_v(pair: CategoricalComparison) -> float:
-    """Cramer's V, in [0, 1]."""
+    """Cramer's V with both samples weighing alike, in [0, 1]; see `bins.cramers_v`."""
     return bins.cramers_v(pair.reference_counts, pair.current)
 
 
