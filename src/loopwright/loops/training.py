@@ -18,7 +18,7 @@ from loopwright.core.nouns import Decision, Json, Version
 from loopwright.data.verbs import read
 from loopwright.engine.context import Context
 from loopwright.engine.publishing import resolve
-from loopwright.features.verbs import categorical_of, service_outputs, training_set
+from loopwright.features.verbs import categorical_of, offline, service_of, service_outputs, training_set
 from loopwright.gates.measures import GateRows, measure
 from loopwright.gates.verbs import gate_of, judge
 from loopwright.loops.nouns import Trained, TrainingSpec, Window
@@ -49,6 +49,8 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     y: NDArray[np.float64]
     holdout: NDArray[np.bool_]
     slices: Mapping[str, NDArray[np.str_]]
+    judged: pa.Table
+    """the spine's rows of the holdout"""
 
 
 def _micros(table: pa.Table, column: str) -> NDArray[np.int64]:
@@ -75,6 +77,8 @@ def _usable(spec: TrainingSpec, spine: pa.Table, now: datetime, excluded: Sequen
 
 def frame(ctx: Context, spec: TrainingSpec, *, excluded: Sequence[Window] = ()) -> Frame:
     """Build (and keep as a version) the training set as known at each question's instant."""
+    import pyarrow as pa
+
     spine = _usable(spec, read(ctx, f"dataset:{spec.spine}"), ctx.now(), excluded)
     if spine.num_rows == 0:
         raise Invalid(
@@ -83,15 +87,15 @@ def frame(ctx: Context, spec: TrainingSpec, *, excluded: Sequence[Window] = ()) 
     version = training_set(ctx, spec.service, spine, name=f"training/{spec.model}", time=spec.time)
     table = read(ctx, str(version.ref))
     outputs = service_outputs(ctx, spec.service)
-    x = np.column_stack([table[name].to_numpy(zero_copy_only=False) for name in outputs])
-    known = _micros(table, spec.label_known_at)
+    holdout = _micros(table, spec.label_known_at) > to_micros(ctx.now() - duration(spec.holdout))
     return Frame(
         version=version,
         outputs=outputs,
         categorical=categorical_of(ctx, spec.service),
-        x=x,
+        x=_matrix(table, outputs),
         y=table[spec.label].to_numpy(zero_copy_only=False).astype(np.float64),
-        holdout=known > to_micros(ctx.now() - duration(spec.holdout)),
+        holdout=holdout,
+        judged=spine.filter(pa.array(holdout)),
         slices={name: table[name].to_numpy(zero_copy_only=False).astype(str) for name in spec.slices},
     )
 
@@ -194,13 +198,22 @@ def _latency(predictor: Predictor, x: NDArray[np.float64]) -> NDArray[np.float64
     return times
 
 
-def _champion_scores(ctx: Context, model: str, alias: str, data: Frame) -> dict[str, NDArray[np.float64]]:
-    """Scores of the version the alias points to, on the holdout; nothing when there is none yet."""
+def _champion_scores(
+    ctx: Context, spec: TrainingSpec, alias: str, data: Frame
+) -> dict[str, NDArray[np.float64]]:
+    """Scores of the version the alias points to, on the holdout by its own inputs; nothing when there is none yet."""
     try:
-        _, _, champion = load(ctx, str(Address(kind="model", name=model, selector=ByAlias(alias))))
+        _, body, champion = load(ctx, str(Address(kind="model", name=spec.model, selector=ByAlias(alias))))
     except NotFound:
         return {}
-    return {alias: champion.predict(data.x[data.holdout])}
+    if body.features == data.outputs and dict(body.categorical) == dict(data.categorical):
+        return {alias: champion.predict(data.x[data.holdout])}
+    table = offline(ctx, service_of(ctx, body.service), data.judged, time=spec.time)
+    return {alias: champion.predict(_matrix(table, body.features))}
+
+
+def _matrix(table: pa.Table, outputs: Sequence[str]) -> NDArray[np.float64]:
+    return np.column_stack([table[name].to_numpy(zero_copy_only=False) for name in outputs])
 
 
 def submit(ctx: Context, spec: TrainingSpec, trained: Trained, data: Frame) -> Decision:
@@ -209,7 +222,7 @@ def submit(ctx: Context, spec: TrainingSpec, trained: Trained, data: Frame) -> D
     held = data.holdout
     with tracked(ctx, "evaluation", f"gate {trained.version.ref}", experiment=spec.model) as run:
         _, _, candidate = load(run, str(trained.version.ref))
-        champion = _champion_scores(run, spec.model, gate.alias, data)
+        champion = _champion_scores(run, spec, gate.alias, data)
         rows = GateRows(
             labels=data.y[held],
             candidate=candidate.predict(data.x[held]),

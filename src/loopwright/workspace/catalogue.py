@@ -38,6 +38,7 @@ _MODULES = (
     "gates.verbs",
     "serving.verbs",
     "monitoring.verbs",
+    "monitoring.react",
     "loops.training",
     "loops.retraining",
     "loops.rollout",

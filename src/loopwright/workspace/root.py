@@ -108,8 +108,9 @@ class Workspace:
         anchor_head(self.context(_CONTROLLER), self.settings.folder / "journal.heads")
 
     def start(self) -> None:
-        """Start schedules, reactors and jobs in threads of this process."""
+        """Start schedules, reactors, jobs and the endpoints in threads of this process."""
         self._started = True
+        self.runtime.start()
         self.controller.start()
 
     def settle(self) -> int:

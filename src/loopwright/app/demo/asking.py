@@ -41,11 +41,22 @@ class Asker:
             for name, datatype in self._inputs
         ]
         body = self._encoder.encode({"id": request_id, "inputs": inputs})
-        status, reply = self._sent(self._head + str(len(body)).encode() + b"\r\n\r\n" + body)
+        status, reply = self._answered(self._head + str(len(body)).encode() + b"\r\n\r\n" + body)
         if status != 200:
             raise Unavailable(f"the endpoint answered {status}: {reply[:300].decode(errors='replace')}")
         answer: dict[str, Any] = msgspec.json.decode(reply)
         return answer
+
+    def _answered(self, message: bytes) -> tuple[int, bytes]:
+        """The reply; a connection that was let go while idle is opened again (the request's id makes that safe)."""
+        is_reused = self._socket is not None
+        try:
+            return self._sent(message)
+        except (Unavailable, ConnectionError):
+            self.close()
+            if not is_reused:
+                raise
+            return self._sent(message)
 
     def _sent(self, message: bytes) -> tuple[int, bytes]:
         if self._socket is None:

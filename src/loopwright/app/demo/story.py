@@ -99,7 +99,7 @@ class Story:
     def _ingest(self) -> None:
         ctx, flights = self._ctx, self._flights
         for contract in defined.contracts():
-            define_contract(ctx, contract)
+            define_contract(ctx, contract.name, contract)
         for name, table in (
             ("planes", flights.planes),
             ("airports", flights.airports),

@@ -51,7 +51,7 @@ class _ColumnReader:
         return self._finite(values) if self.column.type is ColumnType.FLOAT else values
 
     def _from_json(self, tensor: InputTensor, kind: DataType) -> list[Any]:
-        if tensor.data is None:
+        if not bytes(tensor.data):
             raise Invalid(
                 f"input {self.column.name!r} has no data", hint="send data, or binary_data_size and bytes"
             )
@@ -159,7 +159,7 @@ def _part(tensor: InputTensor, tail: memoryview, at: int) -> tuple[memoryview | 
     size = tensor.parameters.binary_data_size
     if size is None:
         return None, at
-    if tensor.data is not None:
+    if bytes(tensor.data):
         raise Invalid(f"input {tensor.name!r} has data and bytes", hint="send one of them")
     if size < 0 or at + size > len(tail):
         raise Invalid(

@@ -40,7 +40,8 @@ class InputTensor(msgspec.Struct, frozen=True):
     name: str
     datatype: str
     shape: list[int]
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = msgspec.Raw(b"")
+    """empty: the values follow as bytes"""
     parameters: TensorParameters = TensorParameters()
 
 
