@@ -32,12 +32,10 @@ def merged_profile(whole: Json, part: Json, rows: pa.Table) -> Json:
 
 
 def _column(before: Json, added: Json, values: pa.ChunkedArray) -> Json:
-    found = {**before, **{key: before[key] + added[key] for key in ("count", "nulls")}}
-    if "nan" in before:
-        found["nan"] = before["nan"] + added.get("nan", 0)
-    found |= _values(before, added)
-    if "min" not in before or "min" not in added:
-        return {**(added if "min" in added else before), **found}
+    full = [part for part in (before, added) if "min" in part]
+    found = {**(full[0] if full else before), **_counts(before, added), **_values(before, added)}
+    if len(full) < 2:
+        return found
     for key, choose in (("min", min), ("max", max)):
         found[key] = _extreme(choose, before[key], added[key])
     if "mean" in before:
@@ -46,6 +44,10 @@ def _column(before: Json, added: Json, values: pa.ChunkedArray) -> Json:
         found["histogram"] = _recounted(before["histogram"], values)
         found["quantiles"] = _quantiles(found)
     return found
+
+
+def _counts(before: Json, added: Json) -> Json:
+    return {key: before[key] + added.get(key, 0) for key in ("count", "nulls", "nan") if key in before}
 
 
 def _values(before: Json, added: Json) -> Json:

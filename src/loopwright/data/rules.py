@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -137,10 +138,15 @@ def _check_rule(contract: Contract, rule: ColumnRule) -> None:
     for end in (rule.min, rule.max):
         if end is not None and not isinstance(end, _ENDS.get(rule.type, ())):
             raise Invalid(f"{where} is of type {rule.type}, but has the end {end!r}", hint="mend the rule")
-    if rule.min is not None and rule.max is not None and _number(rule.min) > _number(rule.max):
+    ends = [_number(end) for end in (rule.min, rule.max) if end is not None]
+    if ends != sorted(ends):
         raise Invalid(f"{where} has a range from {rule.min} to {rule.max}", hint="mend the rule")
     if rule.pattern and rule.type is not ColumnType.STRING:
         raise Invalid(f"{where} has a pattern but is of type {rule.type}", hint="patterns are for strings")
+    try:
+        re.compile(rule.pattern)
+    except re.error as error:
+        raise Invalid(f"{where} has a pattern that is none: {error}", hint="mend the rule") from error
 
 
 def schema_faults(contract: Contract, schema: Schema) -> tuple[Broken, ...]:
