@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from loopwright.core.errors import Invalid, NotFound, TooLarge
+from loopwright.core.expressions import Scalar
 from loopwright.core.instants import from_micros, to_micros
 from loopwright.core.schema import Column, ColumnType, Schema
 from loopwright.engine.context import Context
@@ -256,7 +257,7 @@ def test_what_another_process_routes_is_found_in_the_journal() -> None:
     ],
 )
 def test_rows_that_do_not_fit_are_refused_without_their_values(
-    wrong: list[dict[str, object]], said: str
+    wrong: list[dict[str, Scalar]], said: str
 ) -> None:
     runtime = Runtime(deployed((1, 100.0)))
     with pytest.raises(Invalid, match=said) as caught:

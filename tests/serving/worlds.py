@@ -82,14 +82,25 @@ def fitted(weights: list[float]) -> FitResult:
     return FitResult(flavor="linear", files={"weights.json": msgspec.json.encode(weights)}, importance={})
 
 
-def world(*, ports: MemoryPorts | None = None, online: Online | None = None) -> Context:
+def world(*, ports: MemoryPorts | None = None) -> Context:
     """A context with the service defined and two model versions registered."""
-    made = ports or memory_ports(online=online or cast(Online, _NoOnline()), frameworks={"linear": Linear()})
-    ctx = memory_context(made)
+    made = ports or memory_ports()
+    made.frameworks = {"linear": Linear()}
+    ctx = memory_context(_with_online(made))
     define_service(ctx, SERVICE)
     for weights in ([0.1, 0.001, 0.01], [0.2, -0.001, 0.02]):
         add_version(ctx, weights)
     return ctx
+
+
+def _with_online(ports: MemoryPorts) -> MemoryPorts:
+    return memory_ports(
+        ledger=ports.ledger,
+        objects=ports.objects,
+        clock=ports.clock,
+        online=cast(Online, _NoOnline()),
+        frameworks=ports.frameworks,
+    )
 
 
 class _NoOnline:

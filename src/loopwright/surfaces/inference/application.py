@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
 from urllib.parse import unquote_to_bytes
+
+from starlette.types import Receive, Scope, Send
 
 from loopwright.core.addresses import check_name
 from loopwright.core.errors import Invalid, LoopwrightError, NotFound
 from loopwright.serving.runtime import Runtime
 from loopwright.serving.tables import RouteTable
-from loopwright.surfaces.inference.bodies import HEAD_LENGTH, Receive, inflate, pack, read_body, split_head
+from loopwright.surfaces.inference.bodies import HEAD_LENGTH, inflate, pack, read_body, split_head
 from loopwright.surfaces.inference.describe import model_index, model_metadata, server_metadata
 from loopwright.surfaces.inference.replies import check_outputs, write_reply
 from loopwright.surfaces.inference.tensors import InputReader
@@ -24,8 +25,6 @@ __all__ = ["BODY_LIMIT", "InferenceApp"]
 
 log = logging.getLogger(__name__)
 
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-Scope = Mapping[str, Any]
 Authorise = Callable[[Scope], None]
 
 BODY_LIMIT = 32 * 1024 * 1024

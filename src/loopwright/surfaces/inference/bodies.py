@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+
+from starlette.types import Receive
 
 from loopwright.core.errors import Invalid, TooLarge
 
-__all__ = ["HEAD_LENGTH", "Receive", "inflate", "pack", "read_body", "split_head"]
+__all__ = ["HEAD_LENGTH", "inflate", "pack", "read_body", "split_head"]
 
-Receive = Callable[[], Awaitable[dict[str, Any]]]
 HEAD_LENGTH = b"inference-header-content-length"
 _GZIP_FROM = 1024
 _GZIP, _ZLIB = 31, 15
