@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
+import time
 from pathlib import Path
 
 import pytest
 
 import loopwright as lw
 from loopwright.app.doctor import examine
+from loopwright.app.logs import KeyValueFormatter
 from loopwright.client import Client
 from loopwright.core.errors import Invalid
 from loopwright.workspace import Settings, Workspace, load_settings
@@ -57,7 +60,7 @@ def test_a_worker_works_until_it_is_told_to_stop(tmp_path: Path) -> None:
     said = tmp_path / "worker.json"
     with started(tmp_path, "worker", "--json", str(said)) as process:
         while not said.exists() and process.poll() is None:
-            pass
+            time.sleep(0.02)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=20) == 0
     assert json.loads(said.read_text())["workspace"] == str(tmp_path / ".loopwright")
@@ -122,3 +125,11 @@ def test_the_stub_of_the_facade_names_what_the_facade_has() -> None:
     stub = Path(lw.__file__).with_name("__init__.pyi").read_text()
     named = {line.rpartition(" as ")[2] for line in stub.splitlines() if " as " in line}
     assert named | {"__version__"} == set(lw.__all__)
+
+
+def test_a_log_line_has_what_belongs_to_it() -> None:
+    record = logging.makeLogRecord(
+        {"msg": "fault", "levelname": "ERROR", "fault": "a1", "doing": "two words"}
+    )
+    line = KeyValueFormatter().format(record)
+    assert line.endswith("fault fault=a1 doing='two words'")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from typing import Any
 
 import click
 
 from loopwright.app.assembling import assemble, check_exposure
+from loopwright.app.logs import log_to_stderr
 from loopwright.app.server import Server
 from loopwright.surfaces.cli import Command, Output, json_option
 from loopwright.workspace import Settings, Workspace, load_settings
@@ -33,7 +33,7 @@ def serve(settings: Settings, output: Output) -> None:
 
 
 def _callback(ctx: click.Context, /, *, insecure: bool, **given: Any) -> None:
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_stderr()
     settings = load_settings(given)
     check_exposure(settings, is_insecure=insecure)
     serve(settings, ctx.ensure_object(Output))

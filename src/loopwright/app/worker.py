@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from loopwright.app.logs import log_to_stderr
 from loopwright.surfaces.cli import Command, Output, json_option
 from loopwright.workspace import Settings, Workspace, load_settings
 
@@ -28,6 +29,7 @@ def work(settings: Settings, output: Output, stop: threading.Event) -> None:
 
 
 def _callback(ctx: click.Context, /, **given: Any) -> None:
+    log_to_stderr()
     stop = threading.Event()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:

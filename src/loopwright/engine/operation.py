@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, ParamSpec, Protocol, TypeVar, cast
 
 import msgspec
 
+from loopwright.core.addresses import AssetName, check_name
 from loopwright.core.errors import Fault, Invalid
 from loopwright.core.nouns import Event, Job, Json
 from loopwright.ports.ledger import Page
@@ -120,6 +121,11 @@ class Operation:
     def upload_name(self) -> str | None:
         """Name of the parameter that is the body as bytes, if there is one."""
         return next((p.name for p in self.parameters if p.annotation is Upload), None)
+
+    @cached_property
+    def asset_names(self) -> tuple[str, ...]:
+        """Names of the parameters that name an asset, which are checked before the call."""
+        return tuple(p.name for p in self.parameters if p.annotation == AssetName)
 
     @cached_property
     def request_type(self) -> type[msgspec.Struct]:
@@ -303,6 +309,8 @@ def invoke(declared: Operation, ctx: Any, arguments: Json, *, upload: Upload | N
 def perform(declared: Operation, ctx: Any, values: Json, *, upload: Upload | None = None) -> Any:
     """Authorise and call with values that are decoded already (a surface that compiled its own decoding)."""
     ctx.require(declared.scope)
+    for name in declared.asset_names:
+        check_name(values[name])
     if declared.upload_name is None:
         return declared.function(ctx, **values)
     if upload is None:

@@ -280,5 +280,6 @@ def signals(
     """List the measurements about a subject in order of time, the newest `limit` of them."""
     if not 1 <= limit <= 20_000:
         raise Invalid(f"limit {limit} is out of range", hint="ask for 1 to 20000 signals")
+    parse_address(subject)
     with ctx.read() as tx:
         return tuple(tx.signals.window(ctx.space, subject, name=name, start=start, limit=limit))
