@@ -95,18 +95,24 @@ def beta_cdf(x: float, a: float, b: float) -> float:
 
 
 def beta_quantile(p: float, a: float, b: float) -> float:
-    """The x with P(B <= x) = p for a beta(a, b) variable, by bisection to the last bit."""
+    """The x with P(B <= x) = p for a beta(a, b) variable: Newton's method, halving where it would leave."""
     if not 0.0 < p < 1.0:
         raise Invalid(f"p is {p}, not between 0 and 1")
-    low, high = 0.0, 1.0
+    low, high, x = 0.0, 1.0, a / (a + b)
+    log_scale = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
     while True:
-        middle = 0.5 * (low + high)
-        if middle in (low, high):
-            return middle
-        if beta_cdf(middle, a, b) < p:
-            low = middle
+        excess = beta_cdf(x, a, b) - p
+        low, high = (x, high) if excess < 0.0 else (low, x)
+        density = math.exp(log_scale + (a - 1.0) * math.log(x) + (b - 1.0) * math.log1p(-x))
+        trial = x - excess / density if density > _TINY else low
+        if low < trial < high:
+            if abs(trial - x) <= 1e-9 * x:  # the next step would be the square of this one
+                return trial
         else:
-            high = middle
+            trial = 0.5 * (low + high)
+            if trial in (low, high):
+                return trial
+        x = trial
 
 
 def binomial_tail(count: int, trials: int, rate: float) -> float:
@@ -173,7 +179,7 @@ def _gamma_fraction(shape: float, x: float) -> float:
         c = _away_from_zero(b + a / c)
         step = c * d
         value *= step
-        if abs(step - 1.0) < 4.0 * _EPSILON:
+        if abs(step - 1.0) < 16.0 * _EPSILON:
             break
     return value
 
@@ -191,7 +197,7 @@ def _beta_fraction(x: float, a: float, b: float) -> float:
             c = _away_from_zero(1.0 + part / c)
             step = c * d
             value *= step
-        if abs(step - 1.0) < 4.0 * _EPSILON:
+        if abs(step - 1.0) < 16.0 * _EPSILON:
             break
     return value
 
