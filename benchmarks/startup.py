@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -56,8 +57,15 @@ def loaded(process: psutil.Process) -> list[str]:
     return sorted(name for name in ABSENT if name in folders)
 
 
-def up(folder: str, port: int) -> dict[str, Any]:
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
+
+
+def up(folder: str) -> dict[str, Any]:
     """One start of a server on a folder: ready, at rest, stopped."""
+    port = free_port()
     command = [
         sys.executable,
         "-m",
@@ -88,7 +96,7 @@ def up(folder: str, port: int) -> dict[str, Any]:
 def main() -> None:
     """Print one JSON document with the figures, their limits, and whether all hold."""
     with tempfile.TemporaryDirectory() as folder:
-        starts = [up(folder, 7170 + i) for i in range(4)]
+        starts = [up(folder) for _ in range(4)]
     found: dict[str, Any] = {
         "import_s": median(lambda: seconds([sys.executable, "-c", "import loopwright"])),
         "help_s": median(lambda: seconds([sys.executable, "-m", "loopwright", "--help"])),
