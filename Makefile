@@ -46,7 +46,8 @@ fix: setup ## sort, correct and format what ruff can
 bench: setup ## run every benchmark, or ARGS=benchmarks/startup.py; each prints JSON
 	@for script in $(or $(ARGS),$(wildcard benchmarks/*.py)); do echo "== $$script" >&2; $(BIN)/python $$script; done
 
-docs: setup ## write the generated reference pages anew
+docs: setup ## write the index of operations and the generated reference pages anew
+	@$(BIN)/python -m loopwright.surfaces.cli.indexing
 	@$(BIN)/python tools/reference.py $(ARGS)
 
 vendor: setup ## fetch the UI's JavaScript libraries where they are missing or wrong

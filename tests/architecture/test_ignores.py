@@ -6,7 +6,7 @@ from tests.architecture.sources import PACKAGE, ROOT, TESTS
 
 # A code, then the reason in words on the same line.
 REASONED = {
-    "noqa": re.compile(r"# noqa: [A-Z]+[0-9]+(, ?[A-Z]+[0-9]+)*\s*(?:-|#|:)\s*\w+"),
+    "noqa": re.compile(r"# noqa: [A-Z]+[0-9]+(, ?[A-Z]+[0-9]+)*\s*[-#:(]+\s*\w+"),
     "type: ignore": re.compile(r"# type: ignore\[[\w-]+(, ?[\w-]+)*\]\s*#\s*\w+"),
     "pragma: no cover": re.compile(r"# pragma: no cover\s*-\s*\w+"),
 }

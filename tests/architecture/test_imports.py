@@ -17,6 +17,7 @@ LAZY = {
     "app/assembling.py": "what is mounted loads at its first request, not when the server starts",
     "client/__init__.py": "the client alone brings the HTTP library",
     "client/index.py": "an operation's slice loads when that operation is called",
+    "testing/builders.py": "the table engine loads only for tests that ask for tables",
     "surfaces/cli/tree.py": "`--help` loads none of what carries a command out",
 }
 SLICES = [
