@@ -79,7 +79,8 @@ def errors_page() -> str:
 
 ERRORS_INTRODUCTION = f"""\
 Each error says what is wrong, where, and what to do next; over HTTP it is a JSON object with the fields
-{", ".join(f"`{field}`" for field in Failure.__struct_fields__)}. Codes are stable: programs may rely on them."""
+{", ".join(f"`{field}`" for field in Failure.__struct_fields__)}.
+Codes are stable: programs may rely on them."""
 
 
 def _errors(parent: type[LoopwrightError]) -> Iterator[type[LoopwrightError]]:
