@@ -26,7 +26,10 @@ _selectors = st.one_of(
     st.from_regex(r"[0-9a-f]{8,64}", fullmatch=True).map(ByDigest),
 )
 _addresses = st.builds(
-    Address, kind=st.sampled_from(["dataset", "model", "feature_view", "run"]), name=_names, selector=_selectors
+    Address,
+    kind=st.sampled_from(["dataset", "model", "feature_view", "run"]),
+    name=_names,
+    selector=_selectors,
 )
 
 

@@ -44,7 +44,9 @@ def test_a_whole_chain_holds() -> None:
 
 @given(
     where=st.integers(0, 19),
-    field=st.sampled_from(["principal", "kind", "subject", "space", "id", "payload", "at", "payload_digest", "hash"]),
+    field=st.sampled_from(
+        ["principal", "kind", "subject", "space", "id", "payload", "at", "payload_digest", "hash"]
+    ),
 )
 def test_an_edited_line_is_named(where: int, field: str) -> None:
     lines = _chain(20)
@@ -64,7 +66,7 @@ def test_dropped_inserted_and_reordered_lines_are_named(where: int) -> None:
     lines = _chain(20)
     assert verify(lines[:where] + lines[where + 1 :]).first_bad == where + 1
     assert verify([*lines[: where + 1], lines[where], *lines[where + 1 :]]).first_bad == where + 2
-    swapped = lines[:where] + [lines[where + 1], lines[where]] + lines[where + 2 :]
+    swapped = [*lines[:where], lines[where + 1], lines[where], *lines[where + 2 :]]
     assert verify(swapped).first_bad == where + 1
 
 

@@ -30,7 +30,9 @@ def test_durations_survive_text(value: timedelta) -> None:
     assert duration(format_duration(value)) == value
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("15m", 900), ("6h", 21600), ("1d12h", 129600), ("0", 0)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("15m", 900), ("6h", 21600), ("1d12h", 129600), ("0", 0)]
+)
 def test_durations_mean_what_they_say(text: str, seconds: int) -> None:
     assert duration(text) == timedelta(seconds=seconds)
 

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from loopwright.core.errors import Invalid
@@ -47,14 +48,14 @@ def test_one_firing_a_tick_and_missed_ticks_fire_once() -> None:
     ],
 )
 def test_ticks(schedule: dict[str, str], after: datetime, tick: datetime) -> None:
-    assert next_tick(Schedule(name="s", operation="x", **schedule), after) == tick
+    assert next_tick(msgspec.convert({"name": "s", "operation": "x", **schedule}, Schedule), after) == tick
 
 
 def test_bad_schedules_are_refused() -> None:
     now = datetime(2013, 7, 1, tzinfo=UTC)
     for schedule in ({"cron": "every day"}, {"every": "0"}, {"every": "often"}):
         with pytest.raises(Invalid):
-            next_tick(Schedule(name="s", operation="x", **schedule), now)
+            next_tick(msgspec.convert({"name": "s", "operation": "x", **schedule}, Schedule), now)
 
 
 def test_a_schedule_that_is_put_again_does_not_fire_for_the_past() -> None:

@@ -112,10 +112,10 @@ def check_kind(kind: str) -> str:
 
 
 def check_name(name: str) -> str:
-    """Return the name itself when it may name an asset: 1 to 250 printable characters, no outer space, no dot part.
+    """Return the name itself when it may name an asset: 1 to 250 printable characters.
 
-    A name may have slashes (`contract/weather`); a part `.` or `..` between them is refused, since names stand in
-    paths of addresses, where clients would resolve it.
+    It has no outer space. It may have slashes (`contract/weather`); a part `.` or `..` between them is
+    refused, since names stand in paths of addresses, where clients would resolve it.
     """
     if not name or len(name) > NAME_LIMIT:
         raise Invalid(
@@ -133,7 +133,7 @@ def check_name(name: str) -> str:
 
 
 def check_alias(alias: str) -> str:
-    """Return the alias itself when well formed: it starts with a letter, so it is never a number or a time."""
+    """Return the alias itself when well formed: it starts with a letter, so is no number and no time."""
     if not _ALIAS.match(alias):
         raise Invalid(
             f"{alias[:80]!r} is not an alias",

@@ -219,7 +219,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the append-only, hash-chained journal; `seq`, `previous` and `hash` are set by the ledger."""
+    """One line of the hash-chained journal; the ledger sets `seq`, `previous` and `hash`."""
 
     id: str
     space: str

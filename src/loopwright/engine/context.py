@@ -28,24 +28,43 @@ class Ports(Protocol):
     """Everything of the world that was assembled; heavy ones are loaded when first asked for."""
 
     @property
-    def folder(self) -> Path: ...
+    def folder(self) -> Path:
+        """Where the workspace keeps its files."""
+
     @property
-    def ledger(self) -> Ledger: ...
+    def ledger(self) -> Ledger:
+        """Metadata."""
+
     @property
-    def objects(self) -> Objects: ...
+    def objects(self) -> Objects:
+        """Bytes by their digest."""
+
     @property
-    def tables(self) -> Tables: ...
+    def tables(self) -> Tables:
+        """The engine of columns."""
+
     @property
-    def online(self) -> Online: ...
+    def online(self) -> Online:
+        """Features by entity."""
+
     @property
-    def clock(self) -> Clock: ...
+    def clock(self) -> Clock:
+        """The platform's instant and the wall clock."""
+
     @property
-    def ids(self) -> Ids: ...
+    def ids(self) -> Ids:
+        """Names for what has none."""
+
     @property
-    def keys(self) -> Keys: ...
+    def keys(self) -> Keys:
+        """The workspace's signing key."""
+
     @property
-    def frameworks(self) -> Mapping[str, Framework]: ...
-    def tuner(self, spaces: tuple[SearchSpace, ...], *, seed: int) -> Tuner: ...
+    def frameworks(self) -> Mapping[str, Framework]:
+        """Learning frameworks by flavour."""
+
+    def tuner(self, spaces: tuple[SearchSpace, ...], *, seed: int) -> Tuner:
+        """A seeded study over the spaces."""
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,7 +128,7 @@ class Context:
         return self.ports.ledger.read()
 
     def record(self, tx: Transaction, kind: str, subject: object, payload: Json | None = None) -> str:
-        """Write a line of the journal in this unit of work; gives the event's id. Payloads hold no values of data."""
+        """Write a line of the journal in this unit of work; gives its id. Payloads hold no values of data."""
         event = Event(
             id=self.new_id(),
             space=self.space,

@@ -26,7 +26,7 @@ _PAUSE_S = 1.0
 class Controller:
     """Runs `schedule -> relay -> jobs`, either in a thread of its own or step by step under a replay.
 
-    Several processes may have one: reactors and schedules are run by the one that holds the lease, jobs by all.
+    Several processes may have one: the one that holds the lease runs reactors and schedules, all run jobs.
     """
 
     def __init__(

@@ -104,7 +104,7 @@ def _lost(job: Job, now: datetime) -> Job | None:
 
 
 def claim(ctx: Context, worker: str, operations: tuple[str, ...]) -> Job | None:
-    """Take the oldest due job under a lease, or None. A job whose lease ended is taken over with a new fence."""
+    """Take the oldest due job under a lease, or None; one whose lease ended is taken over, newly fenced."""
 
     def work(tx: Transaction) -> Job | None:
         wall = ctx.ports.clock.wall()

@@ -197,11 +197,11 @@ class _Walk:
         while queue and not self.is_full:
             ref = queue.pop(0)
             self.nodes.setdefault(str(ref), _version_node(ref))
-            for run_id in self._tx.runs.users(ref.kind, ref.name, ref.number, role)[:20]:
-                for onward in self.run(run_id, up=up):
-                    if str(onward) not in seen:
-                        seen.add(str(onward))
-                        queue.append(onward)
+            users = self._tx.runs.users(ref.kind, ref.name, ref.number, role)[:20]
+            onward = [found for run_id in users for found in self.run(run_id, up=up)]
+            fresh = {str(found): found for found in onward if str(found) not in seen}
+            seen |= fresh.keys()
+            queue += fresh.values()
 
 
 @operation("lineage.show", scope="asset:read", route="GET /lineage/{address}")

@@ -32,11 +32,11 @@ class Assembler:
     def __init__(self, online: Online, service: FeatureService) -> None:
         self._online = online
         self._service = service
-        self._asked = [(lookup.online_name, tuple(lookup.keys.values())) for lookup in service.lookups]
+        self._asked = [(lookup.online_name, lookup.keys) for lookup in service.lookups]
         self._columns = [_column(service, output) for output in service.outputs]
 
     def vectors(self, rows: Sequence[Row], at_us: int) -> NDArray[np.float64]:
-        """Inputs `(n, d) float64` of the rows as known at the instant (microseconds); NaN where there is no value."""
+        """Inputs `(n, d) float64` of the rows as known at the instant (microseconds); NaN for no value."""
         read = self._online.read
         answers = [
             read(name, [tuple([row[column] for column in columns]) for row in rows], at_us)
@@ -91,19 +91,19 @@ def _column(service: FeatureService, output: Output) -> Callable[[Row, Sequence[
     return number
 
 
-def _entity_spine(spine: pa.Table, lookup: Lookup, time: str) -> pa.Table:
+def _entity_spine(spine: pa.Table, lookup: Lookup, view: FeatureView, time: str) -> pa.Table:
     """The spine's key columns under the view's names, and the instant."""
     import pyarrow as pa
 
-    columns = {entity: spine[column] for entity, column in lookup.keys.items()}
+    columns = {entity: spine[column] for entity, column in zip(view.entity, lookup.keys, strict=True)}
     return pa.table({**columns, "__at": spine[time]})
 
 
 def _looked_up(
-    ctx: Context, spine: pa.Table, lookup: Lookup, view: FeatureView, source: pa.Table, time: str
+    ctx: Context, spine: pa.Table, lookup: Lookup, view: FeatureView, *, source: pa.Table, time: str
 ) -> Mapping[str, Any]:
     """The view's features for every spine row, as columns named `view.feature`."""
-    tables, asked, found = ctx.ports.tables, _entity_spine(spine, lookup, time), {}
+    tables, asked, found = ctx.ports.tables, _entity_spine(spine, lookup, view, time), {}
     if view.windows:
         join = WindowJoin(keys=view.entity, time="__at", known_at=view.known_at, windows=view.windows)
         known = _known(source, view)
@@ -139,6 +139,7 @@ def _known(source: pa.Table, view: FeatureView) -> pa.Table:
 def build(
     ctx: Context,
     service: FeatureService,
+    *,
     views: Mapping[str, FeatureView],
     sources: Mapping[str, pa.Table],
     spine: pa.Table,
@@ -156,7 +157,7 @@ def build(
     whole = {name: spine[name] for name in service.request.names}
     for lookup in service.lookups:
         view = views[lookup.view]
-        whole.update(_looked_up(ctx, spine, lookup, view, sources[view.source], time))
+        whole.update(_looked_up(ctx, spine, lookup, view, source=sources[view.source], time=time))
     computed = ctx.ports.tables.compute(pa.table(whole), {o.name: o.expr for o in service.outputs})
     outputs = {o.name: _floats(computed[o.name], service.categorical.get(o.name)) for o in service.outputs}
     kept = {name: spine[name] for name in spine.column_names if name not in outputs}

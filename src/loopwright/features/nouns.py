@@ -42,7 +42,7 @@ class FeatureView(msgspec.Struct, frozen=True, kw_only=True):
     order: str = ""
     """column that decides between rows of equal event time and known-at: the greatest wins"""
     row_id: str = ""
-    """column that names a row, so that a row pushed twice counts once; empty: entity, event time and known-at"""
+    """column that names a row, so that one pushed twice counts once; empty: entity, event time, known-at"""
     ttl: str = "0"
     latest: tuple[str, ...] = ()
     windows: dict[str, Window] = {}
@@ -52,8 +52,8 @@ class Lookup(msgspec.Struct, frozen=True, kw_only=True):
     """A view that is asked, and which request columns name its entity."""
 
     view: str
-    keys: dict[str, str]
-    """request column by entity column"""
+    keys: tuple[str, ...]
+    """request columns, in the order of the view's entity"""
     version: int = 0
     """of the view; fixed when the service is defined"""
 

@@ -38,7 +38,7 @@ def check_view(view: FeatureView, source: Schema) -> None:
     missing = sorted(used - set(source.names))
     if missing:
         raise Invalid(
-            f"feature view {view.name!r} uses {', '.join(missing)}, which dataset:{view.source} does not have",
+            f"view {view.name!r} uses {', '.join(missing)}, which dataset:{view.source} does not have",
             hint=f"its columns are {', '.join(source.names)}",
         )
 
@@ -49,11 +49,12 @@ def check_service(service: FeatureService, views: Mapping[str, FeatureView]) -> 
     known = set(service.request.names)
     for lookup in service.lookups:
         view = views[lookup.view]
-        if set(lookup.keys) != set(view.entity):
+        if len(lookup.keys) != len(view.entity):
             raise Invalid(
-                f"service {service.name!r} asks {view.name!r} by {sorted(lookup.keys)}, its entity is {list(view.entity)}"
+                f"service {service.name!r} asks {view.name!r} by {list(lookup.keys)}",
+                hint=f"name one request column for each part of its entity, {list(view.entity)}, in order",
             )
-        for column in lookup.keys.values():
+        for column in lookup.keys:
             service.request.column(column)
         known |= {f"{view.name}.{feature}" for feature in feature_names(view)}
     names = [output.name for output in service.outputs]
@@ -63,7 +64,7 @@ def check_service(service: FeatureService, views: Mapping[str, FeatureView]) -> 
         missing = sorted(columns_of(output.expr) - known)
         if missing:
             raise Invalid(
-                f"output {output.name!r} of service {service.name!r} uses {', '.join(missing)}, which nothing gives",
+                f"output {output.name!r} of {service.name!r} uses {', '.join(missing)}, which nothing gives",
                 hint=f"there are {', '.join(sorted(known))}",
             )
     strange = sorted(set(service.categorical) - set(names))

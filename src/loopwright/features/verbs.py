@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -113,11 +114,11 @@ def offline(ctx: Context, service: FeatureService, spine: pa.Table, *, time: str
     """The spine with one float64 column per output, as known at each row's instant, from the newest data."""
     views = {name: view for name, (view, _) in _views_of(ctx, service).items()}
     sources = {view.source: read(ctx, f"dataset:{view.source}") for view in views.values()}
-    return build(ctx, service, views, sources, spine, time)
+    return build(ctx, service, views=views, sources=sources, spine=spine, time=time)
 
 
 def training_set(ctx: Context, service: str, spine: pa.Table, *, name: str, time: str) -> Version:
-    """Keep the spine with its inputs as an immutable dataset version that names the definitions it was made by."""
+    """Keep the spine with its inputs as a dataset version that names the definitions it was made by."""
     version = resolve(ctx, service, kind=SERVICE)
     definition = service_of(ctx, str(version.ref))
     views = _views_of(ctx, definition)
@@ -155,7 +156,7 @@ def pusher(ctx: Context) -> Pusher:
 
 
 def _reach(view: FeatureView) -> timedelta | None:
-    """How far back rows can still matter: the longest window, or forever where the newest row never expires."""
+    """How far back rows can still matter; None is forever, where the newest row never expires."""
     if view.latest:
         ttl = duration(view.ttl)
         return None if ttl == timedelta(0) else ttl + timedelta(days=1)
@@ -212,7 +213,7 @@ def lookup(ctx: Context, name: AssetName, rows: list[dict[str, Any]]) -> Vectors
     for place, row in enumerate(rows):
         _check_row(service, place, row)
     x = Assembler(ctx.ports.online, service).vectors(rows, to_micros(ctx.now()))
-    found = tuple(tuple(None if value != value else float(value) for value in row) for row in x)
+    found = tuple(tuple(None if math.isnan(value) else float(value) for value in row) for row in x)
     return Vectors(outputs=tuple(output.name for output in service.outputs), rows=found, at=ctx.now())
 
 

@@ -1,4 +1,4 @@
-"""Measures what a gate asks for, on rows both models have scored. Policies never measure: this is called before."""
+"""Measures what a gate asks for; policies never measure, so this is called before."""
 
 from __future__ import annotations
 
@@ -95,6 +95,6 @@ def _measured(check: Check, rows: GateRows) -> Fact | None:
 
 
 def measure(gate: Gate, rows: GateRows) -> tuple[Fact, ...]:
-    """The facts the gate's checks are decided by; one that cannot be measured is left out, and so does not hold."""
+    """The facts the gate's checks are decided by; what cannot be measured is left out and does not hold."""
     found = (_measured(check, rows) for check in gate.checks)
     return tuple(fact for fact in found if fact is not None)

@@ -18,7 +18,7 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, tag="metric"):
 
 
 class Slices(msgspec.Struct, frozen=True, kw_only=True, tag="slices"):
-    """No slice of a column falls below a floor; slices with too few rows or one class are left out, and said so."""
+    """No slice of a column falls below a floor; slices with too few rows or one class are left out."""
 
     column: str
     metric: str

@@ -1,4 +1,4 @@
-"""From an alarm to an incident and back: one open incident a subject and cause, closed when the alarm clears."""
+"""From an alarm to an incident and back: one for a subject and cause, open while the alarm fires."""
 
 from __future__ import annotations
 

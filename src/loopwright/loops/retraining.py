@@ -1,4 +1,4 @@
-"""The daily round of a loop: check feeds and predictions, carry a rollout on, ask for a new model when one is due."""
+"""The daily round of a loop: check, carry a rollout on, ask for a new model when one is due."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _last_training(ctx: Context, model: str) -> Run | None:
 
 
 def retrain(ctx: Context, view: LoopView, why: str) -> Decision:
-    """Decide whether a training that is asked for may start; when it may: train, judge, and begin the rollout."""
+    """Decide whether a training that is asked for may start; if so: train, judge, begin the rollout."""
     spec, last = view.spec, _last_training(ctx, view.spec.model)
     finding = may_train(
         spec.model,

@@ -151,6 +151,6 @@ def _stopped(ctx: Context, spec: LoopSpec, state: RolloutState, decision: Decisi
 
 
 def first_champion(ctx: Context, spec: LoopSpec, config: EndpointConfig, number: int) -> None:
-    """Make a gated version champion and let the endpoint answer by it, with no rollout: there is nothing before it."""
+    """Make a gated version champion and deploy it at once: there is nothing before it to compare with."""
     promote(ctx, spec.model, "champion", number, reason="the first version that passed its gate")
     deploy(ctx, spec.endpoint, config, reason="first deployment")

@@ -40,7 +40,7 @@ _LATENCY_ROWS = 400
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True):
-    """A training set in memory: `x (n, d) float64`, `y (n,)`, its rows split by when their label was known."""
+    """A training set in memory: `x (n, d) float64`, `y (n,)`, split by when labels were known."""
 
     version: Version
     outputs: tuple[str, ...]
@@ -101,7 +101,7 @@ def frame(ctx: Context, spec: TrainingSpec, *, excluded: Sequence[Window] = ()) 
 
 
 def _fit(
-    ctx: Context, spec: TrainingSpec, data: Frame, rows: NDArray[Any], params: Json, rounds: int
+    ctx: Context, spec: TrainingSpec, data: Frame, rows: NDArray[Any], *, params: Json, rounds: int
 ) -> FitResult:
     request = FitRequest(
         objective=spec.objective,
@@ -124,7 +124,7 @@ def _searched(ctx: Context, spec: TrainingSpec, data: Frame) -> Json:
     fitted_rows, judged_rows = chosen[: len(chosen) * 3 // 4], chosen[len(chosen) * 3 // 4 :]
 
     def score(params: Mapping[str, Any]) -> float:
-        result = _fit(ctx, spec, data, fitted_rows, {**spec.params, **params}, tuning.rounds)
+        result = _fit(ctx, spec, data, fitted_rows, params={**spec.params, **params}, rounds=tuning.rounds)
         return roc_auc(data.y[judged_rows], framework.load(result.files).predict(data.x[judged_rows]))
 
     start = {space.name: spec.params[space.name] for space in tuning.spaces}
@@ -179,7 +179,7 @@ def train(
             params={**found, "rounds": spec.rounds, "rows": rows},
             facts={"params": found},
         )
-        fitted = _fit(run, spec, data, np.flatnonzero(~data.holdout), found, spec.rounds)
+        fitted = _fit(run, spec, data, np.flatnonzero(~data.holdout), params=found, rounds=spec.rounds)
         scores = run.ports.frameworks[fitted.flavor].load(fitted.files).predict(data.x[data.holdout])
         log(run, str(run.run_id), {"holdout_roc_auc": roc_auc(data.y[data.holdout], scores)})
         version = register(run, spec.model, fitted, _body(run, spec, data, found, fitted), description=reason)
@@ -201,7 +201,7 @@ def _latency(predictor: Predictor, x: NDArray[np.float64]) -> NDArray[np.float64
 def _champion_scores(
     ctx: Context, spec: TrainingSpec, alias: str, data: Frame
 ) -> dict[str, NDArray[np.float64]]:
-    """Scores of the version the alias points to, on the holdout by its own inputs; nothing when there is none yet."""
+    """Scores of the version the alias points to, on the holdout by its own inputs; empty without one."""
     try:
         _, body, champion = load(ctx, str(Address(kind="model", name=spec.model, selector=ByAlias(alias))))
     except NotFound:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +19,6 @@ from loopwright.engine.operation import operation
 from loopwright.engine.publishing import manifest_of, resolve
 from loopwright.ports.ledger import PageRequest
 from loopwright.registry.verbs import body_of
-from loopwright.serving.nouns import stream_of
 
 __all__ = ["Origin", "Told", "why"]
 
@@ -86,7 +86,7 @@ def _told(endpoint: str, row: dict[str, Any]) -> Told:
 
 
 def _number(value: Any) -> float | None:
-    return None if value is None or value != value else float(value)
+    return None if value is None or math.isnan(value) else float(value)
 
 
 @operation("loops.why", scope="prediction:read", route="GET /why/{address}", command="why")

@@ -1,4 +1,4 @@
-"""Facts the loops decide by: how a stretch turned out, and a challenger against the champion on the same rows."""
+"""Facts the loops decide by: how a stretch turned out, a challenger against the champion."""
 
 from __future__ import annotations
 
@@ -80,8 +80,9 @@ def _labels(ctx: Context, name: str, ids: NDArray[np.str_]) -> NDArray[np.float6
 def realised_facts(
     ctx: Context, monitor: str, start: datetime, end: datetime
 ) -> tuple[Fact | None, Fact | None]:
-    """Calibration gap (mean score less late share) and ROC-AUC of what was answered in a stretch, by the labels
-    known now, each with a 95 % interval clustered by day; None where there are too few labels.
+    """Calibration gap (mean score less late share) and ROC-AUC of what was answered in a stretch.
+
+    By the labels known now, each with a 95 % interval clustered by day; None where there are too few.
     """
     watched = _monitor(ctx, monitor)
     scored = _scored(ctx, watched.endpoint, start, end)
@@ -111,8 +112,9 @@ def _auc(y: NDArray[np.float64], s: NDArray[np.float64], day: NDArray[np.int64])
 def compare_versions(
     ctx: Context, monitor: str, *, challenger: int, champion: int, start: datetime, end: datetime
 ) -> Fact | None:
-    """ROC-AUC of a challenger less that of the champion on the predictions both scored, paired (DeLong), by the
-    labels known now; None while there are too few.
+    """ROC-AUC of a challenger less that of the champion on the predictions both scored, paired (DeLong).
+
+    By the labels known now; None while there are too few.
     """
     watched = _monitor(ctx, monitor)
     scored = _scored(ctx, watched.endpoint, start, end)

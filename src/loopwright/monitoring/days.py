@@ -124,6 +124,7 @@ def _counted(report: DayReport, counts: dict[str, tuple[int, ...]]) -> DayCounts
     return DayCounts(
         counts=counts,
         index={each.column: each.stability_index for each in report.drift},
+        drifted=tuple(each.column for each in report.drift if each.drifted),
         predictions=report.live.predictions,
         labelled=report.live.labelled,
         checked_at=report.checked_at,

@@ -18,7 +18,6 @@ __all__ = ["ColumnBins", "DayCounts", "compare", "count_day", "discoveries", "fi
 
 _BINS = 10
 _FEW_LEVELS = 16
-_SMOOTHING = 0.5
 
 
 class ColumnBins(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +32,8 @@ class DayCounts(msgspec.Struct, frozen=True, kw_only=True):
 
     counts: dict[str, tuple[int, ...]]
     index: dict[str, float] = {}
+    drifted: tuple[str, ...] = ()
+    """columns called drifted: their index says nothing of healthy days"""
     predictions: int = 0
     labelled: int = 0
     checked_at: datetime | None = None
@@ -88,8 +89,8 @@ def _compared(
     if len(past) < limits.min_days or n == 0:
         return None
     reference = np.sum([day.counts[column] for day in past], axis=0)
-    index = population_stability(_smoothed(reference), _smoothed(np.array(counts)))
-    history = [day.index[column] for day in past if column in day.index]
+    index = population_stability(reference, np.array(counts))
+    history = [day.index[column] for day in past if column in day.index and column not in day.drifted]
     return ColumnDrift(
         column=column,
         stability_index=index,
@@ -99,11 +100,6 @@ def _compared(
         reference_days=len(past),
         drifted=False,
     )
-
-
-def _smoothed(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Counts doubled and one added: half a row in every bin, in whole numbers, gives the index an end."""
-    return (counts / _SMOOTHING + 1).astype(np.int64)
 
 
 def _surprise(index: float, history: Sequence[float]) -> float:

@@ -28,7 +28,10 @@ class OnlineView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OnlineRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of an entity: when it happened, when it was known (microseconds), its values by column."""
+    """One row of an entity: when it happened, when it was known (microseconds), its values by column.
+
+    A row whose key has a null part is of no entity and never counts.
+    """
 
     key: tuple[Scalar, ...]
     event_us: int
@@ -36,18 +39,23 @@ class OnlineRow(msgspec.Struct, frozen=True, kw_only=True):
     values: Mapping[str, Scalar]
     row_id: str
     """identity of the source row: the same row pushed twice counts once"""
+    order: Scalar = None
+    """decides between rows of one event time and known-at; None is before all, then the later push wins"""
 
 
 class Online(Protocol):
-    """An online store. Thread safe. Durable when `flush` (or `close`) returned; a crash before may lose
-    what was pushed since, and `watermark` then says from where to push again.
+    """An online store; thread safe.
+
+    Durable when `flush` (or `close`) returned; a crash before may lose what was pushed since, and
+    `watermark` then says from where to push again.
 
     Answers are those of the offline join at the same instant, bit for bit. Rows whose known-at is
-    later than the asked instant are never seen.
+    later than the asked instant are never seen. What no instant from the watermark on (less a grace
+    of the store's own) can see is forgotten, and an earlier instant is refused as `Invalid`.
     """
 
     def define(self, view: OnlineView) -> None:
-        """Make a view known; the same definition again is a no-op, another one under its name a `Conflict`."""
+        """Make a view known; the same definition again is a no-op, another of its name a `Conflict`."""
 
     def push(self, view: str, rows: Sequence[OnlineRow]) -> int:
         """Take rows in; how many were new."""
@@ -55,14 +63,19 @@ class Online(Protocol):
     def read(
         self, view: str, keys: Sequence[tuple[Scalar, ...]], at_us: int
     ) -> Sequence[Mapping[str, Scalar]]:
-        """For each key the value of every feature of the view, as known at the instant (empty entity: nulls,
-        counts and sums 0)."""
+        """For each key the value of every feature of the view, as known at the instant.
+
+        An entity without rows: nulls, counts and sums 0.
+        """
 
     def watermark(self, view: str) -> int | None:
         """The greatest known-at (microseconds) that is durably taken in, or None."""
 
-    def flush(self, watermark_us: int) -> None:
-        """Make everything pushed durable and remember, for every view, that all known until then is in."""
+    def flush(self, watermark_us: int, views: Sequence[str] | None = None) -> None:
+        """Make everything pushed durable, and remember that all known until then is in.
+
+        For these views (None: every view). A watermark never goes back.
+        """
 
     def forget(self, view: str, key: tuple[Scalar, ...]) -> int:
         """Erase an entity; how many rows went."""

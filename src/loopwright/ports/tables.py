@@ -75,7 +75,7 @@ class Tables(Protocol):
     """One engine of columns; instants are `timestamp[us, UTC]`. Thread safe, deterministic in its output."""
 
     def write(self, table: pa.Table) -> bytes:
-        """The table as one Parquet file (zstd); equal tables give equal bytes with one version of the engine."""
+        """The table as one Parquet file (zstd); equal tables give equal bytes by one version of an engine."""
 
     def read(
         self,
@@ -105,4 +105,4 @@ class Tables(Protocol):
         """The spine's columns in order, then one column per window."""
 
     def profile(self, table: pa.Table) -> Json:
-        """Per column: count, nulls, distinct, least, greatest, mean, deviation, quantiles, top values, histogram."""
+        """Per column: count, nulls, distinct, extremes, mean, deviation, quantiles, top values, histogram."""

@@ -9,7 +9,7 @@ __all__ = ["Clock", "Ids", "Keys"]
 
 
 class Clock(Protocol):
-    """Two times: the platform's instant, which a replay may set, and the wall clock. Thread safe; aware UTC."""
+    """The platform's instant, which a replay may set, and the wall clock. Thread safe; aware UTC."""
 
     def now(self) -> datetime:
         """The platform's instant: TTLs, cool-downs, schedules, canary steps and signals use it."""

@@ -15,7 +15,7 @@ __all__ = ["search"]
 
 
 def search(ctx: Context, study: Study, score: Callable[[Mapping[str, Any]], float]) -> StudyResult:
-    """Run the trials one after the other, each a run of kind `trial`; `score(params)` is higher for better."""
+    """Run the trials in turn, each a run of kind `trial`; `score(params)` is higher for better."""
     if study.trials < 1:
         raise Invalid(f"the study {study.name!r} has no trials", hint="ask for at least one")
     tuner = ctx.ports.tuner(study.spaces, seed=study.seed)

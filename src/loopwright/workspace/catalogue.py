@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from loopwright.adapters.world import FileKeys, RandomIds, SystemClock
+from loopwright.adapters.world import FileKeys, RandomIds, ReplayClock, SystemClock
 from loopwright.core.errors import Invalid
 from loopwright.workspace.settings import Settings
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from loopwright.ports.world import Clock, Ids, Keys
     from loopwright.serving.runtime import Runtime
 
-__all__ = ["Assembly", "Frameworks", "runtime_of", "slice_modules"]
+__all__ = ["Assembly", "Frameworks", "ReplayClock", "runtime_of", "slice_modules"]
 
 _MODULES = (
     "engine.platform",

@@ -71,7 +71,7 @@ class PolarsTables:
 
     def profile(self, table: pa.Table) -> Json:
         """Per column: counts, least and greatest, moments, quantiles, histogram, most frequent values."""
-        return profile_of(_frame(table))
+        return profile_of(table)
 
 
 def _frame(table: pa.Table) -> pl.DataFrame:

@@ -1,16 +1,23 @@
-"""Profiles of tables: what the columns hold, as numbers a page or a merge can work with."""
+"""Profiles of tables: what the columns hold, as numbers a page or a merge can work with.
+
+Each column is sorted once, and everything else is read off the sorted values: in one thread, since a
+profile of a small batch must not wait for a pool of them.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from loopwright.core.instants import format_instant, from_micros
 from loopwright.core.nouns import Json
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["profile_of"]
 
@@ -21,7 +28,7 @@ _FEW = 1000
 _TEXT_LIMIT = 80
 
 
-def profile_of(frame: pl.DataFrame) -> Json:
+def profile_of(table: pa.Table) -> Json:
     """`{"rows": n, "columns": {name: {...}}}`.
 
     Every column has type, count (not null), nulls and distinct; numbers and instants have min, max,
@@ -30,100 +37,114 @@ def profile_of(frame: pl.DataFrame) -> Json:
     most 1,000 values have their 20 most frequent ones. NaN is counted apart and left out of numbers.
     Instants are written in ISO 8601, their histogram's edges in microseconds.
     """
-    if not frame.width:
-        return {"rows": frame.height, "columns": {}}
-    asked = [part for name, dtype in frame.schema.items() for part in _aggregates(name, dtype)]
-    found = frame.lazy().select(asked).collect().row(0, named=True)
-    columns = {name: _column(frame[name], dtype, found) for name, dtype in frame.schema.items()}
-    return {"rows": frame.height, "columns": columns}
+    columns = {name: _column(table.column(name)) for name in table.column_names}
+    return {"rows": table.num_rows, "columns": columns}
 
 
-def _numbers(name: str, dtype: pl.DataType) -> pl.Expr:
-    column = pl.col(name)
-    if dtype == pl.Datetime:
-        return column.dt.epoch("us")
-    return column.fill_nan(None) if dtype.is_float() else column
+def _column(values: pa.ChunkedArray) -> Json:
+    kind = values.type
+    if pa.types.is_timestamp(kind):
+        return _instants(values)
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return _numbers(values)
+    return _words(values, "bool" if pa.types.is_boolean(kind) else "string")
 
 
-def _is_ordered(dtype: pl.DataType) -> bool:
-    return dtype.is_numeric() or dtype == pl.Datetime
+def _counts(values: pa.ChunkedArray, kind: str) -> Json:
+    return {"type": kind, "count": len(values) - values.null_count, "nulls": values.null_count}
 
 
-def _aggregates(name: str, dtype: pl.DataType) -> list[pl.Expr]:
-    column = pl.col(name)
-    found = {"nulls": column.null_count(), "distinct": column.drop_nulls().n_unique()}
-    if dtype.is_float():
-        found["nan"] = column.is_nan().sum()
-    if _is_ordered(dtype):
-        numbers = _numbers(name, dtype)
-        found |= {"min": numbers.min(), "max": numbers.max()}
-        found |= {f"q{q}": numbers.quantile(q, "nearest") for q in _GRID}
-    if dtype.is_numeric():
-        found |= {"mean": _numbers(name, dtype).mean(), "std": _numbers(name, dtype).std()}
-    return [part.alias(f"{name}\x00{key}") for key, part in found.items()]
+def _words(values: pa.ChunkedArray, kind: str) -> Json:
+    counted = pc.value_counts(values.drop_null())
+    words, counts = counted.field(0), counted.field(1)
+    found: Json = {**_counts(values, kind), "distinct": len(counted)}
+    if len(counted) <= _FEW:
+        found["top"] = _top(words.to_pylist(), counts.to_pylist())
+    return found
 
 
-def _column(series: pl.Series, dtype: pl.DataType, found: Mapping[str, Any]) -> Json:
-    def of(key: str) -> Any:
-        return found[f"{series.name}\x00{key}"]
-
-    nulls = of("nulls")
-    result: Json = {"type": _type_name(dtype), "count": series.len() - nulls, "nulls": nulls}
-    result["distinct"] = of("distinct")
-    if dtype.is_float():
-        result["nan"] = of("nan")
-    if _is_ordered(dtype) and of("min") is not None:
-        shown = _shown_instant if dtype == pl.Datetime else _shown_number
-        result |= {"min": shown(of("min")), "max": shown(of("max"))}
-        result["quantiles"] = {str(q): shown(of(f"q{q}")) for q in _GRID}
-        result["histogram"] = _histogram(series, dtype, of("q0.01"), of("q0.99"))
-    if dtype.is_numeric():
-        result |= {"mean": _shown_number(of("mean")), "std": _shown_number(of("std"))}
-    if result["distinct"] <= _FEW and dtype != pl.Datetime:
-        result["top"] = _top(series)
-    return result
+def _instants(values: pa.ChunkedArray) -> Json:
+    micros = values.cast(pa.timestamp("us", values.type.tz), safe=False).cast(pa.int64())
+    ordered = np.sort(micros.drop_null().to_numpy())
+    found: Json = {**_counts(values, "instant"), "distinct": _distinct(ordered)}
+    if ordered.size:
+        found |= _range(ordered, lambda at: format_instant(from_micros(int(at))))
+    return found
 
 
-def _type_name(dtype: pl.DataType) -> str:
-    if dtype == pl.Boolean:
-        return "bool"
-    if dtype == pl.Datetime:
-        return "instant"
-    if dtype.is_numeric():
-        return "float" if dtype.is_float() else "int"
-    return "string"
+def _numbers(values: pa.ChunkedArray) -> Json:
+    is_float = pa.types.is_floating(values.type)
+    found = _counts(values, "float" if is_float else "int")
+    ordered = np.sort(values.drop_null().to_numpy())
+    if is_float:
+        known = ordered[: ordered.size - int(np.isnan(ordered).sum())]
+        found["nan"] = ordered.size - known.size
+        ordered = known
+    found["distinct"] = _distinct(ordered)
+    if ordered.size:
+        found |= _range(ordered, _shown)
+    found |= _moments(ordered)
+    if found["distinct"] <= _FEW:
+        finite = ordered[np.isfinite(ordered)]
+        starts = _starts(finite)
+        counts = np.diff(np.append(starts, finite.size))
+        found["top"] = _top(finite[starts].tolist(), counts.tolist())
+    return found
 
 
-def _shown_number(value: float | None) -> float | int | None:
-    return value if value is not None and math.isfinite(value) else None
+def _starts(ordered: NDArray[Any]) -> NDArray[np.int64]:
+    """Where each run of equal values begins."""
+    if not ordered.size:
+        return np.empty(0, dtype=np.int64)
+    return np.append(0, np.flatnonzero(ordered[1:] != ordered[:-1]) + 1)
 
 
-def _shown_instant(micros: int) -> str:
-    return format_instant(from_micros(int(micros)))
+def _distinct(ordered: NDArray[Any]) -> int:
+    return int(_starts(ordered).size)
 
 
-def _histogram(series: pl.Series, dtype: pl.DataType, low: float, high: float) -> Json | None:
-    """20 equal bins from `low` to `high`, one when they are the same; the last bin has its right edge."""
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return None
-    values = series.to_frame().select(_numbers(series.name, dtype)).to_series().drop_nulls().to_numpy()
-    edges = np.linspace(low, high, _BINS + 1) if high > low else np.array([low, high])
-    counts, _ = np.histogram(values, edges)
+def _range(ordered: NDArray[Any], shown: Any) -> Json:
+    places = {q: math.floor(q * (ordered.size - 1) + 0.5) for q in _GRID}
+    low, high = ordered[places[_GRID[0]]], ordered[places[_GRID[-1]]]
     return {
-        "edges": edges.tolist(),
-        "counts": counts.tolist(),
-        "below": int((values < low).sum()),
-        "above": int((values > high).sum()),
+        "min": shown(ordered[0]),
+        "max": shown(ordered[-1]),
+        "quantiles": {str(q): shown(ordered[at]) for q, at in places.items()},
+        "histogram": _histogram(ordered, float(low), float(high)),
     }
 
 
-def _top(series: pl.Series) -> list[Json]:
-    counted = series.drop_nulls().value_counts(name="n")
-    column = pl.col(series.name)
-    if series.dtype.is_float():
-        counted = counted.filter(column.is_finite())
-    first = counted.sort("n", column, descending=[True, False]).head(_TOP)
-    return [{"value": _short(value), "count": count} for value, count in first.iter_rows()]
+def _histogram(ordered: NDArray[Any], low: float, high: float) -> Json | None:
+    """20 equal bins from `low` to `high`, one when they are the same; the last bin has its right edge."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return None
+    edges = np.linspace(low, high, _BINS + 1) if high > low else np.array([low, high])
+    inner = np.searchsorted(ordered, edges[:-1], side="left")
+    end = np.searchsorted(ordered, edges[-1], side="right")
+    return {
+        "edges": edges.tolist(),
+        "counts": np.diff(np.append(inner, end)).tolist(),
+        "below": int(inner[0]),
+        "above": int(ordered.size - end),
+    }
+
+
+def _moments(ordered: NDArray[Any]) -> Json:
+    with np.errstate(invalid="ignore", over="ignore"):
+        mean = ordered.mean() if ordered.size else math.nan
+        std = ordered.std(ddof=1) if ordered.size > 1 else math.nan
+    return {"mean": _shown(mean), "std": _shown(std)}
+
+
+def _shown(value: Any) -> float | int | None:
+    plain: float | int = value.item() if isinstance(value, np.generic) else value
+    return plain if math.isfinite(plain) else None
+
+
+def _top(values: list[Any], counts: list[int]) -> list[Json]:
+    """The most frequent values, those of one count in their order."""
+    first = sorted(zip(values, counts, strict=True), key=lambda item: (-item[1], item[0]))[:_TOP]
+    return [{"value": _short(value), "count": count} for value, count in first]
 
 
 def _short(value: bool | float | str) -> bool | float | str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
@@ -41,10 +42,8 @@ class FileKeys:
     def _read_or_make(self) -> bytes:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            try:
+            with contextlib.suppress(FileExistsError):
                 self._make()
-            except FileExistsError:
-                pass
             key = self._path.read_bytes()
         except OSError as error:
             raise Unavailable(

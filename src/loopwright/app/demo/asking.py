@@ -48,7 +48,7 @@ class Asker:
         return answer
 
     def _answered(self, message: bytes) -> tuple[int, bytes]:
-        """The reply; a connection that was let go while idle is opened again (the request's id makes that safe)."""
+        """The reply; a connection let go while idle is opened again, which the request's id makes safe."""
         is_reused = self._socket is not None
         try:
             return self._sent(message)

@@ -11,7 +11,6 @@ from typing import Any
 import click
 from rich.table import Table
 
-from loopwright.adapters.world import ReplayClock
 from loopwright.app.assembling import assemble
 from loopwright.app.demo.definitions import ENDPOINT, MODEL
 from loopwright.app.demo.flights import Flights, load
@@ -27,7 +26,7 @@ from loopwright.engine.context import Context
 from loopwright.monitoring.verbs import skew
 from loopwright.ports.ledger import PageRequest
 from loopwright.surfaces.cli import Command, Output, json_option
-from loopwright.workspace import Settings, Workspace, load_settings
+from loopwright.workspace import ReplayClock, Settings, Workspace, load_settings
 
 __all__ = ["command"]
 
@@ -163,8 +162,8 @@ def _tables(output: Output, outcome: Outcome, summary: Json) -> None:
     found = outcome.difference
     held = "is above" if found.low > 0 else "is below" if found.high < 0 else "cannot be told from"
     output.note(
-        f"the loop {held} the frozen model: {found.value:+.5f} [{found.low:+.5f}, {found.high:+.5f}], paired, "
-        f"{found.n:,} flights"
+        f"the loop {held} the frozen model: {found.value:+.5f} [{found.low:+.5f}, {found.high:+.5f}], "
+        f"paired, {found.n:,} flights"
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 from loopwright.app.demo.flights import Flights
 from loopwright.core.expressions import Expr, Window, col
 from loopwright.core.instants import parse_instant
@@ -50,7 +52,14 @@ ROLLING: dict[str, tuple[tuple[str, ...], str, str, tuple[str, ...]]] = {
 """view: its entity, the dataset and the column it sums, and its windows"""
 
 
-TIMES: dict[str, dict[str, str]] = {
+class Times(TypedDict, total=False):
+    """Which columns of a dataset are times."""
+
+    event_time: str
+    known_at: str
+
+
+TIMES: dict[str, Times] = {
     "flights": {"event_time": "scheduled_at", "known_at": "scheduled_at"},
     "departures": {"event_time": "scheduled_at", "known_at": "known_at"},
     "landings": {"event_time": "scheduled_at", "known_at": "known_at"},
@@ -75,21 +84,25 @@ def _flight_rules(*more: ColumnRule) -> tuple[ColumnRule, ...]:
     )
 
 
+def _delay(name: str) -> ColumnRule:
+    return ColumnRule(name=name, type=ColumnType.INT, nullable=False, min=-180, max=2880)
+
+
+def _measured(name: str, least: float, greatest: float) -> ColumnRule:
+    return ColumnRule(name=name, type=ColumnType.FLOAT, min=least, max=greatest)
+
+
 def contracts() -> tuple[Contract, ...]:
     """What every batch of a dataset must be like."""
     known = ColumnRule(name="known_at", type=ColumnType.INSTANT, nullable=False)
     one = (UniqueKey(columns=("flight_id",), within="batch"),)
-    delay = {"type": ColumnType.INT, "nullable": False, "min": -180, "max": 2880}
-    number = {"type": ColumnType.FLOAT}
     return (
         Contract(name="flights", columns=_flight_rules(), unique=one),
-        Contract(
-            name="departures", columns=_flight_rules(ColumnRule(name="dep_delay", **delay), known), unique=one
-        ),
+        Contract(name="departures", columns=_flight_rules(_delay("dep_delay"), known), unique=one),
         Contract(
             name="landings",
             columns=_flight_rules(
-                ColumnRule(name="arr_delay", **delay),
+                _delay("arr_delay"),
                 ColumnRule(name="late", type=ColumnType.INT, nullable=False, allowed=(0, 1)),
                 known,
             ),
@@ -101,15 +114,15 @@ def contracts() -> tuple[Contract, ...]:
                 ColumnRule(
                     name="origin", type=ColumnType.STRING, nullable=False, allowed=("EWR", "JFK", "LGA")
                 ),
-                ColumnRule(name="temp", min=-40, max=130, **number),
-                ColumnRule(name="dewp", min=-60, max=100, **number),
-                ColumnRule(name="humid", min=0, max=100, **number),
-                ColumnRule(name="wind_dir", min=0, max=360, **number),
-                ColumnRule(name="wind_speed", min=0, max=200, **number),
-                ColumnRule(name="wind_gust", min=0, max=250, **number),
-                ColumnRule(name="precip", min=0, max=20, **number),
-                ColumnRule(name="pressure", min=850, max=1090, **number),
-                ColumnRule(name="visib", min=0, max=20, **number),
+                _measured("temp", -40, 130),
+                _measured("dewp", -60, 100),
+                _measured("humid", 0, 100),
+                _measured("wind_dir", 0, 360),
+                _measured("wind_speed", 0, 200),
+                _measured("wind_gust", 0, 250),
+                _measured("precip", 0, 20),
+                _measured("pressure", 850, 1090),
+                _measured("visib", 0, 20),
                 ColumnRule(name="observed_at", type=ColumnType.INSTANT, nullable=False),
                 known,
             ),
@@ -198,7 +211,7 @@ def service(levels: dict[str, tuple[str, ...]], *, rolling: bool = True) -> Feat
     Without `rolling` it is the deliberately worse one.
     """
     chosen = [view for view in views() if rolling or view.name not in ROLLING]
-    lookups = tuple(Lookup(view=view.name, keys={name: name for name in view.entity}) for view in chosen)
+    lookups = tuple(Lookup(view=view.name, keys=view.entity) for view in chosen)
     outputs: list[tuple[str, Expr]] = [(f"{name}_code", col(name)) for name in _CATEGORICAL]
     outputs += [(name, col(name)) for name in _REQUEST_NUMBERS]
     for view in chosen:

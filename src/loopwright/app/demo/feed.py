@@ -1,4 +1,4 @@
-"""The world of the replay: what becomes known when, day by day, and the week the weather feed speaks other units."""
+"""The world of the replay: what becomes known when, and the week the weather speaks other units."""
 
 from __future__ import annotations
 

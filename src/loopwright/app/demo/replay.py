@@ -8,13 +8,12 @@ from datetime import datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from loopwright.adapters.world import ReplayClock
 from loopwright.app.demo.asking import Asker
 from loopwright.app.demo.feed import Day
 from loopwright.core.instants import format_instant, from_micros, to_micros
 from loopwright.engine.live import Note
 from loopwright.features.pushing import Arrival, Pusher
-from loopwright.workspace import Workspace
+from loopwright.workspace import ReplayClock, Workspace
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,7 +37,7 @@ class Replayer:
         self.asked = 0
 
     def replay(self, day: Day, on_minute: Callable[[datetime, int], None]) -> None:
-        """Ask about all flights of the day, then take in what is known by its end; `on_minute(instant, asked)`."""
+        """Ask about all flights of the day, then take in what is known by its end."""
         arrivals = _merged(self._pusher, day)
         place = 0
         for at_us, rows in _minutes(day.asked):

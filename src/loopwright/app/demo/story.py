@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from loopwright.adapters.world import ReplayClock
 from loopwright.app.demo import definitions as defined
 from loopwright.app.demo.asking import Asker
 from loopwright.app.demo.feed import Day, days, rows_known
@@ -30,7 +29,7 @@ from loopwright.loops.training import submit, train
 from loopwright.monitoring.verbs import define as define_monitor
 from loopwright.monitoring.verbs import record_labels
 from loopwright.serving.nouns import EndpointConfig, Route
-from loopwright.workspace import Workspace
+from loopwright.workspace import ReplayClock, Workspace
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -105,7 +104,7 @@ class Story:
             ("airports", flights.airports),
             ("airlines", flights.airlines),
         ):
-            append(ctx, name, table, batch="register", **defined.TIMES.get(name, {}))
+            append(ctx, name, table, batch="register", **defined.TIMES.get(name, defined.Times()))
         schedule = flights.schedule
         for month in range(1, 7):
             self._append("flights", f"2013-{month:02}", _of_month(schedule, month))
@@ -118,7 +117,9 @@ class Story:
     def _append(self, name: str, batch: str, table: pa.Table) -> None:
         if table.num_rows == 0:
             return
-        found = append(self._ctx, name, table, contract=name, batch=batch, **defined.TIMES.get(name, {}))
+        found = append(
+            self._ctx, name, table, contract=name, batch=batch, **defined.TIMES.get(name, defined.Times())
+        )
         if found.quarantined:
             reasons = ", ".join(found.reasons)
             self._tell(f"{name} {batch}: {found.quarantined} row quarantined ({reasons})")

@@ -13,7 +13,7 @@ _SWEEPS = 6
 
 
 def place(nodes: Sequence[Node], edges: Sequence[Edge]) -> dict[str, tuple[int, int]]:
-    """Positions `(x, y)` in pixels of every node; a cycle is broken where it is met. O(nodes x edges) at worst."""
+    """Positions `(x, y)` in pixels of every node; cycles are broken. O(nodes x edges) at worst."""
     ids = [node.id for node in nodes]
     layer = _layers(ids, edges)
     rows: dict[int, list[str]] = {}

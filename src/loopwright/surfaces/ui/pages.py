@@ -1,4 +1,4 @@
-"""What each page shows: every value comes from an operation, so that pages hold no rule and no right of their own."""
+"""What each page shows: every value comes from an operation, so pages hold no rule or right of their own."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Desk:
         self._operations = operations
         self._ctx = ctx
 
-    def call(self, name: str, **arguments: Any) -> Any:
+    def call(self, name: str, /, **arguments: Any) -> Any:
         """The value of an operation."""
         given = {key: value for key, value in arguments.items() if value is not None}
         return invoke(self._operations[name], self._ctx, given)
 
-    def maybe(self, name: str, **arguments: Any) -> Any:
+    def maybe(self, name: str, /, **arguments: Any) -> Any:
         """As `call`, None when what was asked for does not exist."""
         try:
             return self.call(name, **arguments)
@@ -161,7 +161,7 @@ def _endpoint(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values
 
 
 def _series(signals: Any) -> Values:
-    """Signals by name as points `[milliseconds, value, low, high, n]`; the newest value of a window stands."""
+    """Signals by name as points `[milliseconds, value, low, high, n]`; a window's newest value stands."""
     found: dict[str, dict[int, list[Any]]] = {}
     for signal in signals:
         if signal.facts.get("version"):

@@ -15,17 +15,17 @@ _KB = 1000.0
 
 def count(value: float | None) -> str:
     """`12,345`; a dash for nothing."""
-    return "–" if value is None else f"{value:,.0f}"
+    return "\u2013" if value is None else f"{value:,.0f}"
 
 
 def number(value: float | None, digits: int = 4) -> str:
     """A measurement with a fixed number of digits after the point."""
-    return "–" if value is None else f"{value:.{digits}f}"
+    return "\u2013" if value is None else f"{value:.{digits}f}"
 
 
 def percent(value: float | None) -> str:
     """A share as a percentage."""
-    return "–" if value is None else f"{100 * value:.1f} %"
+    return "\u2013" if value is None else f"{100 * value:.1f} %"
 
 
 def size(value: float) -> str:
@@ -40,7 +40,7 @@ def size(value: float) -> str:
 def when(value: datetime | str | None) -> str:
     """`2013-07-01 09:05`, UTC."""
     if value is None:
-        return "–"
+        return "\u2013"
     moment = datetime.fromisoformat(value) if isinstance(value, str) else value
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}"
 

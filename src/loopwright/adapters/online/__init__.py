@@ -1,0 +1,5 @@
+"""Online features: answers from memory, kept in SQLite."""
+
+from loopwright.adapters.online.store import SqliteOnline
+
+__all__ = ["SqliteOnline"]

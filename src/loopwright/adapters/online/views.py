@@ -1,0 +1,142 @@
+"""A view in memory: its entities, those that changed since the last flush, and how far it may forget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from loopwright.adapters.online.compiled import CompiledView
+from loopwright.adapters.online.database import Stored
+from loopwright.adapters.online.entities import Entity
+from loopwright.core.digests import digest_bytes
+from loopwright.core.errors import Invalid
+from loopwright.core.expressions import Scalar
+from loopwright.core.instants import format_instant, from_micros
+from loopwright.ports.online import OnlineRow, OnlineView
+
+__all__ = ["GRACE_US", "LiveView", "key_of", "pack_key"]
+
+Key = tuple[Scalar, ...]
+
+GRACE_US = 3_600_000_000
+"""how far before the watermark questions are still answered: requests on their way while it moved"""
+_SWEEP_SHARE = 8
+
+_KEYS = msgspec.msgpack.Decoder(tuple[bool | int | float | str, ...])
+
+
+def pack_key(key: Key) -> bytes:
+    """A key as bytes."""
+    return msgspec.msgpack.encode(key)
+
+
+def key_of(packed: bytes) -> Key:
+    """The key that these bytes were made of."""
+    return _KEYS.decode(packed)
+
+
+class LiveView:
+    """Entities by key; one that was stored and not asked for yet stays as bytes. Not thread safe."""
+
+    def __init__(self, view: OnlineView) -> None:
+        self.compiled = CompiledView(view)
+        self.watermark: int | None = None
+        self.changed: set[Key] = set()
+        self._horizon_us = -(1 << 62)
+        self._swept_us = self._horizon_us
+        self._entities: dict[Key, Entity] = {}
+        self._stored: dict[Key, bytes] = {}
+
+    def push(self, rows: Iterable[OnlineRow]) -> int:
+        """Take rows in; how many were new."""
+        taken, horizon = 0, self._horizon_us
+        entities = self._entities
+        for row in rows:
+            key = row.key
+            if None in key:
+                continue
+            entity = entities.get(key)
+            if entity is None and (entity := self._entity(key)) is None:
+                entity = entities[key] = Entity(self.compiled)
+            if entity.push(row, horizon):
+                taken += 1
+                self.changed.add(key)
+        return taken
+
+    def _entity(self, key: Key) -> Entity | None:
+        """An entity, unpacked when it was only stored yet."""
+        found = self._entities.get(key)
+        if found is None and (packed := self._stored.pop(key, None)) is not None:
+            found = self._entities[key] = Entity.unpack(self.compiled, packed, self._horizon_us)
+        return found
+
+    def read(self, keys: Sequence[Key], at_us: int) -> list[Mapping[str, Scalar]]:
+        """The features of each key at an instant; `Invalid` when the view has forgotten what it needs."""
+        if at_us < self._horizon_us:
+            begins = format_instant(from_micros(self._horizon_us))
+            raise Invalid(
+                f"the online view {self.compiled.view.name} begins at {begins}",
+                hint="ask for a later instant, or join the history offline",
+            )
+        found: list[Mapping[str, Scalar]] = []
+        entities, empty = self._entities, self.compiled.empty
+        for key in keys:
+            entity = entities.get(key)
+            if entity is None:
+                entity = self._entity(key)
+            found.append(empty if entity is None else entity.read(at_us))
+        return found
+
+    def advance(self, watermark_us: int) -> None:
+        """Raise the watermark, and forget what is out of reach once in an eighth of the longest window."""
+        if self.watermark is not None and watermark_us <= self.watermark:
+            return
+        self.watermark = watermark_us
+        self._horizon_us = watermark_us - GRACE_US
+        if self._horizon_us - self._swept_us > self.compiled.keep_us // _SWEEP_SHARE:
+            self._swept_us = self._horizon_us
+            for key, entity in self._entities.items():
+                if entity.trim(self._horizon_us):
+                    self.changed.add(key)
+
+    def take_changed(self) -> tuple[list[Stored], list[tuple[str, bytes]]]:
+        """What changed as it is to be stored, and the keys of what is empty now."""
+        name = self.compiled.view.name
+        full: list[Stored] = []
+        empty: list[tuple[str, bytes]] = []
+        for key in self.changed:
+            entity = self._entities.get(key)
+            if entity is not None:
+                entity.trim(self._horizon_us)
+            if entity is None or not len(entity):
+                empty.append((name, pack_key(key)))
+                self._entities.pop(key, None)
+            else:
+                full.append(Stored(name, pack_key(key), entity.pack()))
+        self.changed = set()
+        return full, empty
+
+    def absorb(self, packed_key: bytes, content: bytes) -> None:
+        """Take in what is stored of an entity; rows of our own that are not stored yet are kept."""
+        key = key_of(packed_key)
+        own = self._entities.pop(key, None)
+        if own is None or key not in self.changed:
+            self._stored[key] = content
+        else:
+            self._entities[key] = Entity.unpack(self.compiled, content, self._horizon_us)
+            self._entities[key].absorb(own, self._horizon_us)
+
+    def forget(self, key: Key) -> int:
+        """Drop an entity; how many rows it had."""
+        entity = self._entity(key)
+        self._entities.pop(key, None)
+        self.changed.discard(key)
+        return 0 if entity is None else len(entity)
+
+    def forget_digest(self, digest: str) -> None:
+        """Drop the entity whose key has this digest."""
+        for key in [*self._entities, *self._stored]:
+            if digest_bytes(pack_key(key)) == digest:
+                self._stored.pop(key, None)
+                self.forget(key)
