@@ -46,7 +46,7 @@ def winner(asked: Row, view: Sequence[Row], join: AsOfJoin) -> Row | None:
     return None if best is None else best[1]
 
 
-def as_of(spine: Sequence[Row], view: Sequence[Row], join: AsOfJoin, columns: Sequence[str]) -> list[Row]:
+def as_of(spine: Sequence[Row], view: Sequence[Row], join: AsOfJoin, columns: Sequence[str]) -> list[dict[str, Any]]:
     """The rows that the join gives."""
     found = []
     for asked in spine:
@@ -76,7 +76,7 @@ def newness(row: Row, place: int, known: datetime, join: WindowJoin) -> tuple[An
     return (event, *rank({**row, "event": event, "known": known}, place, "event", "known", join.order)[1:])
 
 
-def windows(spine: Sequence[Row], view: Sequence[Row], join: WindowJoin) -> list[Row]:
+def windows(spine: Sequence[Row], view: Sequence[Row], join: WindowJoin) -> list[dict[str, Any]]:
     """The rows that the window join gives."""
     return [
         {**row, **{name: window_value(row, view, join, window) for name, window in join.windows.items()}}

@@ -149,12 +149,7 @@ class Database:
                     watermarks=dict(
                         run("SELECT name, watermark FROM views WHERE watermark IS NOT NULL").fetchall()
                     ),
-                    entities=[
-                        Stored(*row)
-                        for row in run(
-                            "SELECT view, key, content FROM entities WHERE generation > ?", (after,)
-                        )
-                    ],
+                    entities=[Stored(*row) for row in run(_CHANGED, (after,))],
                     forgotten=run(
                         "SELECT view, digest FROM forgotten WHERE generation > ?", (after,)
                     ).fetchall(),
