@@ -50,8 +50,15 @@ def test_meaning_for_a_row(expr: Expr, value: object) -> None:
 def test_unknown_columns_and_wrong_types_are_named() -> None:
     with pytest.raises(Invalid, match="no column 'q'"):
         evaluate(col("q"), ROW)
-    with pytest.raises(Invalid, match="cannot be applied"):
-        evaluate(col("a") + col("s"), ROW)
+    for expr in (
+        col("a") + col("s"),
+        col("s") * 3,
+        col("s") % col("a"),
+        col("a") & col("t"),
+        col("f") | col("b"),
+    ):
+        with pytest.raises(Invalid, match="cannot be applied"):
+            evaluate(expr, ROW)
 
 
 _leaves = st.one_of(

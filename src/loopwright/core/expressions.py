@@ -290,13 +290,25 @@ _OPERATIONS: Mapping[str, Callable[[Any, Any], Any]] = {
 }
 
 
+_NUMBERS_ALONE = frozenset({"-", "*", "/", "//", "%"})
+
+
 def _logic(op: str, left: Scalar, right: Scalar) -> Scalar:
     decisive = op == "or"
     if left is decisive or right is decisive:
         return decisive
+    if not (isinstance(left, bool | None) and isinstance(right, bool | None)):
+        raise _unfit(op, left, right)
     if left is None or right is None:
         return None
     return not decisive
+
+
+def _unfit(op: str, left: Scalar, right: Scalar) -> Invalid:
+    return Invalid(
+        f"{op} cannot be applied to {type(left).__name__} and {type(right).__name__}",
+        hint="check the columns' types",
+    )
 
 
 def _binary(expr: Binary, row: Mapping[str, Scalar]) -> Scalar:
@@ -305,15 +317,14 @@ def _binary(expr: Binary, row: Mapping[str, Scalar]) -> Scalar:
         return _logic(expr.op, left, right)
     if left is None or right is None:
         return None
+    if expr.op in _NUMBERS_ALONE and (isinstance(left, str) or isinstance(right, str)):
+        raise _unfit(expr.op, left, right)  # Python would repeat or format the text
     if expr.op in ("/", "//", "%") and right == 0:
         return None
     try:
         result: Scalar = _OPERATIONS[expr.op](left, right)
     except TypeError as error:
-        raise Invalid(
-            f"{expr.op} cannot be applied to {type(left).__name__} and {type(right).__name__}",
-            hint="check the columns' types",
-        ) from error
+        raise _unfit(expr.op, left, right) from error
     return result
 
 
