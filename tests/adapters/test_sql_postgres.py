@@ -169,7 +169,7 @@ def test_a_work_that_passes_over_a_failed_statement_is_refused(ledger: PostgresL
     def work(tx: Transaction) -> None:
         tx.documents.put("default", "c", "k", {})
         with contextlib.suppress(LoopwrightError):
-            tx.runs.page("default", PageRequest(limit=1, token=write_token([2**70, "x"])))
+            tx.jobs.add(make.job("j", fence=2**70))
 
     with pytest.raises(Fault):
         ledger.write(work)
