@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import statistics
@@ -81,13 +82,20 @@ def up(folder: str) -> dict[str, Any]:
     try:
         wait_for(f"http://127.0.0.1:{port}/readyz", server)
         ready = time.perf_counter() - started
-        time.sleep(2.0)
         process = psutil.Process(server.pid)
+        spent = sum(process.cpu_times()[:2])
+        time.sleep(2.0)
         found = {"rss_mb": process.memory_info().rss / 1e6, "loaded": loaded(process)}
         stopping = time.perf_counter()
         server.send_signal(signal.SIGTERM)
         code = server.wait(timeout=20)
-        return {"ready_s": ready, "stop_s": time.perf_counter() - stopping, "exit": code, **found}
+        return {
+            "ready_s": ready,
+            "cpu_s": spent,
+            "stop_s": time.perf_counter() - stopping,
+            "exit": code,
+            **found,
+        }
     finally:
         server.kill()
         server.wait()
@@ -102,6 +110,8 @@ def main() -> None:
         "help_s": median(lambda: seconds([sys.executable, "-m", "loopwright", "--help"])),
         "up_new_workspace_s": round(starts[0]["ready_s"], 3),
         "up_ready_s": round(statistics.median(start["ready_s"] for start in starts[1:]), 3),
+        "up_ready_cpu_s": round(statistics.median(start["cpu_s"] for start in starts[1:]), 3),
+        "load": round(os.getloadavg()[0], 1),
         "stop_s": round(max(start["stop_s"] for start in starts), 3),
         "exit": sorted({start["exit"] for start in starts}),
         "rest_rss_mb": round(max(start["rss_mb"] for start in starts), 1),

@@ -24,6 +24,8 @@ def serve(settings: Settings, output: Output) -> None:
 
         def tell() -> None:
             output.say(f"Loopwright is up at {server.url}  (workspace {settings.folder}; Ctrl-C stops it)")
+            if settings.token:
+                output.say(f"Browsers sign in at {server.url}/?token=TOKEN")
             output.document({"url": server.url, "workspace": str(settings.folder), "pid": os.getpid()})
             output.stream.flush()
 
