@@ -6,13 +6,18 @@ from datetime import timedelta
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from loopwright.core.errors import Invalid
 from loopwright.core.expressions import col
 from loopwright.core.instants import to_micros
+from loopwright.data.compaction import groups_of, merged_facts
 from loopwright.data.streams import read_stream, segments_of, write_segment
+from loopwright.data.verbs import compact
 from loopwright.engine.context import Context
-from loopwright.testing.builders import memory_context
+from loopwright.ports.ledger import Segment
+from loopwright.testing.builders import SetClock, memory_context
 from tests.data.weather import START
 
 HOUR = timedelta(hours=1)
@@ -79,3 +84,64 @@ def test_streams_and_spaces_are_apart_and_an_empty_stream_has_no_rows(ctx: Conte
     assert segments_of(other, "predictions/delays") == ()
     with pytest.raises(Invalid):
         write_segment(ctx, "s", part(0), START + HOUR, START)
+
+
+def _sized(at: int, rows: int) -> Segment:
+    return Segment(
+        id=str(at),
+        space="default",
+        stream="s",
+        digest="",
+        rows=rows,
+        size_bytes=1,
+        start=START,
+        end=START,
+        created_at=START,
+        facts={"n": [at], "same": 1},
+    )
+
+
+def test_compaction_keeps_rows_order_and_spans(ctx: Context) -> None:
+    for hour in range(12):
+        write(ctx, hour, x_wind=hour / 2)
+    write(ctx, 12)
+    clock = ctx.ports.clock
+    assert isinstance(clock, SetClock)
+    clock.set(START + 11 * HOUR)
+    before = read_stream(ctx, "predictions/delays")
+    done = compact(ctx, stream="predictions/delays")
+    assert (done.before, done.after) == (10, 1)
+    assert read_stream(ctx, "predictions/delays").equals(before)
+    found = segments_of(ctx, "predictions/delays")
+    assert [segment.rows for segment in found] == [600, 60, 60, 60]
+    assert (found[0].start, found[0].end) == (START, START + 10 * HOUR - timedelta(minutes=1))
+    assert compact(ctx).after == 1
+    assert read_stream(ctx, "predictions/delays", START, START + HOUR).num_rows == 600
+
+
+def test_compaction_again_and_again_rewrites_each_row_a_few_times(ctx: Context) -> None:
+    sizes, written = list[int](), 0
+    for _ in range(500):
+        sizes.append(1)
+        segments = [_sized(at, rows) for at, rows in enumerate(sizes)]
+        for group in groups_of(segments):
+            first, last = int(group[0].id), int(group[-1].id)
+            total = sum(sizes[first : last + 1])
+            written += total
+            sizes[first : last + 1] = [total]
+    assert sum(sizes) == 500
+    assert len(sizes) < 20
+    assert written < 500 * 10
+
+
+@given(sizes=st.lists(st.integers(1, 12), max_size=20), limit=st.integers(1, 20))
+def test_groups_are_consecutive_and_fit(sizes: list[int], limit: int) -> None:
+    segments = [_sized(at, rows) for at, rows in enumerate(sizes)]
+    groups = groups_of(segments, rows=limit)
+    order = [int(segment.id) for group in groups for segment in group]
+    assert order == sorted(set(order))
+    for group in groups:
+        assert len(group) > 1
+        assert sum(segment.rows for segment in group) <= limit
+        assert [int(segment.id) for segment in group] == list(range(int(group[0].id), int(group[-1].id) + 1))
+        assert merged_facts(group) == {"n": [int(segment.id) for segment in group], "same": 1}

@@ -207,6 +207,7 @@ def test_operations_are_authorised_and_decoded_like_any(ctx: Context) -> None:
 
     found = operations_in([module])
     assert set(found) == {
+        "data.compact",
         "data.contract",
         "data.download",
         "data.list",

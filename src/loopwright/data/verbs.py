@@ -10,9 +10,11 @@ from msgspec import json
 
 from loopwright.core.addresses import Address, AssetName, parse_selector
 from loopwright.core.errors import Invalid, NotFound
-from loopwright.core.nouns import Json, LinkRole, Version
+from loopwright.core.instants import duration
+from loopwright.core.nouns import Job, Json, LinkRole, Version
 from loopwright.core.schema import ColumnType
 from loopwright.data.appending import append
+from loopwright.data.compaction import Compacted, compact_streams
 from loopwright.data.contracts import contract_of, define_contract
 from loopwright.data.nouns import (
     DATASET,
@@ -28,12 +30,13 @@ from loopwright.data.rows import json_rows
 from loopwright.data.streams import read_stream, write_segment
 from loopwright.data.uploads import table_of_file, table_of_upload
 from loopwright.engine.context import Context
-from loopwright.engine.operation import Blob, Upload, operation
+from loopwright.engine.operation import Blob, Upload, on_job, operation
 from loopwright.engine.publishing import manifest_of, resolve
 from loopwright.ports.ledger import Page, PageRequest
 
 __all__ = [
     "append",
+    "compact",
     "contract",
     "datasets",
     "define_contract",
@@ -44,6 +47,7 @@ __all__ = [
     "read",
     "read_stream",
     "rows",
+    "run_compact",
     "set_contract",
     "show",
     "upload",
@@ -171,6 +175,19 @@ def download(ctx: Context, name: AssetName, *, version: Selected = "") -> Blob:
         return Blob(file=file, size_bytes=entries[0].size_bytes, media_type=_PARQUET, filename=filename)
     data = ctx.ports.tables.write(read_version(ctx, found))
     return Blob(file=io.BytesIO(data), size_bytes=len(data), media_type=_PARQUET, filename=filename)
+
+
+@operation("data.compact", scope="dataset:admin", route="POST /streams/compact")
+def compact(ctx: Context, *, stream: str = "", older_than: str = "1h") -> Compacted:
+    """Put small segments of streams (predictions, labels, quarantine) together; rows stay as they are."""
+    return compact_streams(ctx, stream, duration(older_than))
+
+
+@on_job("data.compact")
+def run_compact(ctx: Context, job: Job) -> Json:
+    """Carry out a scheduled compaction of all streams of the space."""
+    done: Json = msgspec.to_builtins(compact(ctx, older_than=str(job.arguments.get("older_than", "1h"))))
+    return done
 
 
 @operation("data.contract", scope="dataset:read", route="GET /datasets/{name}/contract")
