@@ -29,6 +29,7 @@ HEAVY = {
     "alembic", "duckdb", "fsspec", "lightgbm", "numpy", "onnxruntime", "optuna", "pandas", "polars",
     "pyarrow", "scipy", "sklearn", "sqlalchemy", "starlette", "uvicorn",
 }  # fmt: skip
+LEARNING = {"duckdb", "lightgbm", "onnxruntime", "optuna", "pandas", "scipy", "sklearn"}
 
 
 def local_imports(tree: ast.Module) -> list[str]:
@@ -90,8 +91,8 @@ def test_every_slice_keeps_its_inner_order() -> None:
 
 
 def loaded_by(program: str) -> set[str]:
-    """The top-level modules that a fresh interpreter holds after running `program`."""
-    report = "; import sys, json; print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
+    """The modules, two names deep, that a fresh interpreter holds after running `program`."""
+    report = "\nimport sys, json; print(json.dumps(['.'.join(m.split('.')[:2]) for m in sys.modules]))"
     done = subprocess.run(
         [sys.executable, "-c", program + report], capture_output=True, text=True, check=True
     )
@@ -101,3 +102,35 @@ def loaded_by(program: str) -> set[str]:
 def test_a_bare_import_loads_nothing_heavy() -> None:
     """`import loopwright` is for notebooks: what is slow to load waits until it is used."""
     assert loaded_by("import loopwright") & HEAVY == set()
+
+
+def test_help_loads_no_slice_and_nothing_heavy() -> None:
+    """It is built from the index of operations that was written beforehand."""
+    program = (
+        "import sys; sys.argv = ['loopwright', '--help']; from loopwright.app.main import main\ntry: main()"
+    )
+    loaded = loaded_by(f"{program}\nexcept SystemExit: pass\n")
+    assert loaded & (HEAVY | {f"loopwright.{name}" for name in SLICES}) == set()
+
+
+def test_the_server_loads_no_learning_library() -> None:
+    """They come with the first training or prediction that needs them, not with the server."""
+    assert loaded_by("import loopwright.app.server, loopwright.app.up") & LEARNING == set()
+
+
+def test_public_names_are_listed() -> None:
+    """A module that holds more than its docstring says in `__all__` what is for others."""
+    exempt = ("__main__.py", "adapters/sql/migrations/")
+    silent = [
+        module
+        for module in modules()
+        if not module.startswith(exempt)
+        and len(parsed(module).body) > 1
+        and not names_its_public(parsed(module))
+    ]
+    assert silent == []
+
+
+def names_its_public(tree: ast.Module) -> bool:
+    """Whether a module assigns `__all__`."""
+    return any(isinstance(node, ast.Assign) and dotted(node.targets[0]) == "__all__" for node in tree.body)
