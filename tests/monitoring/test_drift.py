@@ -91,7 +91,7 @@ def test_healthy_days_seldom_alarm() -> None:
             alarms += bool(world.check(world.day()))
             days += 1
 
-    assert alarms / days <= 0.03  # a false discovery rate of 1 percent, and the effect floor
+    assert alarms / days <= 0.01  # a false discovery rate of 0.1 percent, and the effect floor
 
 
 def moved(values: NDArray[np.float64]) -> NDArray[np.float64]:

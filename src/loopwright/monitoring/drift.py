@@ -33,7 +33,7 @@ class DayCounts(msgspec.Struct, frozen=True, kw_only=True):
     counts: dict[str, tuple[int, ...]]
     index: dict[str, float] = {}
     drifted: tuple[str, ...] = ()
-    """columns called drifted: their index says nothing of healthy days"""
+    """columns called drifted, whose day is no measure of health"""
     predictions: int = 0
     labelled: int = 0
     checked_at: datetime | None = None
@@ -70,7 +70,8 @@ def compare(
     """Every column of today against the sum of the healthy days before it.
 
     The index of a healthy day against its own past is log-normal enough for a prediction interval:
-    today's p is that of Student's t for one more observation. It needs `min_days` days with an index.
+    today's p is that of Student's t for one more observation. It needs `min_days` days with an index. A
+    column's drifted days are left out, until too few others remain: then they are the new normal.
     """
     asked = (_compared(column, counts, healthy, limits) for column, counts in today.items())
     found = [each for each in asked if each is not None]
@@ -84,13 +85,15 @@ def compare(
 def _compared(
     column: str, counts: tuple[int, ...], healthy: Sequence[DayCounts], limits: DriftLimits
 ) -> ColumnDrift | None:
-    past = [day for day in healthy if len(day.counts.get(column, ())) == len(counts)]
+    counted = [day for day in healthy if len(day.counts.get(column, ())) == len(counts)]
+    calm = [day for day in counted if column not in day.drifted]
+    past = calm if len(calm) >= limits.min_days else counted
     n = sum(counts)
     if len(past) < limits.min_days or n == 0:
         return None
     reference = np.sum([day.counts[column] for day in past], axis=0)
     index = population_stability(reference, np.array(counts))
-    history = [day.index[column] for day in past if column in day.index and column not in day.drifted]
+    history = [day.index[column] for day in past if column in day.index]
     return ColumnDrift(
         column=column,
         stability_index=index,

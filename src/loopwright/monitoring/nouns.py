@@ -39,7 +39,7 @@ class DriftLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     floor: float = 0.1
     """least population stability index that counts"""
-    rate: float = 0.01
+    rate: float = 0.001
     """false discovery rate over all columns of a check (Benjamini and Hochberg)"""
     min_days: int = 7
     """healthy days needed in the trailing reference"""

@@ -37,6 +37,11 @@ class FeedRows:
             name for name in columns if pa.types.is_string(table.schema.field(name).type)
         )
 
+    def time_of_newest(self, rows: int, end: datetime) -> datetime | None:
+        """Just before the time of the so-many-th newest row until `end`; None where there are fewer."""
+        at = int(np.searchsorted(self.times_us, to_micros(end), side="right")) - rows
+        return from_micros(int(self.times_us[at]) - 1) if at >= 0 else None
+
     def count(self, start: datetime, end: datetime) -> int:
         """Rows with a time in `(start, end]`."""
         low, high = np.searchsorted(self.times_us, [to_micros(start), to_micros(end)], side="right")
@@ -56,12 +61,15 @@ def _numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
 def judge(rows: FeedRows, watch: FeedWatch, alarm: Alarm, end: datetime) -> tuple[ColumnSign, ...]:
     """The sign of each column in the window that ends at `end`; incidents are left out of the reference.
 
-    While the alarm fires only the newest quarter of the window is judged: it ends soon after a repair.
+    While the alarm fires only the newest quarter of the window is judged (or as many rows as a verdict
+    needs), so that it ends soon after a repair.
     """
-    span = duration(watch.window)
+    begin = end - duration(watch.window)
     if alarm.state is AlarmState.FIRING:
-        span /= _RECENT
-    return _signs(rows, watch, alarm, Period(start=end - span, end=end))
+        enough = rows.time_of_newest(watch.limits.min_rows, end)
+        recent = end - duration(watch.window) / _RECENT
+        begin = max(begin, min(recent, enough or recent))
+    return _signs(rows, watch, alarm, Period(start=begin, end=end))
 
 
 def last_strange(rows: FeedRows, watch: FeedWatch, alarm: Alarm, end: datetime) -> datetime | None:

@@ -32,7 +32,7 @@ class _ColumnReader:
         for name, kind in self.types.items():
             item = kind.json_type | None if column.nullable else kind.json_type
             self._flat[name] = msgspec.json.Decoder(list[item])  # type: ignore[valid-type]  # made at run time
-            self._nested[name] = msgspec.json.Decoder(list[list[item]])  # type: ignore[valid-type]
+            self._nested[name] = msgspec.json.Decoder(list[list[item]])  # type: ignore[valid-type]  # made at run time
 
     def read(self, tensor: InputTensor, raw: memoryview | None) -> list[Scalar]:
         """The column's values, one a row."""
