@@ -46,7 +46,9 @@ def winner(asked: Row, view: Sequence[Row], join: AsOfJoin) -> Row | None:
     return None if best is None else best[1]
 
 
-def as_of(spine: Sequence[Row], view: Sequence[Row], join: AsOfJoin, columns: Sequence[str]) -> list[dict[str, Any]]:
+def as_of(
+    spine: Sequence[Row], view: Sequence[Row], join: AsOfJoin, columns: Sequence[str]
+) -> list[dict[str, Any]]:
     """The rows that the join gives."""
     found = []
     for asked in spine:

@@ -22,7 +22,7 @@ _selectors = st.one_of(
     st.none(),
     st.integers(1, 10**12).map(ByNumber),
     st.from_regex(r"[A-Za-z][A-Za-z0-9_.-]{0,20}", fullmatch=True).map(ByAlias),
-    st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)).map(ByInstant),  # noqa: DTZ001
+    st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)).map(ByInstant),  # noqa: DTZ001 - naive on purpose
     st.from_regex(r"[0-9a-f]{8,64}", fullmatch=True).map(ByDigest),
 )
 _addresses = st.builds(

@@ -16,7 +16,7 @@ from loopwright.core.instants import (
     to_micros,
 )
 
-_instants = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+_instants = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - naive on purpose
 
 
 @given(_instants)
@@ -47,4 +47,4 @@ def test_a_time_without_a_zone_is_refused() -> None:
     with pytest.raises(Invalid):
         parse_instant("2013-06-01T00:00:00")
     with pytest.raises(Invalid):
-        to_micros(datetime(2013, 6, 1))  # noqa: DTZ001
+        to_micros(datetime(2013, 6, 1))  # noqa: DTZ001 - naive on purpose

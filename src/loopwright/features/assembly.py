@@ -82,11 +82,11 @@ def _column(service: FeatureService, output: Output) -> Callable[[Row, Sequence[
     levels = service.categorical.get(output.name)
     if levels is not None:
         index = {level: float(i) for i, level in enumerate(levels)}
-        return lambda row, found: index.get(getter(row, found), _NAN)  # type: ignore[arg-type]
+        return lambda row, found: index.get(getter(row, found), _NAN)  # type: ignore[arg-type]  # None is no level
 
     def number(row: Row, found: Sequence[Row]) -> float:
         value = getter(row, found)
-        return _NAN if value is None else value  # type: ignore[return-value]
+        return _NAN if value is None else value  # type: ignore[return-value]  # a column of numbers by its schema
 
     return number
 
