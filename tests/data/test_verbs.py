@@ -283,6 +283,9 @@ def test_a_file_is_profiled_without_a_workspace(ctx: Context, tmp_path: Path) ->
         assert found["columns"]["humid"]["max"] == 89
     with pytest.raises(Invalid, match=r"nothing\.csv"):
         profile_file(ctx, str(tmp_path / "nothing.csv"))
+    (tmp_path / "words.parquet").write_bytes(b"words")
+    with pytest.raises(Invalid, match=r"words\.parquet is not parquet"):
+        profile_file(ctx, str(tmp_path / "words.parquet"))
 
 
 def test_the_profile_of_many_parts_is_that_of_the_whole(ctx: Context) -> None:

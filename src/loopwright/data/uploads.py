@@ -54,7 +54,8 @@ def table_of_upload(upload: Upload, types: Mapping[str, ColumnType], *, limit: i
         if size == 0:
             raise Invalid("the body is empty", hint="send rows as Parquet, CSV or one JSON object a line")
         spool.seek(0)
-        return _read(spool, _format_of(upload.media_type, spool), types)
+        with _translated("the body", form := _format_of(upload.media_type, spool)):
+            return _read(spool, form, types)
 
 
 def table_of_file(path: str) -> pa.Table:
@@ -62,7 +63,8 @@ def table_of_file(path: str) -> pa.Table:
     try:
         with open(path, "rb") as file:
             found = _ENDINGS.get(os.path.splitext(path)[1].lower()) or _sniffed(file)
-            return _read(file, found, {})
+            with _translated(f"the file {path}", found):
+                return _read(file, found, {})
     except OSError as error:
         raise Invalid(f"the file {path} cannot be read: {error.strerror}", hint="check its name") from error
 
@@ -82,12 +84,11 @@ def _sniffed(file: IO[bytes]) -> str:
 
 def _read(file: IO[bytes], form: str, types: Mapping[str, ColumnType]) -> pa.Table:
     readers = {"csv": _csv, "ndjson": _ndjson, "parquet": _parquet}
-    with _translated(form):
-        return readers[form](file, types)
+    return readers[form](file, types)
 
 
 @contextmanager
-def _translated(form: str) -> Iterator[None]:
+def _translated(what: str, form: str) -> Iterator[None]:
     import pyarrow as pa
 
     try:
@@ -95,12 +96,12 @@ def _translated(form: str) -> Iterator[None]:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowKeyError, UnicodeDecodeError) as error:
         said = str(error).partition(": ")[2] or str(error)
         raise Invalid(
-            f"the body is not {form}: {said.splitlines()[0][:120] if said else 'it cannot be read'}",
+            f"{what} is not {form}: {said.splitlines()[0][:120] if said else 'it cannot be read'}",
             hint="check its form, and say it by its media type: text/csv, application/x-ndjson, "
             "application/vnd.apache.parquet",
         ) from error
     except OSError as error:
-        raise Invalid(f"the body is not {form}, or is cut off", hint="send it again") from error
+        raise Invalid(f"{what} is not {form}, or is cut off", hint="write it again") from error
 
 
 def _csv(file: IO[bytes], types: Mapping[str, ColumnType]) -> pa.Table:
