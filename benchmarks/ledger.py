@@ -25,6 +25,7 @@ from loopwright.core.nouns import MetricPoint
 from loopwright.engine.journal import verify_ledger
 from loopwright.ports.ledger import Ledger, Transaction
 from loopwright.testing import ledger_values as make
+from loopwright.testing.ledger_values import write_each
 
 
 def microseconds(action: Callable[[int], object], times: int) -> dict[str, float]:
@@ -97,7 +98,7 @@ def points(ledger: Ledger, batch: int, batches: int) -> dict[str, float]:
             MetricPoint(key=f"k{n % 10}", value=n * 0.5, step=number * batch + n, at_us=n)
             for n in range(batch)
         ]
-        ledger.write(lambda tx, sent=sent: tx.metrics.log(f"run{batch}", sent))  # type: ignore[misc]
+        write_each(ledger, lambda tx, part: tx.metrics.log(f"run{batch}", part), [sent])
     return {"points_per_s": round(batch * batches / (time.perf_counter() - started))}
 
 

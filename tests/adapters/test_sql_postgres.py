@@ -16,6 +16,7 @@ from loopwright.core.errors import Fault, Invalid, LoopwrightError, Unavailable
 from loopwright.ports.ledger import Ledger, Transaction
 from loopwright.testing import ledger_values as make
 from loopwright.testing.ledger_suite import LedgerSuite
+from loopwright.testing.ledger_values import write_each
 
 
 class TestPostgresLedger(LedgerSuite):
@@ -114,8 +115,7 @@ def test_a_work_that_met_another_is_repeated(postgres_url: str) -> None:
 def test_a_deadlock_is_untied(postgres_url: str) -> None:
     """Two works that lock the same rows in opposite order both succeed."""
     one, two = PostgresLedger(postgres_url), PostgresLedger(postgres_url)
-    for key in ("a", "b"):
-        one.write(lambda tx, k=key: tx.documents.put("default", "c", k, {"by": []}))  # type: ignore[misc]
+    write_each(one, lambda tx, key: tx.documents.put("default", "c", key, {"by": []}), ["a", "b"])
     met, tries = threading.Barrier(2, timeout=20), []
 
     def change(tx: Transaction, first: str, second: str) -> None:

@@ -278,10 +278,16 @@ def _is_slack(data: bytes, place: int) -> bool:
 def rebuilt(file: Path, change: Callable[[tarfile.TarFile, tarfile.TarInfo, bytes], None]) -> None:
     """Write an archive anew, each of its files through `change`."""
     with tarfile.open(file) as archive:
-        held = [(entry, archive.extractfile(entry).read()) for entry in archive]  # type: ignore[union-attr]
+        held = [(entry, content(archive, entry)) for entry in archive]
     with tarfile.open(file, "w") as archive:
-        for entry, content in held:
-            change(archive, entry, content)
+        for entry, data in held:
+            change(archive, entry, data)
+
+
+def content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
+    source = archive.extractfile(entry)
+    assert source is not None
+    return source.read()
 
 
 def add(

@@ -6,6 +6,7 @@ Subclass it with `open_ledger` (an empty one each time), and give `.TestCase` to
 from __future__ import annotations
 
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 from hypothesis import strategies as st
@@ -287,7 +288,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert tx.journal.head().count == len(lines)
         assert tx.journal.head().hash == (lines[-1].hash if lines else tx.journal.head().hash)
         for space in ("default", "other"):
-            found = walk(lambda request, s=space: tx.journal.page(s, request), limit=3)  # type: ignore[misc]
+            found = walk(partial(tx.journal.page, space), limit=3)
             assert [line.id for line in reversed(found)] == [n for s, n in self.model.lines if s == space]
 
     def _nouns(self, tx: Transaction) -> None:

@@ -10,6 +10,8 @@ A store's test is a class that names the suite and gives a fixture:
 from __future__ import annotations
 
 import math
+from functools import partial
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -62,18 +64,19 @@ class RepositorySuite:
         ]
         write_each(ledger, lambda tx, item: tx.runs.add(item), items)
         newest = sorted(items, key=lambda r: (r.created_at, r.id), reverse=True)
+        wishes: tuple[dict[str, Any], ...] = (
+            {},
+            {"kind": "trial"},
+            {"experiment": "e"},
+            {"state": RunState.FAILED},
+            {"parent_id": "q"},
+            {"kind": "training", "state": RunState.RUNNING},
+            {"kind": "training", "experiment": "e", "parent_id": "p", "state": RunState.SCHEDULED},
+            {"kind": "none"},
+        )
         with ledger.read() as tx:
-            for wanted in (
-                {},
-                {"kind": "trial"},
-                {"experiment": "e"},
-                {"state": RunState.FAILED},
-                {"parent_id": "q"},
-                {"kind": "training", "state": RunState.RUNNING},
-                {"kind": "training", "experiment": "e", "parent_id": "p", "state": RunState.SCHEDULED},
-                {"kind": "none"},
-            ):
-                found = walk(lambda r, w=wanted: tx.runs.page("default", r, **w), limit=limit)  # type: ignore[misc]
+            for wanted in wishes:
+                found = walk(partial(tx.runs.page, "default", **wanted), limit=limit)
                 assert found == [r for r in newest if all(getattr(r, k) == v for k, v in wanted.items())]
             assert tx.runs.page("other", FIRST).items == ()
 
@@ -145,7 +148,7 @@ class RepositorySuite:
             for n in range(1500)
         ]
         for start in range(0, len(points), 400):
-            ledger.write(lambda tx, s=start: tx.metrics.log("r1", points[s : s + 400]))  # type: ignore[misc]
+            write_each(ledger, lambda tx, part: tx.metrics.log("r1", part), [points[start : start + 400]])
         wanted: dict[str, MetricPoint] = {}
         for point in sorted(points, key=lambda p: (p.step, p.at_us, p.value)):
             wanted[point.key] = point
@@ -307,7 +310,7 @@ class RepositorySuite:
         other = make.job("j3", key="k", space="other")
         assert ledger.write(lambda tx: tx.jobs.add(other)) == other
         for name in ("j4", "j5"):
-            ledger.write(lambda tx, n=name: tx.jobs.add(make.job(n)))  # type: ignore[misc]
+            write_each(ledger, lambda tx, new: tx.jobs.add(make.job(new)), [name])
         with pytest.raises(Conflict):
             ledger.write(lambda tx: tx.jobs.add(make.job("j5")))
         with ledger.read() as tx:

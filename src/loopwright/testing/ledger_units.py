@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -165,7 +166,7 @@ class UnitSuite:
         """With `Invalid`, and the next work goes on."""
         for bad in (make.run("r1", name="\ud800"), make.run("\ud800")):
             with pytest.raises(Invalid):
-                ledger.write(lambda tx, run=bad: tx.runs.add(run))  # type: ignore[misc]
+                write_each(ledger, lambda tx, run: tx.runs.add(run), [bad])
         assert ledger.write(_add_one) == 1
 
     # ----------------------------------------------------------------------------------- concurrency
@@ -194,7 +195,7 @@ class UnitSuite:
             for number in range(20):
                 name, fails = f"{thread}.{number}", number % 3 == thread % 3
                 try:
-                    ledger.write(lambda tx, n=name, f=fails: work(tx, n, f))  # type: ignore[misc]
+                    ledger.write(partial(work, name=name, fails=fails))
                     kept.add(name)
                 except _Mistake:
                     assert fails
@@ -346,7 +347,7 @@ class UnitSuite:
 
         def act(thread: int) -> None:
             for n in range(10):
-                ledger.write(lambda tx, n=n: tx.journal.append(make.event(f"{thread}.{n}")))  # type: ignore[misc]
+                write_each(ledger, lambda tx, line: tx.journal.append(line), [make.event(f"{thread}.{n}")])
 
         with ThreadPoolExecutor(THREADS) as pool:
             list(pool.map(act, range(THREADS)))
