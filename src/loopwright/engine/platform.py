@@ -181,7 +181,11 @@ class _Walk:
         node = Node(id=f"run:{run.id}", kind=run.kind, label=run.name, detail=run.state.value)
         self.nodes[node.id] = node
         onward = []
-        for link in self._tx.runs.links(run_id):
+        links = self._tx.runs.links(run_id)
+        made = {link.version for link in links if link.role is LinkRole.OUTPUT}
+        for link in links:
+            if link.role is LinkRole.INPUT and link.version in made:
+                continue  # what a run made and read again is no input of it
             version = _version_node(link.version)
             self.nodes.setdefault(version.id, version)
             is_input = link.role is LinkRole.INPUT

@@ -87,7 +87,7 @@ class RolloutSpec(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[float, ...]
     each: str
     margin: float
-    """a challenger is stopped when it is worse than the champion by more than this, with its interval"""
+    """a challenger is stopped when it is worse than the champion by more than this, or shown to be worse"""
 
 
 class LoopSpec(msgspec.Struct, frozen=True, kw_only=True):

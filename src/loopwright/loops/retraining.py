@@ -78,7 +78,8 @@ def daily_round(ctx: Context, job: Job) -> Json:
     """Check the day that ended at the tick, carry the rollout on, then ask whether a new model is due."""
     view = loop_of(ctx, job.arguments["model"])
     tick = parse_instant(job.arguments["tick"])
-    check_day(ctx, view.spec.monitor, tick - timedelta(days=1), tick)
+    for ago in (2, 1):  # the day before again: most of its labels have arrived since
+        check_day(ctx, view.spec.monitor, tick - timedelta(days=ago), tick - timedelta(days=ago - 1))
     done = advance(ctx, view.spec)
     why = _asked(ctx, view.spec, tick)
     trained = retrain(ctx, view, why) if why else None

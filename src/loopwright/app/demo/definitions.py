@@ -37,6 +37,7 @@ MODEL = "arrival-delay"
 ENDPOINT = "delays"
 MONITOR = "delays"
 WEATHER = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "precip", "pressure", "visib")
+_WATCHED = ("temp", "dewp", "humid", "wind_speed", "pressure", "visib")
 _CATEGORICAL = ("origin", "dest", "carrier")
 _REQUEST_NUMBERS = ("minute_of_day", "arrival_minute", "weekday", "distance")
 
@@ -146,11 +147,7 @@ def monitor(reference: str) -> Monitor:
         labels=ENDPOINT,
         reference=reference,
         slices=("origin",),
-        feeds=(
-            FeedWatch(
-                dataset="weather", columns=("temp", "dewp", "humid", "wind_speed", "pressure", "visib")
-            ),
-        ),
+        feeds=(FeedWatch(dataset="weather", columns=_WATCHED, trailing="365d"),),
     )
 
 
@@ -232,11 +229,11 @@ def gate() -> Gate:
         model=MODEL,
         alias="champion",
         checks=(
-            Metric(metric="roc_auc", at_least=0.72),
-            Slices(column="origin", metric="roc_auc", at_least=0.65),
-            Slices(column="carrier", metric="roc_auc", at_least=0.55, min_rows=400),
+            Metric(metric="roc_auc", at_least=0.62),
+            Slices(column="origin", metric="roc_auc", at_least=0.55),
+            Slices(column="carrier", metric="roc_auc", at_least=0.5, min_rows=300),
             Latency(p99_ms=20.0),
-            NotWorse(than="champion", metric="roc_auc", margin=0.005),
+            NotWorse(than="champion", metric="roc_auc", margin=0.01),
         ),
     )
 
@@ -291,5 +288,5 @@ def loop() -> LoopSpec:
         monitor=MONITOR,
         training=training(),
         retrain=RetrainRule(window="14d", gap=0.02, auc_margin=0.03, cooldown="28d"),
-        rollout=RolloutSpec(shadow="2d", steps=(5.0, 25.0, 100.0), each="1d", margin=0.01),
+        rollout=RolloutSpec(shadow="2d", steps=(5.0, 25.0, 100.0), each="1d", margin=0.02),
     )

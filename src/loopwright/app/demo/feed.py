@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Day", "days", "rows_known", "switched"]
 
 _KNOTS_PER_MPH = 1 / 1.15078
+_LAST = datetime(2014, 1, 1, 23, 59, tzinfo=UTC)
 _WIND = ("wind_speed", "wind_gust")
 _TEMPERATURE = ("temp", "dewp")
 
@@ -75,6 +76,8 @@ def days(flights: Flights, start: datetime, count: int, window: Window) -> Itera
     midnight = start.replace(hour=0, minute=0, second=0, microsecond=0)
     for number in range(count):
         end = midnight + timedelta(days=number + 1)
+        # the year's last hours are no whole day, and are not judged as one
+        end = min(end, _LAST)
         known = {
             "departures": rows_known(flights.departures, begin, end),
             "landings": rows_known(flights.landings, begin, end),

@@ -36,16 +36,35 @@ def place(nodes: Sequence[Node], edges: Sequence[Edge]) -> dict[str, tuple[int, 
 
 
 def _layers(ids: Sequence[str], edges: Sequence[Edge]) -> dict[str, int]:
+    """The longest path from a source to each node, over the edges that close no cycle."""
+    after: dict[str, list[str]] = {name: [] for name in ids}
+    for edge in edges:
+        after[edge.source].append(edge.target)
+    order = _finished_last(ids, after)
+    position = {name: i for i, name in enumerate(order)}
     layer = dict.fromkeys(ids, 0)
-    for _ in range(len(ids)):
-        moved = False
-        for edge in edges:
-            if layer[edge.target] <= layer[edge.source] < len(ids):
-                layer[edge.target] = layer[edge.source] + 1
-                moved = True
-        if not moved:
-            break
+    for name in order:
+        for target in after[name]:
+            if position[target] > position[name]:
+                layer[target] = max(layer[target], layer[name] + 1)
     return layer
+
+
+def _finished_last(ids: Sequence[str], after: dict[str, list[str]]) -> list[str]:
+    """Nodes in reverse order of finishing a depth-first walk: topological where there is no cycle."""
+    seen: set[str] = set()
+    finished: list[str] = []
+    for start in ids:
+        stack = [(start, False)]
+        while stack:
+            name, is_done = stack.pop()
+            if is_done:
+                finished.append(name)
+            elif name not in seen:
+                seen.add(name)
+                stack.append((name, True))
+                stack += [(target, False) for target in after[name] if target not in seen]
+    return finished[::-1]
 
 
 def _order(rows: dict[int, list[str]], neighbours: dict[str, list[str]], *, forward: bool) -> None:

@@ -59,6 +59,8 @@ def shown(value: Any) -> str:
     """A small value of a record."""
     if isinstance(value, float):
         return f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} ({shown(item)})" for key, item in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(shown(item) for item in value)
     return str(value)
@@ -85,13 +87,14 @@ def event_text(event: Event) -> str:
             came = f" (was {body['from']})" if body.get("from") else ""
             return f"{body.get('alias')} now points to version {body.get('to')}{came}"
         case "decision.made":
-            return f"{body.get('verdict')} by {str(body.get('policy', '')).removeprefix('policy:')}"
+            said = "allowed" if body.get("verdict") == "allow" else "refused"
+            return f"{said} by {str(body.get('policy', '')).removeprefix('policy:')}"
         case "endpoint.routed":
             routes = body.get("routes") or {}
             split = ", ".join(f"version {k}: {float(v):g} %" for k, v in routes.items())
             return f"answers by {split}" if split else "was routed"
         case "quarantine.added":
-            return f"{body.get('rows')} rows quarantined: {shown(body.get('reasons', ''))}"
+            return f"{body.get('rows')} quarantined: {shown(body.get('reasons', ''))}"
         case "incident.opened":
             return f"incident: {body.get('cause')} ({shown(body.get('columns', []))})"
         case "run.started" | "run.finished" | "run.failed":

@@ -9,7 +9,7 @@ function draw() {
   const graph = cytoscape({
     container: box,
     layout: { name: "preset" },
-    minZoom: 0.15, maxZoom: 2, wheelSensitivity: 0.3, boxSelectionEnabled: false, autoungrabify: true,
+    minZoom: 0.15, maxZoom: 2, userZoomingEnabled: true, boxSelectionEnabled: false, autoungrabify: true,
     elements: [
       ...data.nodes.map((n) => ({ data: { id: n.id, label: n.label, kind: n.kind, shape: shape(n.kind) }, position: { x: n.x, y: n.y }, classes: n.id === data.focus ? "focus" : "" })),
       ...data.edges.map((e, i) => ({ data: { id: `e${i}`, source: e.source, target: e.target } })),
