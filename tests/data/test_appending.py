@@ -255,6 +255,15 @@ def test_appenders_take_turns_and_an_expectation_is_kept(ctx: Context) -> None:
     assert resolve(ctx, "dataset:d").number == 19
 
 
+def test_keys_are_unique_even_among_appenders_at_the_same_time(ctx: Context) -> None:
+    define_contract(ctx, "weather", contract(volume=Volume(max_quarantined=1.0)))
+    with ThreadPoolExecutor(6) as pool:
+        done = list(pool.map(lambda _: append(ctx, "weather", weather(4)), range(6)))
+    assert sum(item.rows for item in done) == 12
+    assert sum(item.quarantined for item in done) == 60
+    assert read(ctx, "dataset:weather").num_rows == 12
+
+
 def _won(ctx: Context, value: int) -> bool:
     try:
         append(ctx, "d", pa.table({"a": [value]}), expect=18)

@@ -102,52 +102,62 @@ def append(
     added again, so that what was cut off can be repeated. `facts` stand in the version's body.
     """
     held = contract_of(ctx, contract or name, required=contract is not None)
-    base = _base(ctx, check_name(name))
-    if base.version is not None and base.has_batch(batch):
-        return Appended(version=base.version, rows=0, repeated=True)
-    rows = conformed(table, _wanted(held, base))
-    found, judgement = inspected(ctx, held, rows, name)
-    kept_out = found.kept_out(rows.num_rows)
-    segment = _quarantined(ctx, name, rows, found, kept_out) if kept_out.any() else None
-    part = _Part(
-        name=name,
-        table=rows if segment is None else rows.filter(_arrow(~kept_out)),
-        body=DatasetBody(
-            event_time=event_time,
-            known_at=known_at,
-            keys=keys,
-            contract=None if held is None else str(held.version.ref),
-            facts=facts or {},
-        ),
-        batch=batch,
-        expect=expect,
+    body = DatasetBody(
+        event_time=event_time,
+        known_at=known_at,
+        keys=keys,
+        contract=None if held is None else str(held.version.ref),
+        facts=facts or {},
     )
-    reasons = {rule: int(mask.sum()) for rule, mask in found.masks.items()}
-    version = _published(ctx, part, base, _Aside(segment=segment, reasons=reasons))
-    return Appended(
-        version=version,
-        rows=part.table.num_rows,
-        quarantined=0 if segment is None else segment.rows,
-        reasons=reasons,
-        warnings=judgement.warnings,
-    )
+    asked = _Asked(name=check_name(name), table=table, held=held, body=body, batch=batch, expect=expect)
+    for left in reversed(range(_ATTEMPTS)):
+        try:
+            return _append_on(ctx, asked, _base(ctx, name))
+        except Conflict:
+            if expect is not None or not left:
+                raise
+    raise Fault("an append neither succeeded nor failed")
 
 
-class _Part(msgspec.Struct, frozen=True, kw_only=True):
-    """What is about to be published."""
+class _Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What the caller wants appended."""
 
     name: str
     table: Any
+    held: HeldContract | None
     body: DatasetBody
     batch: str | None
     expect: int | None
 
 
-class _Aside(msgspec.Struct, frozen=True, kw_only=True):
-    """What is about to be put in quarantine."""
+def _append_on(ctx: Context, asked: _Asked, base: _Base) -> Appended:
+    """Append to the version that was newest a moment ago; `Conflict` when another appender was faster."""
+    if base.version is not None and base.has_batch(asked.batch):
+        return Appended(version=base.version, rows=0, repeated=True)
+    rows = conformed(asked.table, _wanted(asked.held, base))
+    found, judgement = inspected(ctx, asked.held, rows, asked.name, base.version)
+    kept_out = found.kept_out(rows.num_rows)
+    segment = _quarantined(ctx, asked.name, rows, found, kept_out) if kept_out.any() else None
+    part = rows if segment is None else rows.filter(_arrow(~kept_out))
+    reasons = {rule: int(mask.sum()) for rule, mask in found.masks.items()}
+    adds_nothing = base.version is not None and part.num_rows == 0
+    draft = None if adds_nothing else _draft(ctx, asked, base, part)
 
-    segment: Segment | None
-    reasons: Mapping[str, int]
+    def work(tx: Transaction) -> Version:
+        version = base.version if draft is None else publish(ctx, tx, draft)
+        if version is None:
+            raise Fault("an append without a part and without a version")
+        if segment is not None:
+            _set_aside(ctx, tx, version, segment, reasons)
+        return version
+
+    return Appended(
+        version=ctx.write(work),
+        rows=part.num_rows,
+        quarantined=0 if segment is None else segment.rows,
+        reasons=reasons,
+        warnings=judgement.warnings,
+    )
 
 
 def _base(ctx: Context, name: str) -> _Base:
@@ -190,34 +200,6 @@ def _quarantined(
     return prepare_segment(ctx, quarantine_stream(name), bad, now, now, {"rules": sorted(found.masks)})
 
 
-def _published(ctx: Context, part: _Part, base: _Base, aside: _Aside) -> Version:
-    """Publish on the newest version; when another appender was faster, on that one's."""
-    for left in reversed(range(_ATTEMPTS)):
-        try:
-            return _attempt(ctx, part, base, aside)
-        except Conflict:
-            if part.expect is not None or not left:
-                raise
-        base = _base(ctx, part.name)
-        if base.version is not None and base.has_batch(part.batch):
-            return base.version
-    raise Fault("an append neither succeeded nor failed")
-
-
-def _attempt(ctx: Context, part: _Part, base: _Base, aside: _Aside) -> Version:
-    draft = None if base.version is not None and part.table.num_rows == 0 else _draft(ctx, part, base)
-
-    def work(tx: Transaction) -> Version:
-        version = base.version if draft is None else publish(ctx, tx, draft)
-        if version is None:
-            raise Fault("an append without a part and without a version")
-        if aside.segment is not None:
-            _set_aside(ctx, tx, version, aside.segment, aside.reasons)
-        return version
-
-    return ctx.write(work)
-
-
 def _set_aside(
     ctx: Context, tx: Transaction, version: Version, segment: Segment, reasons: Mapping[str, int]
 ) -> None:
@@ -226,18 +208,18 @@ def _set_aside(
     ctx.record(tx, "quarantine.added", Address(kind=DATASET, name=version.name), payload)
 
 
-def _draft(ctx: Context, part: _Part, base: _Base) -> Draft:
-    body = _body(part.body, base)
-    schema = merged_schema(base.schema, ctx.ports.tables.schema_of(part.table))
+def _draft(ctx: Context, asked: _Asked, base: _Base, part: pa.Table) -> Draft:
+    body = _body(asked.body, base)
+    schema = merged_schema(base.schema, ctx.ports.tables.schema_of(part))
     _check_times(body, schema)
-    table = ordered(part.table, schema)
+    table = ordered(part, schema)
     data = ctx.ports.tables.write(table)
     entry = ManifestEntry(
         path=f"part-{len(base.entries) + 1:05d}.parquet",
         digest=ctx.ports.objects.put(data),
         size_bytes=len(data),
         rows=table.num_rows,
-        facts=_entry_facts(table, body, part.batch),
+        facts=_entry_facts(table, body, asked.batch),
     )
     rows = base.rows + table.num_rows
     manifest = Manifest(
@@ -251,11 +233,11 @@ def _draft(ctx: Context, part: _Part, base: _Base) -> Draft:
     )
     return prepare(
         ctx,
-        part.name,
+        asked.name,
         manifest,
         facts={"rows": rows, "added": table.num_rows},
         parent=base.number or None,
-        expect=base.number if part.expect is None else part.expect,
+        expect=base.number if asked.expect is None else asked.expect,
     )
 
 

@@ -53,12 +53,12 @@ def contract_of(ctx: Context, name: str, *, required: bool = True) -> HeldContra
 
 
 def inspected(
-    ctx: Context, held: HeldContract | None, rows: pa.Table, name: str
+    ctx: Context, held: HeldContract | None, rows: pa.Table, name: str, newest: Version | None
 ) -> tuple[Inspection, Judgement]:
     """What a contract finds in a batch, and its verdict; a batch it blocks raises `PolicyBlocked`."""
     if held is None:
         return Inspection(broken=(), masks={}), judge(())
-    found = inspect(ctx, held.contract, rows, ctx.ports.tables.schema_of(rows), name)
+    found = inspect(ctx, held.contract, rows, ctx.ports.tables.schema_of(rows), newest)
     judgement = judge(found.broken)
     if judgement.verdict is Verdict.DENY:
         _refuse(ctx, held.version, name, judgement)

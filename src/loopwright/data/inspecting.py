@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from loopwright.core.addresses import Address
-from loopwright.core.errors import Invalid, NotFound
+from loopwright.core.errors import Invalid
+from loopwright.core.nouns import Version
 from loopwright.core.schema import Schema
 from loopwright.data.keys import repeated, unreferred
-from loopwright.data.nouns import DATASET, Contract, Reference, Severity, UniqueKey
+from loopwright.data.nouns import DATASET, Contract, Reference, Severity
 from loopwright.data.reading import read_version
 from loopwright.data.rules import Asked, Broken, asked_of, schema_faults, volume_faults
 from loopwright.engine.context import Context
@@ -41,13 +42,18 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
         return found
 
 
-def inspect(ctx: Context, contract: Contract, table: pa.Table, schema: Schema, dataset: str) -> Inspection:
-    """Hold every rule against the batch; columns first, since no row can be judged by wrong ones."""
+def inspect(
+    ctx: Context, contract: Contract, table: pa.Table, schema: Schema, newest: Version | None
+) -> Inspection:
+    """Hold every rule against the batch, which is to follow `newest`.
+
+    Columns come first, since no row can be judged by wrong ones.
+    """
     faults = schema_faults(contract, schema)
     if faults:
         return Inspection(broken=faults, masks={})
     broken, masks = _rows(ctx, asked_of(contract), table)
-    for rule, severity, mask in _sets(ctx, contract, table, dataset):
+    for rule, severity, mask in _sets(ctx, contract, table, newest):
         if failed := int(mask.sum()):
             broken.append(_broken(rule, severity, failed, table.num_rows))
             if severity == "quarantine":
@@ -85,12 +91,14 @@ def _rows(
 
 
 def _sets(
-    ctx: Context, contract: Contract, table: pa.Table, dataset: str
+    ctx: Context, contract: Contract, table: pa.Table, newest: Version | None
 ) -> list[tuple[str, Severity, NDArray[np.bool_]]]:
     found: list[tuple[str, Severity, NDArray[np.bool_]]] = []
     for key in contract.unique:
         _check_there(table, key.columns)
-        earlier = _earlier(ctx, key, dataset)
+        earlier = None
+        if key.within == "dataset" and newest is not None:
+            earlier = read_version(ctx, newest, columns=key.columns)
         found.append((f"{' + '.join(key.columns)} is unique", key.severity, repeated(table, key, earlier)))
     for reference in contract.references:
         _check_there(table, (reference.column,))
@@ -105,16 +113,6 @@ def _check_there(table: pa.Table, names: Sequence[str]) -> None:
             f"the contract asks for the column {missing[0]!r}, which the batch lacks",
             hint="name it in the contract's columns, so that batches without it are refused with a decision",
         )
-
-
-def _earlier(ctx: Context, key: UniqueKey, dataset: str) -> pa.Table | None:
-    if key.within == "batch":
-        return None
-    try:
-        version = resolve(ctx, Address(kind=DATASET, name=dataset))
-    except NotFound:
-        return None
-    return read_version(ctx, version, columns=key.columns)
 
 
 def _known(ctx: Context, reference: Reference) -> pa.Table:
