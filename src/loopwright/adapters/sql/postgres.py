@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
 
 from sqlalchemy import text
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.engine import Dialect
 
 from loopwright.adapters.sql.creating import check_revision, creation
 from loopwright.adapters.sql.dumping import count_rows, dangling, dump_rows, load_rows
@@ -33,7 +31,6 @@ __all__ = ["PostgresLedger", "Target", "connect_server", "target_of"]
 
 T = TypeVar("T")
 
-_DIALECT: Callable[..., Dialect] = postgresql.dialect
 _ATTEMPTS = 12
 _KEPT = 8
 _MOST = 32
@@ -198,10 +195,11 @@ def _ours(error: Exception, state: str, where: str) -> LoopwrightError:
 
 def _prepare(target: Target) -> str:
     """Make the tables when the schema is new, else look whether it is ours; the revision."""
-    link = _Link(target, Compiler(_DIALECT()))
+    compiler = Compiler.for_postgres()
+    link = _Link(target, compiler)
     try:
         if not _is_made(link, target):
-            _create(link, target)
+            _create(link, target, compiler)
         link.run("SELECT version_num FROM alembic_version")
         row = link.connection.execute("SELECT version_num FROM alembic_version").fetchone()
         revision = "" if row is None else str(row[0])
@@ -226,13 +224,13 @@ def _is_made(link: _Link, target: Target) -> bool:
     return bool(names)
 
 
-def _create(link: _Link, target: Target) -> None:
+def _create(link: _Link, target: Target, compiler: Compiler) -> None:
     link.run("BEGIN")
     try:
         link.run(f"SELECT pg_advisory_xact_lock(hashtext('loopwright.{target.schema}'))")
         if not _is_made(link, target):
             link.run(f"CREATE SCHEMA IF NOT EXISTS {target.schema}")
-            for statement in creation(_DIALECT()):
+            for statement in creation(compiler.dialect):
                 link.run(statement)
         link.run("COMMIT")
     except BaseException:
@@ -266,7 +264,7 @@ class PostgresLedger:
     def __init__(self, url: str) -> None:
         self.target = target_of(url)
         self._revision = _prepare(self.target)
-        self._compiler = Compiler(_DIALECT(paramstyle="format"))
+        self._compiler = Compiler.for_postgres()
         self._feed = CommitFeed()
         self._tail = threading.Lock()
         self._open = threading.local()

@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import text
-from sqlalchemy.dialects import sqlite
 
 from loopwright.adapters.sql.creating import check_revision, creation
 from loopwright.adapters.sql.dumping import count_rows, dangling, dump_rows, load_rows
@@ -154,7 +153,7 @@ def _create(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         if _is_empty(connection, path):
-            for statement in creation(sqlite.dialect()):
+            for statement in creation(Compiler.for_sqlite().dialect):
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
         connection.execute("COMMIT")
@@ -302,7 +301,7 @@ class SqliteLedger:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._revision = _prepare(path)
-        self._compiler = Compiler(sqlite.dialect(paramstyle="qmark"))
+        self._compiler = Compiler.for_sqlite()
         self._feed = CommitFeed()
         self._store = _Writer(path, self._compiler, self._feed)
         self._writer = GroupWriter(self._store, name="ledger-writer")

@@ -8,54 +8,50 @@ from typing import Any, Protocol
 
 import msgspec
 from sqlalchemy import ClauseElement, Table
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 
 from loopwright.adapters.sql.rows import Row
 from loopwright.core.errors import Fault
 
-__all__ = ["Compiled", "Compiler", "Cursor", "Session", "Statement", "Twin", "insert_new", "upsert"]
+__all__ = ["Compiled", "Compiler", "Cursor", "Session", "Statement", "Upsert", "insert_new", "upsert"]
 
 
-class Twin:
-    """One statement that SQLAlchemy spells by a class of its own for each store."""
+class Upsert:
+    """An insert that gives way to a row that is there; each dialect has its own class for it."""
 
-    def __init__(self, *, sqlite: ClauseElement, postgresql: ClauseElement) -> None:
-        self.sqlite = sqlite
-        self.postgresql = postgresql
-
-
-Statement = ClauseElement | Twin
+    def __init__(self, build: Callable[[Any], ClauseElement]) -> None:
+        self.build = build
 
 
-def insert_new(table: Table, columns: Iterable[str] | None = None) -> Twin:
+Statement = ClauseElement | Upsert
+
+
+def insert_new(table: Table, columns: Iterable[str] | None = None) -> Upsert:
     """Insert a row unless its key is there; the count of changed rows tells."""
     names = [c.name for c in table.columns] if columns is None else list(columns)
-    return Twin(
-        sqlite=sqlite.insert(table).values(dict.fromkeys(names)).on_conflict_do_nothing(),
-        postgresql=postgresql.insert(table).values(dict.fromkeys(names)).on_conflict_do_nothing(),
-    )
+
+    def build(insert: Any) -> ClauseElement:
+        found: ClauseElement = insert(table).values(dict.fromkeys(names)).on_conflict_do_nothing()
+        return found
+
+    return Upsert(build)
 
 
-def upsert(
-    table: Table,
-    key: Sequence[str],
-    *,
-    when: Callable[[Any], Any] | None = None,
-) -> Twin:
+def upsert(table: Table, key: Sequence[str], *, when: Callable[[Any], Any] | None = None) -> Upsert:
     """Insert a row or replace all but its key; `when` gives a condition on the excluded (new) columns."""
     rest = [c.name for c in table.columns if c.name not in key]
 
     def build(insert: Any) -> ClauseElement:
         start = insert(table).values(dict.fromkeys(c.name for c in table.columns))
         new = start.excluded
-        where = None if when is None else when(new)
         found: ClauseElement = start.on_conflict_do_update(
-            index_elements=list(key), set_={name: new[name] for name in rest}, where=where
+            index_elements=list(key),
+            set_={name: new[name] for name in rest},
+            where=None if when is None else when(new),
         )
         return found
 
-    return Twin(sqlite=build(sqlite.insert), postgresql=build(postgresql.insert))
+    return Upsert(build)
 
 
 class Compiled(msgspec.Struct, frozen=True):
@@ -73,11 +69,27 @@ class Compiled(msgspec.Struct, frozen=True):
 
 
 class Compiler:
-    """Compiles for one kind of store; each statement once."""
+    """Compiles for one kind of store, whose dialect is loaded with the first compiler for it."""
 
-    def __init__(self, dialect: Dialect) -> None:
+    def __init__(self, dialect: Dialect, insert: Callable[..., Any]) -> None:
         self.dialect = dialect
+        self._insert = insert
         self._known: dict[Statement, Compiled] = {}
+
+    @classmethod
+    def for_sqlite(cls) -> Compiler:
+        """Parameters are written `?`."""
+        from sqlalchemy.dialects import sqlite
+
+        return cls(sqlite.dialect(paramstyle="qmark"), sqlite.insert)
+
+    @classmethod
+    def for_postgres(cls) -> Compiler:
+        """Parameters are written `%s`."""
+        from sqlalchemy.dialects import postgresql
+
+        dialect: Callable[..., Dialect] = postgresql.dialect
+        return cls(dialect(paramstyle="format"), postgresql.insert)
 
     def known(self) -> tuple[Compiled, ...]:
         """Every statement that was compiled so far."""
@@ -91,13 +103,8 @@ class Compiler:
         return found
 
     def _compile(self, statement: Statement) -> Compiled:
-        is_sqlite = self.dialect.name == "sqlite"
-        element = (
-            statement
-            if not isinstance(statement, Twin)
-            else (statement.sqlite if is_sqlite else statement.postgresql)
-        )
-        done: Any = element.compile(dialect=self.dialect, compile_kwargs={"render_postcompile": True})
+        element = statement.build(self._insert) if isinstance(statement, Upsert) else statement
+        done: Any = element.compile(dialect=self.dialect)
         names = tuple(done.positiontup or ())
         required = {bind.key for bind in done.binds.values() if bind.required}
         fixed = {name: value for name, value in done.params.items() if name not in required}
