@@ -8,9 +8,10 @@ import sqlite3
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -231,15 +232,47 @@ def test_a_workspace_that_is_not_empty_is_left_alone(full: Context, file: Path) 
     assert list(full.ports.ledger.dump()) == before
 
 
-def test_a_present_workspace_is_set_aside(full: Context, file: Path, tmp_path: Path, opens: Opens) -> None:
+def unopened(folder: Path, clock: SystemClock) -> Context:
+    """A context whose ports are opened at their first use, as those of a command are."""
+
+    class Ports(SimpleNamespace):
+        @cached_property
+        def ledger(self) -> Ledger:
+            return open_ledger(f"sqlite:///{folder}/ledger.db")
+
+        @cached_property
+        def objects(self) -> FolderObjects:
+            return FolderObjects(folder / "objects")
+
+        @cached_property
+        def keys(self) -> FileKeys:
+            return FileKeys(folder / "keys" / "journal.key")
+
+    return Context(
+        cast(Any, Ports(folder=folder, clock=clock, ids=RandomIds())), principal=Principal(name="a")
+    )
+
+
+def test_a_present_workspace_is_set_aside_by_force(full: Context, file: Path, opens: Opens) -> None:
+    folder = full.ports.folder
     full.ports.ledger.close()
-    aside = set_aside(full.ports.folder, at=SystemClock().wall())
-    assert aside is not None
-    assert set_aside(full.ports.folder, at=SystemClock().wall()) is None
-    new = opens("full")
-    upkeep.restore(new, str(file))
-    old = opens(aside.name)
-    assert same(new, old)
+    new = unopened(folder, SystemClock())
+    report = upkeep.restore(new, str(file), force=True)
+    assert held(new) == held(opens(Path(report.set_aside).name))
+    with pytest.raises(Conflict):
+        upkeep.restore(new, str(file))
+    new.ports.ledger.close()
+    fresh = unopened(folder.parent / "deep" / "fresh", SystemClock())
+    assert upkeep.restore(fresh, str(file), force=True).set_aside == ""
+    fresh.ports.ledger.close()
+
+
+def test_a_present_workspace_stays_when_the_file_is_bad(full: Context, file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:2000])
+    with pytest.raises(Corrupt):
+        upkeep.restore(full, str(file), force=True)
+    assert resolve(full, "dataset:flights").number == 3
+    assert set_aside(full.ports.folder / "none", at=SystemClock().wall()) is None
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])

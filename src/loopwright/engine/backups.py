@@ -37,8 +37,9 @@ __all__ = [
     "BackupManifest",
     "BackupReport",
     "RestoreReport",
+    "has_ledger_file",
     "inspect_backup",
-    "restore_backup",
+    "place_backup",
     "set_aside",
     "write_backup",
 ]
@@ -94,6 +95,8 @@ class RestoreReport(msgspec.Struct, frozen=True, kw_only=True):
     objects: int
     files: int
     journal: Verification
+    set_aside: str = ""
+    """where the workspace is now that was here before"""
 
 
 # ------------------------------------------------------------------------------------------- backup
@@ -357,6 +360,11 @@ def _is_known(name: str) -> bool:
     return name in {_LEDGER, _MANIFEST}
 
 
+def has_ledger_file(folder: Path) -> bool:
+    """Whether a workspace has its ledger in its own folder: setting that aside sets all aside."""
+    return (folder / "ledger.db").exists()
+
+
 def set_aside(folder: Path, *, at: datetime) -> Path | None:
     """Rename a workspace's folder so that another can take its place; its new name, None when there is none.
 
@@ -369,15 +377,12 @@ def set_aside(folder: Path, *, at: datetime) -> Path | None:
     return target
 
 
-def restore_backup(
-    file: Path, *, ledger: Ledger, objects: Objects, folder: Path, keys: Keys
-) -> RestoreReport:
-    """Put a backup into an empty workspace, whatever kind of ledger and object store it has.
+def place_backup(file: Path, *, ledger: Ledger, objects: Objects, folder: Path, keys: Keys) -> RestoreReport:
+    """Put a backup that `inspect_backup` has found whole into an empty workspace, whatever its stores are.
 
     The rows of the ledger come last and in one unit of work: until then the workspace is empty, and a
     restore that was broken off is simply run again. `Conflict` when it is not empty.
     """
-    inspect_backup(file)
     _must_be_empty(ledger)
     placing = _Placing(objects, folder)
     try:

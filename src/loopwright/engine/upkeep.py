@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from loopwright.core.errors import CheckFailed
-from loopwright.engine.backups import BackupReport, RestoreReport, restore_backup, write_backup
+from loopwright.engine.backups import (
+    BackupReport,
+    RestoreReport,
+    has_ledger_file,
+    inspect_backup,
+    place_backup,
+    set_aside,
+    write_backup,
+)
 from loopwright.engine.context import Context
 from loopwright.engine.operation import operation
 from loopwright.ports.ledger import StoreCheck
@@ -34,15 +44,19 @@ def backup(ctx: Context, file: str) -> BackupReport:
     return report
 
 
-@operation("platform.restore", scope="platform:restore", local=True, command="restore")
-def restore(ctx: Context, file: str) -> RestoreReport:
-    """Put a backup into this workspace, which must be empty; the whole file is verified first."""
-    report = restore_backup(
-        Path(file),
-        ledger=ctx.ports.ledger,
-        objects=ctx.ports.objects,
-        folder=ctx.ports.folder,
-        keys=ctx.ports.keys,
+@operation("platform.restore", scope="workspace:restore", local=True, command="restore")
+def restore(ctx: Context, file: str, force: bool = False) -> RestoreReport:
+    """Put a backup into this workspace, which must be empty; the whole file is verified first.
+
+    With `force` a workspace that is there is renamed to `<folder>.before-restore-<time>`, not overwritten;
+    nobody may have it open. A ledger on a server is never emptied: name an empty schema of it instead.
+    """
+    inspect_backup(Path(file))
+    folder = ctx.ports.folder
+    aside = set_aside(folder, at=ctx.ports.clock.wall()) if force and has_ledger_file(folder) else None
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    report = place_backup(
+        Path(file), ledger=ctx.ports.ledger, objects=ctx.ports.objects, folder=folder, keys=ctx.ports.keys
     )
     if not report.journal.ok:
         raise CheckFailed(
@@ -50,7 +64,7 @@ def restore(ctx: Context, file: str) -> RestoreReport:
             where=f"line {report.journal.first_bad}",
             hint="it was so when the backup was made: compare with an older backup",
         )
-    return report
+    return replace(report, set_aside=str(aside) if aside is not None else "")
 
 
 @operation("db.check", scope="platform:check", local=True)
