@@ -12,15 +12,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from sqlalchemy import text
 
 from loopwright.adapters.sql import open_ledger
+from loopwright.adapters.sql.locking import FileLock
 from loopwright.adapters.sql.schema import APPLICATION_ID
 from loopwright.adapters.sql.sqlite import SqliteLedger
 from loopwright.adapters.sql.transaction import SqlTransaction
 from loopwright.core.chain import verify
-from loopwright.core.errors import Corrupt, Unavailable
+from loopwright.core.errors import Conflict, Corrupt, Unavailable
 from loopwright.core.nouns import LinkRole
 from loopwright.ports.ledger import Ledger, PageRequest, Transaction
 from loopwright.testing import ledger_values as make
@@ -41,6 +43,22 @@ class TestSqliteLedger(LedgerSuite):
         opened.close()
 
 
+OPEN_AS_NOBODY = """
+import os, sys
+from pathlib import Path
+from loopwright.adapters.sql import open_ledger
+from loopwright.core.errors import LoopwrightError
+if os.geteuid() == 0:
+    try:
+        os.setuid(65534)
+    except OSError:
+        sys.exit(9)
+try:
+    ledger = open_ledger(f"sqlite:///{sys.argv[1]}")
+    ledger.write(lambda tx: tx.documents.put("default", "c", "k", {}))
+except LoopwrightError as error:
+    print(type(error).__name__, error.hint != "")
+"""
 FEW = ("digest >=", "links.run_id = ?")
 """versions of one digest, edges of one run"""
 
@@ -316,3 +334,75 @@ ledger.close()
 """
     done = subprocess.run([sys.executable, "-c", script, file], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "7"
+
+
+def test_a_file_of_another_user_is_a_clear_error(tmp_path: Path) -> None:
+    """Readable, but neither it nor its folder may be written."""
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    SqliteLedger(folder / "ledger.db").close()
+    (folder / "ledger.db").chmod(0o444)
+    folder.chmod(0o555)
+    for part in (tmp_path, *tmp_path.parents[:2]):
+        part.chmod(part.stat().st_mode | 0o055)
+    done = subprocess.run(
+        [sys.executable, "-c", OPEN_AS_NOBODY, folder / "ledger.db"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    folder.chmod(0o755)
+    if done.returncode == 9:
+        pytest.skip("this user cannot become another one")
+    assert done.stdout.split() == ["Unavailable", "True"], done.stderr
+
+
+def test_processes_take_turns_by_a_lock_that_ends_with_its_holder(file: Path) -> None:
+    """A killed process, and a child that it forked and left behind, hold nothing up."""
+    script = """
+import os, sys, threading, time
+from pathlib import Path
+from loopwright.adapters.sql.sqlite import SqliteLedger
+ledger = SqliteLedger(Path(sys.argv[1]))
+def hold(tx):
+    if os.fork() == 0:
+        os.close(1)
+        time.sleep(120)
+        os._exit(0)
+    os.write(1, b"held")
+    time.sleep(120)
+ledger.write(hold)
+"""
+    process = subprocess.Popen([sys.executable, "-c", script, file], stdout=subprocess.PIPE, bufsize=0)
+    assert process.stdout is not None
+    assert process.stdout.read(4) == b"held"
+    children = psutil.Process(process.pid).children()
+    lock = FileLock(file.with_name("ledger.db-lock"), wait_s=0.05)
+    with pytest.raises(Unavailable, match="another process holds the ledger"):
+        lock.acquire()
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    lock.acquire()
+    lock.acquire()
+    lock.close()
+    ledger = SqliteLedger(file)
+    put(ledger, "k")
+    assert keys(ledger) == ["k"]
+    ledger.close()
+    for child in children:
+        child.kill()
+
+
+def test_a_failing_group_lets_go_of_the_lock(ledger: SqliteLedger, file: Path) -> None:
+    lock = FileLock(file.with_name("ledger.db-lock"), wait_s=0)
+    for attempt in (
+        lambda: put(ledger, "k"),
+        lambda: put(ledger, "k"),
+        lambda: ledger.write(lambda _: 1 / 0),
+    ):
+        with contextlib.suppress(Conflict, ZeroDivisionError):
+            attempt()
+        lock.acquire()
+        lock.release()
+    lock.close()

@@ -15,6 +15,7 @@ from loopwright.adapters.sql.creating import check_revision, creation
 from loopwright.adapters.sql.dumping import count_rows, dangling, dump_rows, load_rows
 from loopwright.adapters.sql.feed import CommitFeed, Listener
 from loopwright.adapters.sql.group import GroupWriter
+from loopwright.adapters.sql.locking import FileLock
 from loopwright.adapters.sql.pool import Pool
 from loopwright.adapters.sql.schema import APPLICATION_ID
 from loopwright.adapters.sql.statements import Compiled, Compiler, Session
@@ -111,6 +112,10 @@ def connect_file(path: Path, *, read_only: bool) -> sqlite3.Connection:
         )
         try:
             connection.execute("PRAGMA synchronous=FULL")
+            connection.execute(
+                "PRAGMA fullfsync=ON"
+            )  # on macOS a plain fsync leaves data in the drive's cache
+            connection.execute("PRAGMA checkpoint_fullfsync=ON")
             connection.execute("PRAGMA foreign_keys=ON")
             connection.execute("PRAGMA temp_store=MEMORY")
             if read_only:
@@ -187,6 +192,7 @@ class _Writer:
         self._compiler = compiler
         self._feed = feed
         self._translated = translated(path)
+        self._lock = FileLock(path.with_name(f"{path.name}-lock"), wait_s=BUSY_MS / 1000)
         self._connection: sqlite3.Connection | None = None
         self._transaction: SqlTransaction | None = None
         self.snapshot: SqlTransaction | None = None
@@ -197,6 +203,7 @@ class _Writer:
             self._connection = connect_file(self._path, read_only=False)
             self._transaction = self._over(self._connection, read_only=False)
             self.snapshot = self._over(self._connection, read_only=True)
+        self._lock.acquire()
         with self._translated:
             self._connection.execute("BEGIN IMMEDIATE")
 
@@ -234,6 +241,7 @@ class _Writer:
         lines = transaction.lines.chain()
         with self._translated:
             connection.execute("COMMIT")
+        self._lock.release()  # COMMIT has also folded the log into the file, where it had grown long
         transaction.lines.pending.clear()
         return lines
 
@@ -246,6 +254,7 @@ class _Writer:
                 self._connection.execute("ROLLBACK")
         except sqlite3.Error:
             self.close()
+        self._lock.release()
 
     def released(self, committed: Any) -> None:
         """Tell the listeners."""
@@ -257,6 +266,7 @@ class _Writer:
         self._transaction = self.snapshot = None
         if connection is not None:
             connection.close()
+        self._lock.close()
 
     def _opened(self) -> tuple[sqlite3.Connection, SqlTransaction]:
         if self._connection is None or self._transaction is None:
