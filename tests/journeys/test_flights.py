@@ -51,7 +51,7 @@ def test_it_ends_well_and_writes_what_was_promised(told: Told) -> None:
     assert set(told.summary) >= KEYS
     assert set(told.summary["auc"]) == set(told.summary["auc_all"]) == {"frozen", "loop"}
     assert told.summary["journal_ok"] is True
-    assert 0 < told.summary["seconds"]
+    assert told.summary["seconds"] > 0
     assert 0 < told.summary["peak_mb"] <= 2048
 
 
@@ -134,7 +134,8 @@ def test_an_edited_line_of_the_journal_is_named(told: Told, tmp_path: Path) -> N
     with sqlite3.connect(folder / ".loopwright" / "ledger.db") as ledger:
         changed = ledger.execute(
             "update journal set payload = replace(payload, 'allow', 'allou') where seq = "
-            "(select min(seq) from journal where kind = 'decision.made' and payload like '%allow%') returning seq"
+            "(select min(seq) from journal where kind = 'decision.made' and payload like '%allow%') "
+            "returning seq"
         ).fetchone()[0]
     ledger.close()
     done = run(folder, "journal", "verify", "--json")

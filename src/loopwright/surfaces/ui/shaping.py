@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from loopwright.core.nouns import Event
 
@@ -121,12 +121,12 @@ def event_link(event: Event) -> str:
     if kind in ("run", "incident"):
         return f"/{kind}s/{name}"
     if kind == "endpoint":
-        return f"/endpoints/{name.partition('@')[0]}"
+        return f"/endpoints/{path(unquote(name.partition('@')[0]))}"
     if kind in ("job", "schedule", "asset", "prediction"):
         return f"/journal?subject={path(event.subject)}"
     if "@" in name:
         return f"/versions/{path(event.subject)}"
-    return f"/assets/{kind}/{name}"
+    return f"/assets/{kind}/{path(unquote(name))}"
 
 
 FILTERS = {

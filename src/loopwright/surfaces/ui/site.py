@@ -107,6 +107,7 @@ class _Site:
         desk = Desk(self._host.operations, self._context(request))
         try:
             values = page.build(desk, dict(request.path_params), dict(request.query_params))
+            return self._rendered(request, page.template, values, 200)
         except LoopwrightError as error:
             return self._failed(request, error)
         except Exception:  # the last handler of a page: logged, and told without a traceback
@@ -114,7 +115,6 @@ class _Site:
             return self._failed(
                 request, LoopwrightError("this page could not be made", hint="see the server's log")
             )
-        return self._rendered(request, page.template, values, 200)
 
     def _failed(self, request: Request, error: LoopwrightError) -> Response:
         return self._rendered(request, "error.html", {"error": error, "title": "Not here"}, error.status)

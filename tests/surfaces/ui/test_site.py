@@ -1,0 +1,185 @@
+"""The pages without a browser: what they say of an empty workspace, of bad addresses, and their headers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loopwright.engine.context import Context, Principal
+from loopwright.engine.publishing import ensure_asset
+from loopwright.surfaces.ui import build_site
+from loopwright.surfaces.ui.pages import PAGES
+from loopwright.workspace import Workspace
+from tests.surfaces.asking import Answer, ask
+
+
+class Site:
+    """The pages of a host, asked without a port."""
+
+    def __init__(self, host: object) -> None:
+        self._app = build_site(host)
+
+    def get(self, target: str) -> Answer:
+        return self.request("GET", target)
+
+    def request(self, method: str, target: str) -> Answer:
+        return ask(self._app, method, target)
+
+
+PLAIN = [page.path for page in PAGES if "{" not in page.path]
+OF_ONE = {
+    "/assets/{kind}/{name:path}": "/assets/model/",
+    "/versions/{address:path}": "/versions/",
+    "/runs/{run_id}": "/runs/",
+    "/endpoints/{name:path}": "/endpoints/",
+    "/monitoring/{name:path}": "/monitoring/",
+    "/incidents/{incident_id}": "/incidents/",
+    "/decisions/{decision_id}": "/decisions/",
+}
+ODD = (
+    "nothing",
+    "model:nothing@1",
+    "dataset:a b@champion",
+    "model:x@0",
+    "model:x#zz",
+    "a" * 400,
+    "%2e%2e%2f%2e%2e%2fetc%2fpasswd",
+    "%00",
+    "%0d%0aSet-Cookie:x",
+    "%ff",
+    "%25zz",
+    "'; drop table runs; --",
+    "<script>alert(1)</script>",
+    "☃",
+)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    with Workspace.open(tmp_path_factory.mktemp("site") / ".loopwright") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def site(workspace: Workspace) -> Site:
+    return Site(workspace)
+
+
+def headings(text: str) -> list[str]:
+    return re.findall(r"<h1[^>]*>(.*?)</h1>", text, re.DOTALL)
+
+
+def test_every_page_of_one_thing_is_tried() -> None:
+    assert set(OF_ONE) == {page.path for page in PAGES} - set(PLAIN)
+
+
+@pytest.mark.parametrize("path", PLAIN)
+def test_an_empty_workspace_has_every_page(site: Site, path: str) -> None:
+    answer = site.get(path)
+    assert answer.status == 200
+    assert len(headings(answer.body.decode())) == 1
+    assert re.search(r"<title>[^<]+ · Loopwright</title>", answer.body.decode())
+    assert 'class="empty"' in answer.body.decode()
+    assert "None" not in re.sub(r"<[^>]*>", " ", answer.body.decode()).replace("None yet.", "")
+    assert answer.body.decode().count('aria-current="page"') == 1
+
+
+@pytest.mark.parametrize("path", [*PLAIN, "/nowhere", "/runs/nothing", "/static/app.css", "/static/app.js"])
+def test_every_answer_says_what_a_page_may_load(site: Site, path: str) -> None:
+    headers = site.get(path).headers
+    parts = (part.strip().partition(" ") for part in headers["content-security-policy"].split(";"))
+    policy = {name: sources for name, _, sources in parts}
+    assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+    assert not re.search(r"unsafe|http|\*", headers["content-security-policy"])
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+
+
+@pytest.mark.parametrize("path", [*PLAIN, "/nowhere"])
+def test_no_page_has_a_script_or_style_of_its_own(site: Site, path: str) -> None:
+    text = site.get(path).body.decode()
+    scripts = re.findall(r"<script([^>]*)>(.*?)</script>", text, re.DOTALL)
+    assert all("src=" in given or "application/json" in given for given, _ in scripts)
+    assert not re.search(r"<style|\sstyle=|\son[a-z]+=|javascript:", text)
+    assert not re.search(r"""(?:src|href)=["'](?:https?:)?//""", text)
+
+
+@pytest.mark.parametrize("start", OF_ONE.values())
+@pytest.mark.parametrize("name", ODD)
+def test_what_is_not_there_is_told(site: Site, start: str, name: str) -> None:
+    answer = site.get(f"{start}{name if '%' in name else quote(name, safe='')}")
+    assert answer.status in (400, 404, 422), answer.body.decode()
+    assert len(headings(answer.body.decode())) == 1
+    assert "<script>alert" not in answer.body.decode()
+    assert "Traceback" not in answer.body.decode()
+
+
+@pytest.mark.parametrize("path", ["/runs", "/assets", "/decisions", "/incidents", "/journal"])
+@pytest.mark.parametrize("token", ["rubbish", "'", "%00", "9" * 400])
+def test_a_bad_token_is_told(site: Site, path: str, token: str) -> None:
+    assert site.get(f"{path}?token={token}").status in (400, 404, 422)
+
+
+@given(st.sampled_from([*PLAIN, *OF_ONE.values()]), st.text(max_size=60), st.text(max_size=20))
+def test_nothing_in_an_address_breaks_a_page(site: Site, start: str, name: str, kind: str) -> None:
+    path = start if start in PLAIN else start + quote(name, safe="")
+    asked = f"{path}?kind={quote(kind, safe='')}&action={quote(name, safe='')}&subject={quote(kind, safe='')}"
+    assert site.get(asked).status < 500
+
+
+@pytest.mark.parametrize(
+    "path", ["/nowhere", "/runs/a/b", "/static/", "/static/../site.py", "/static/%2e%2e/site.py"]
+)
+def test_an_unknown_page_is_told(site: Site, path: str) -> None:
+    answer = site.get(path)
+    assert answer.status == 404
+    assert "_POLICY" not in answer.body.decode()
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+def test_pages_are_only_read(site: Site, method: str) -> None:
+    assert site.request(method, "/runs").status == 405
+
+
+def named(ctx: Context, kind: str, name: str) -> None:
+    ctx.write(lambda tx: ensure_asset(ctx, tx, kind, name, description=name))
+
+
+@pytest.mark.parametrize(
+    "name", ["<script>alert(1)</script>", "<!--<script>", "a?b&c", '"><img src=x>', "{{7*7}}"]
+)
+def test_a_name_is_only_ever_text(tmp_path: Path, name: str) -> None:
+    with Workspace.open(tmp_path / ".loopwright") as workspace:
+        for kind in ("dataset", "model", "feature_view"):
+            named(workspace.context(), kind, name)
+        site = Site(workspace)
+        encoded = quote(name, safe="")
+        shown = [site.get(path) for path in ("/", "/assets", "/journal", f"/assets/dataset/{encoded}")]
+        linked = re.findall(r'href="(/assets/[a-z_]+/[^"]*)"', shown[2].body.decode())
+        assert linked
+        assert {site.get(link.replace("&amp;", "&")).status for link in linked} == {200}
+    assert [answer.status for answer in shown] == [200] * 4
+    for answer in shown:
+        assert not re.search(r"<script>|<img|<!--|\b49\b", answer.body.decode())
+    assert headings(shown[3].body.decode())[0].count("&lt;") == name.count("<")
+
+
+def test_a_principal_without_the_right_is_refused(workspace: Workspace) -> None:
+    class Stranger:
+        operations = workspace.operations
+
+        def context(self, principal: Principal | None = None) -> Context:
+            return workspace.context(Principal(name="stranger", scopes=frozenset({"asset:read"})))
+
+    site = Site(Stranger())
+    assert site.get("/assets").status == 200
+    refused = site.get("/journal")
+    assert refused.status == 403
+    assert len(headings(refused.body.decode())) == 1
