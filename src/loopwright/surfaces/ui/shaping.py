@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, unquote
@@ -129,7 +130,7 @@ def event_link(event: Event) -> str:
     return f"/assets/{kind}/{path(unquote(name))}"
 
 
-FILTERS = {
+FILTERS: dict[str, Callable[..., str]] = {
     "count": count,
     "number": number,
     "percent": percent,
