@@ -52,7 +52,9 @@ class Weather:
             late = self.hours[mid:high] >= since
             window[late] = changed[mid:high][late]
         days = (self.hours[low:mid] - (end - 24)) // 24
-        return sign_of(ColumnWindow(name=name, reference=values[low:mid], days=days, window=window), LIMITS)
+        return sign_of(
+            ColumnWindow(name=name, reference=values[low:mid], stretches=days, window=window), LIMITS
+        )
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +134,7 @@ def column(
     return ColumnWindow(
         name="x",
         reference=reference,
-        days=days_of(len(reference), 60),
+        stretches=days_of(len(reference), 60),
         window=window,
         is_category=is_category,
     )
@@ -173,7 +175,7 @@ def test_a_column_that_always_brings_new_values_has_no_levels_to_go_by() -> None
 
 
 def test_nothing_is_said_before_the_reference_is_two_weeks_old() -> None:
-    short = ColumnWindow(name="x", reference=np.ones(13), days=np.arange(13), window=np.zeros(50))
+    short = ColumnWindow(name="x", reference=np.ones(13), stretches=np.arange(13), window=np.zeros(50))
 
     assert sign_of(short, LIMITS) is None
     assert sign_of(column(np.ones(600), np.zeros(11)), LIMITS) is None
@@ -187,7 +189,9 @@ def test_the_level_of_the_rule_on_healthy_synthetic_levels() -> None:
         walk = np.repeat(rng.integers(0, 30, 260), 24) + rng.integers(-3, 4, 6240)
         values = walk.astype(np.float64)
         sign = sign_of(
-            ColumnWindow(name="x", reference=values[:-72], days=np.arange(6168) // 72, window=values[-72:]),
+            ColumnWindow(
+                name="x", reference=values[:-72], stretches=np.arange(6168) // 72, window=values[-72:]
+            ),
             LIMITS,
         )
         alarms += sign is not None and sign.holds

@@ -1,1 +1,1 @@
-"""Owns features: one definition for training and serving, as known at the instant that is asked about."""
+"""Features: views of datasets as known at an instant, the same for training and for serving."""

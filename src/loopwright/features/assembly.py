@@ -1,174 +1,128 @@
-"""Makes a model's inputs: online for a request, offline for a whole spine, equal bit for bit."""
+"""Puts the inputs of a model together for requests: compiled once, then a few bisections a row."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from loopwright.core.errors import Invalid
-from loopwright.core.expressions import Col, Scalar, evaluate
-from loopwright.core.instants import duration
-from loopwright.engine.context import Context
-from loopwright.features.nouns import FeatureService, FeatureView, Lookup, Output
+from loopwright.core.expressions import Col, Expr, Scalar, columns_of, evaluate
+from loopwright.features.nouns import FeatureService
+from loopwright.features.rules import feature_of
 from loopwright.ports.online import Online
-from loopwright.ports.tables import AsOfJoin, WindowJoin
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from numpy.typing import NDArray
 
-__all__ = ["Assembler", "build"]
+__all__ = ["Assembler"]
 
 _NAN = float("nan")
+
 Row = Mapping[str, Scalar]
-_Getter = Callable[[Row, Sequence[Row]], Scalar]
+Looked = Sequence[Mapping[str, Scalar]]
+"""what each lookup found for a row"""
+Read = Callable[[Row, Looked], Scalar]
 
 
 class Assembler:
-    """A service compiled against an online store: the hot path of serving. Thread safe."""
+    """The vectors of a published feature service, from the online store. Thread safe.
+
+    For the same instant they are those of the offline join, bit for bit.
+    """
 
     def __init__(self, online: Online, service: FeatureService) -> None:
+        unsettled = [lookup.view for lookup in service.lookups if not lookup.store]
+        if unsettled:
+            raise Invalid(
+                f"the lookup of {unsettled[0]!r} is not settled",
+                hint="publish the feature service and use the published version",
+            )
         self._online = online
+        self._lookups = tuple((lookup.store, lookup.columns) for lookup in service.lookups)
+        self._reads = tuple(_compiled(output.expr, service) for output in service.outputs)
+        self._levels = tuple(
+            (place, {level: float(i) for i, level in enumerate(service.categorical[output.name])})
+            for place, output in enumerate(service.outputs)
+            if output.name in service.categorical
+        )
         self._service = service
-        self._asked = [(lookup.online_name, lookup.keys) for lookup in service.lookups]
-        self._columns = [_column(service, output) for output in service.outputs]
 
     def vectors(self, rows: Sequence[Row], at_us: int) -> NDArray[np.float64]:
-        """Inputs `(n, d) float64` of the rows as known at the instant (microseconds); NaN for no value."""
-        read = self._online.read
-        answers = [
-            read(name, [tuple([row[column] for column in columns]) for row in rows], at_us)
-            for name, columns in self._asked
-        ]
-        x = np.empty((len(rows), len(self._columns)))
-        for i, row in enumerate(rows):
-            found = [answer[i] for answer in answers]
-            x[i] = [column(row, found) for column in self._columns]
-        return x
+        """The model inputs of each row as known at an instant (microseconds): `(n, d)`, NaN for null.
 
+        `Invalid` names the place of a row that lacks a column or holds a text where a number is needed.
+        """
+        looked = self.looked_up(rows, at_us)
+        flat: list[Scalar] = []
+        for place, row in enumerate(rows):
+            found = [each[place] for each in looked]
+            try:
+                values = [read(row, found) for read in self._reads]
+            except KeyError as error:
+                raise self._lacking(place, error) from error
+            for at, levels in self._levels:
+                values[at] = _level(levels, values[at], self._service.outputs[at].name)
+            flat += values
+        return self._numbers(flat, len(rows))
 
-def _reference(service: FeatureService, output: Output) -> _Getter | None:
-    """A getter for an output that is one plain column, None for any other expression."""
-    if not isinstance(output.expr, Col):
-        return None
-    name = output.expr.name
-    if name in service.request.names:
-        return lambda row, found: row[name]
-    view, _, feature = name.partition(".")
-    at = next(i for i, lookup in enumerate(service.lookups) if lookup.view == view)
-    return lambda row, found: found[at][feature]
+    def _numbers(self, flat: list[Scalar], rows: int) -> NDArray[np.float64]:
+        width = len(self._reads)
+        if str in set(map(type, flat)):
+            at = next(i for i, value in enumerate(flat) if isinstance(value, str))
+            raise Invalid(
+                f"the input {self._service.outputs[at % width].name!r} of row {at // width} is a text",
+                hint="give a number",
+            )
+        return np.array(flat, dtype=np.float64).reshape(rows, width)
 
+    def looked_up(self, rows: Sequence[Row], at_us: int) -> list[list[Mapping[str, Scalar]]]:
+        """For each lookup, what its view says of each row; equal keys are read once."""
+        found = []
+        for store, columns in self._lookups:
+            try:
+                keys = [tuple([row[column] for column in columns]) for row in rows]
+            except KeyError as error:
+                raise self._lacking(
+                    next(i for i, row in enumerate(rows) if error.args[0] not in row), error
+                ) from error
+            if len(keys) == 1:
+                found.append(list(self._online.read(store, keys, at_us)))
+                continue
+            different = list(dict.fromkeys(keys))
+            values = dict(zip(different, self._online.read(store, different, at_us), strict=True))
+            found.append([values[key] for key in keys])
+        return found
 
-def _getter(service: FeatureService, output: Output) -> _Getter:
-    plain = _reference(service, output)
-    if plain is not None:
-        return plain
-    names = [lookup.view for lookup in service.lookups]
-
-    def computed(row: Row, found: Sequence[Row]) -> Scalar:
-        whole = dict(row)
-        for view, features in zip(names, found, strict=True):
-            whole.update({f"{view}.{feature}": value for feature, value in features.items()})
-        return evaluate(output.expr, whole)
-
-    return computed
-
-
-def _column(service: FeatureService, output: Output) -> Callable[[Row, Sequence[Row]], float]:
-    """One output as a float: a number as it is, a category as the index of its level, nothing as NaN."""
-    getter = _getter(service, output)
-    levels = service.categorical.get(output.name)
-    if levels is not None:
-        index = {level: float(i) for i, level in enumerate(levels)}
-        return lambda row, found: index.get(getter(row, found), _NAN)  # type: ignore[arg-type]  # None is no level
-
-    def number(row: Row, found: Sequence[Row]) -> float:
-        value = getter(row, found)
-        return _NAN if value is None else value  # type: ignore[return-value]  # a column of numbers by its schema
-
-    return number
-
-
-def _entity_spine(spine: pa.Table, lookup: Lookup, view: FeatureView, time: str) -> pa.Table:
-    """The spine's key columns under the view's names, and the instant."""
-    import pyarrow as pa
-
-    columns = {entity: spine[column] for entity, column in zip(view.entity, lookup.keys, strict=True)}
-    return pa.table({**columns, "__at": spine[time]})
-
-
-def _looked_up(
-    ctx: Context, spine: pa.Table, lookup: Lookup, view: FeatureView, *, source: pa.Table, time: str
-) -> Mapping[str, Any]:
-    """The view's features for every spine row, as columns named `view.feature`."""
-    tables, asked, found = ctx.ports.tables, _entity_spine(spine, lookup, view, time), {}
-    if view.windows:
-        join = WindowJoin(keys=view.entity, time="__at", known_at=view.known_at, windows=view.windows)
-        known = _known(source, view)
-        joined = tables.join_windows(asked, known, join)
-        found.update({f"{view.name}.{name}": joined[name] for name in view.windows})
-    if view.latest:
-        needed = list(
-            dict.fromkeys([*view.entity, view.event_time, view.known_at, *filter(None, [view.order])])
+    def _lacking(self, place: int, error: KeyError) -> Invalid:
+        return Invalid(
+            f"row {place} has no {error.args[0]!r}",
+            hint=f"a request of {self._service.name} has {', '.join(self._service.request.names)}",
         )
-        kept = source.select([*needed, *(name for name in view.latest if name not in needed)])
-        as_of = AsOfJoin(
-            keys=view.entity,
-            time="__at",
-            event_time=view.event_time,
-            known_at=view.known_at,
-            order=view.order or None,
-            ttl=duration(view.ttl),
-            columns=view.latest,
+
+
+def _level(levels: Mapping[str, float], value: Scalar, name: str) -> float:
+    if value is None:
+        return _NAN
+    if not isinstance(value, str):
+        raise Invalid(
+            f"the categorical input {name!r} is not a text", hint="give one of its levels as a text"
         )
-        joined = tables.join_as_of(asked, kept, as_of)
-        found.update({f"{view.name}.{name}": joined[name] for name in view.latest})
-    return found
+    return levels.get(value, _NAN)
 
 
-def _known(source: pa.Table, view: FeatureView) -> pa.Table:
-    """The source with a null known-at replaced by the event time."""
-    import pyarrow.compute as pc
-
-    filled = pc.coalesce(source[view.known_at], source[view.event_time])
-    return source.set_column(source.column_names.index(view.known_at), view.known_at, filled)
-
-
-def build(
-    ctx: Context,
-    service: FeatureService,
-    *,
-    views: Mapping[str, FeatureView],
-    sources: Mapping[str, pa.Table],
-    spine: pa.Table,
-    time: str,
-) -> pa.Table:
-    """The spine's columns, then one float64 column per output, as known at each row's instant.
-
-    An output named as a spine column replaces it. `sources` are the views' datasets by name.
-    """
-    import pyarrow as pa
-
-    missing = [name for name in (*service.request.names, time) if name not in spine.column_names]
-    if missing:
-        raise Invalid(f"the spine lacks {', '.join(missing)}", hint=f"service {service.name!r} needs them")
-    whole = {name: spine[name] for name in service.request.names}
-    for lookup in service.lookups:
-        view = views[lookup.view]
-        whole.update(_looked_up(ctx, spine, lookup, view, source=sources[view.source], time=time))
-    computed = ctx.ports.tables.compute(pa.table(whole), {o.name: o.expr for o in service.outputs})
-    outputs = {o.name: _floats(computed[o.name], service.categorical.get(o.name)) for o in service.outputs}
-    kept = {name: spine[name] for name in spine.column_names if name not in outputs}
-    return pa.table({**kept, **outputs})
+def _compiled(expr: Expr, service: FeatureService) -> Read:
+    """What reads or computes an output; a plain reference is one look into a mapping."""
+    if isinstance(expr, Col):
+        return _reference(expr.name, service)
+    reads = {name: _reference(name, service) for name in sorted(columns_of(expr))}
+    return lambda row, looked: evaluate(expr, {name: read(row, looked) for name, read in reads.items()})
 
 
-def _floats(column: Any, levels: tuple[str, ...] | None) -> Any:
-    """A column as float64 with NaN for null; a category as the index of its level."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if levels is not None:
-        column = pc.index_in(column, value_set=pa.array(levels), skip_nulls=True)
-    return pc.fill_null(column.cast(pa.float64()), _NAN)
+def _reference(name: str, service: FeatureService) -> Read:
+    found = feature_of(name, service.lookups)
+    if found is None:
+        return lambda row, looked: row[name]
+    place, feature = found
+    return lambda row, looked: looked[place][feature]

@@ -1,72 +1,240 @@
-"""Pure checks of definitions: every name that is used exists."""
+"""Pure decisions of the features slice: which definitions hold together, and what they ask of the engines."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from loopwright.core.addresses import check_name
 from loopwright.core.errors import Invalid
 from loopwright.core.expressions import columns_of
 from loopwright.core.instants import duration
-from loopwright.core.schema import Schema
-from loopwright.features.nouns import FeatureService, FeatureView, feature_names
+from loopwright.core.schema import ColumnType, Schema
+from loopwright.features.nouns import FeatureService, FeatureView, Lookup
+from loopwright.ports.online import OnlineView
+from loopwright.ports.tables import AsOfJoin, WindowJoin
 
-__all__ = ["check_service", "check_view"]
+__all__ = [
+    "TIME",
+    "as_of_join",
+    "check_outputs",
+    "check_service",
+    "check_view",
+    "columns_read",
+    "feature_of",
+    "features_used",
+    "online_view",
+    "pinned",
+    "request_columns",
+    "store_name",
+    "value_columns",
+    "window_join",
+]
+
+TIME = "loopwright_asked_at"
+"""the column of the instant in a spine that is given to the joins"""
+
+
+def store_name(space: str, name: str, number: int) -> str:
+    """What the online store calls a version of a view: `weather@3`, in another space `space/weather@3`."""
+    return f"{name}@{number}" if space == "default" else f"{space}/{name}@{number}"
+
+
+def value_columns(view: FeatureView) -> tuple[str, ...]:
+    """The dataset's columns that the view's features are made of."""
+    read = list(view.latest)
+    for window in view.windows.values():
+        read += sorted(columns_of(window.expr))
+    return tuple(dict.fromkeys(read))
+
+
+def columns_read(view: FeatureView) -> tuple[str, ...]:
+    """The dataset's columns that a view reads, each once."""
+    times = [name for name in (view.event_time, view.known_at, view.order) if name is not None]
+    return tuple(dict.fromkeys([*view.entity, *times, *value_columns(view), *view.identity]))
 
 
 def check_view(view: FeatureView, source: Schema) -> None:
-    """Raise `Invalid` unless every column the view uses is in its source."""
+    """Raise `Invalid` unless the view's columns are in the dataset and its features make sense."""
     check_name(view.name)
-    if not view.entity or not feature_names(view):
-        raise Invalid(
-            f"feature view {view.name!r} lacks an entity or features", hint="name at least one of each"
-        )
-    clash = set(view.latest) & set(view.windows)
-    if clash or "." in view.name:
-        raise Invalid(f"feature view {view.name!r} has an ambiguous name: {sorted(clash) or view.name}")
-    duration(view.ttl)
-    used = {
-        *view.entity,
-        view.event_time,
-        view.known_at,
-        *view.latest,
-        *filter(None, (view.order, view.row_id)),
-    }
-    for window in view.windows.values():
-        duration(window.over)
-        used |= columns_of(window)
-    missing = sorted(used - set(source.names))
-    if missing:
-        raise Invalid(
-            f"view {view.name!r} uses {', '.join(missing)}, which dataset:{view.source} does not have",
-            hint=f"its columns are {', '.join(source.names)}",
-        )
-
-
-def check_service(service: FeatureService, views: Mapping[str, FeatureView]) -> None:
-    """Raise `Invalid` unless every lookup can be keyed and every output's columns exist."""
-    check_name(service.name)
-    known = set(service.request.names)
-    for lookup in service.lookups:
-        view = views[lookup.view]
-        if len(lookup.keys) != len(view.entity):
+    if "@" in view.name or "." in view.name:
+        raise Invalid(f"the view's name {view.name!r} has a dot or an @", hint="choose a name without them")
+    if not view.entity:
+        raise Invalid(f"the view {view.name!r} names no entity", hint="give the columns that name one")
+    if not view.features:
+        raise Invalid(f"the view {view.name!r} has no features", hint="give `latest` columns or `windows`")
+    for name in columns_read(view):
+        if name not in source.names:
             raise Invalid(
-                f"service {service.name!r} asks {view.name!r} by {list(lookup.keys)}",
-                hint=f"name one request column for each part of its entity, {list(view.entity)}, in order",
+                f"the view {view.name!r} reads {name!r}, which dataset:{view.source} does not have",
+                hint=f"its columns are {', '.join(source.names)}",
             )
-        for column in lookup.keys:
-            service.request.column(column)
-        known |= {f"{view.name}.{feature}" for feature in feature_names(view)}
-    names = [output.name for output in service.outputs]
-    if len(set(names)) != len(names) or not names:
-        raise Invalid(f"service {service.name!r} has no outputs or two of one name")
+    for time in (view.event_time, view.known_at):
+        if time is not None and source.column(time).type is not ColumnType.INSTANT:
+            raise Invalid(
+                f"the column {time!r} of dataset:{view.source} is no instant", hint="give times with a zone"
+            )
+    _check_features(view)
+
+
+def _check_features(view: FeatureView) -> None:
+    twice = [name for name in view.latest if name in view.windows]
+    if twice or len(set(view.latest)) < len(view.latest):
+        raise Invalid(
+            f"the view {view.name!r} has the feature {(twice or list(view.latest))[0]!r} twice",
+            hint="rename one",
+        )
+    apart = {*view.entity, view.event_time, view.known_at, view.order}
+    for name in view.latest:
+        if name in apart:
+            raise Invalid(
+                f"{name!r} of the view {view.name!r} is a key or a time, which is no feature",
+                hint="keep a copy of the column in the dataset to use it as one",
+            )
+    if duration(view.ttl) < duration("0"):
+        raise Invalid(f"the ttl of {view.name!r} is negative", hint="0 means no limit")
+    for name, window in view.windows.items():
+        if duration(window.over) <= duration("0"):
+            raise Invalid(
+                f"the window {name!r} of {view.name!r} is empty", hint="give it a length, such as 6h"
+            )
+
+
+def online_view(view: FeatureView, store: str) -> OnlineView:
+    """What the online store keeps of a view."""
+    return OnlineView(name=store, ttl=duration(view.ttl), latest=view.latest, windows=dict(view.windows))
+
+
+def as_of_join(view: FeatureView, prefix: str = "") -> AsOfJoin:
+    """The join of the view's newest row."""
+    return AsOfJoin(
+        keys=view.entity,
+        time=TIME,
+        event_time=view.event_time,
+        known_at=view.known_at,
+        order=view.order,
+        ttl=duration(view.ttl),
+        columns=view.latest,
+        prefix=prefix,
+    )
+
+
+def window_join(view: FeatureView, prefix: str = "") -> WindowJoin:
+    """The join of the view's windows."""
+    return WindowJoin(
+        keys=view.entity,
+        time=TIME,
+        known_at=view.known_at or view.event_time,
+        event_time=view.event_time,
+        order=view.order,
+        windows={f"{prefix}{name}": window for name, window in view.windows.items()},
+    )
+
+
+def pinned(lookup: Lookup, view: FeatureView, number: int, store: str) -> Lookup:
+    """The lookup with its view's version, its keys and its place in the online store settled."""
+    unknown = [name for name in lookup.keys if name not in view.entity]
+    if unknown:
+        raise Invalid(
+            f"{unknown[0]!r} is not in the entity of the view {view.name!r}",
+            hint=f"its entity is {', '.join(view.entity)}",
+        )
+    keys = {name: lookup.keys.get(name, name) for name in view.entity}
+    return replace(
+        lookup,
+        view=f"{view.name}@{number}",
+        keys=keys,
+        alias=lookup.name,
+        store=store,
+        columns=tuple(keys.values()),
+    )
+
+
+def feature_of(reference: str, lookups: tuple[Lookup, ...]) -> tuple[int, str] | None:
+    """Which lookup and which of its features a reference means; None for a request column."""
+    for place, lookup in enumerate(lookups):
+        if reference.startswith(f"{lookup.name}."):
+            return place, reference[len(lookup.name) + 1 :]
+    return None
+
+
+def features_used(service: FeatureService) -> tuple[tuple[str, ...], ...]:
+    """For each lookup, the features that some output refers to, in the order they are first used."""
+    used: list[dict[str, None]] = [{} for _ in service.lookups]
     for output in service.outputs:
-        missing = sorted(columns_of(output.expr) - known)
-        if missing:
+        for reference in sorted(columns_of(output.expr)):
+            found = feature_of(reference, service.lookups)
+            if found is not None:
+                used[found[0]][found[1]] = None
+    return tuple(tuple(names) for names in used)
+
+
+def request_columns(service: FeatureService) -> tuple[str, ...]:
+    """The request columns that some output or key needs, in the request's order."""
+    needed = {name for lookup in service.lookups for name in lookup.columns}
+    for output in service.outputs:
+        needed |= {name for name in columns_of(output.expr) if feature_of(name, service.lookups) is None}
+    return tuple(name for name in service.request.names if name in needed)
+
+
+def check_service(service: FeatureService, views: tuple[FeatureView, ...]) -> None:
+    """Raise `Invalid` unless every reference of the service (its lookups settled) means something."""
+    check_name(service.name)
+    if not service.outputs:
+        raise Invalid(f"the service {service.name!r} has no outputs", hint="list the model's inputs")
+    for what, names in (
+        ("output", service.names),
+        ("request column", service.request.names),
+        ("lookup", tuple(lookup.name for lookup in service.lookups)),
+    ):
+        twice = [name for place, name in enumerate(names) if name in names[:place]]
+        if twice:
+            raise Invalid(f"the service has the {what} {twice[0]!r} twice", hint="give each its own name")
+    for lookup in service.lookups:
+        for column in lookup.columns:
+            _check_request(service, column, f"a key of {lookup.name}")
+    for output in service.outputs:
+        for reference in columns_of(output.expr):
+            _check_reference(service, views, output.name, reference)
+    for name in service.categorical:
+        if name not in service.names:
             raise Invalid(
-                f"output {output.name!r} of {service.name!r} uses {', '.join(missing)}, which nothing gives",
-                hint=f"there are {', '.join(sorted(known))}",
+                f"the categorical {name!r} is no output", hint=f"the outputs are {', '.join(service.names)}"
             )
-    strange = sorted(set(service.categorical) - set(names))
-    if strange:
-        raise Invalid(f"service {service.name!r} has levels for {', '.join(strange)}, which are no outputs")
+
+
+def _check_request(service: FeatureService, column: str, what: str) -> None:
+    if column not in service.request.names:
+        raise Invalid(
+            f"{what} asks for the request column {column!r}, which is not given",
+            hint=f"the request has {', '.join(service.request.names)}; features are written view.feature",
+        )
+
+
+def _check_reference(
+    service: FeatureService, views: tuple[FeatureView, ...], output: str, reference: str
+) -> None:
+    found = feature_of(reference, service.lookups)
+    if found is None:
+        _check_request(service, reference, f"the output {output!r}")
+        return
+    place, feature = found
+    if feature not in views[place].features:
+        raise Invalid(
+            f"the output {output!r} asks for {reference!r}, which the view does not have",
+            hint=f"its features are {', '.join(views[place].features)}",
+        )
+
+
+def check_outputs(service: FeatureService, types: Mapping[str, ColumnType]) -> None:
+    """Raise `Invalid` unless outputs are numbers, and texts where they are categorical."""
+    for output in service.outputs:
+        kind, is_level = types[output.name], output.name in service.categorical
+        if is_level and kind is not ColumnType.STRING:
+            raise Invalid(f"the categorical {output.name!r} is {kind}, not a text", hint="levels are texts")
+        if not is_level and kind is ColumnType.STRING:
+            raise Invalid(
+                f"the output {output.name!r} is a text, which no model takes",
+                hint="list its levels under `categorical`",
+            )

@@ -1,43 +1,64 @@
-"""Use cases of features: define, look up, materialise, build training sets."""
+"""Use cases of features."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
-from msgspec.structs import replace
 
-from loopwright.core.addresses import Address, AssetName
-from loopwright.core.errors import Invalid
+from loopwright.core.addresses import Address, AssetName, parse_selector
+from loopwright.core.errors import Invalid, NotFound
 from loopwright.core.expressions import Scalar
-from loopwright.core.instants import duration, from_micros, to_micros
-from loopwright.core.manifests import Manifest, ManifestEntry
-from loopwright.core.nouns import Json, LinkRole, Version
-from loopwright.data.verbs import read
+from loopwright.core.instants import from_micros, to_micros
+from loopwright.core.nouns import Version
+from loopwright.data.nouns import DATASET
+from loopwright.data.reading import schema_of
 from loopwright.engine.context import Context
 from loopwright.engine.operation import operation
-from loopwright.engine.publishing import manifest_of, prepare, publish, resolve
-from loopwright.features.assembly import Assembler, build
-from loopwright.features.nouns import SERVICE, VIEW, FeatureService, FeatureView, online_view
-from loopwright.features.pushing import Pusher
-from loopwright.features.rules import check_service, check_view
-from loopwright.ports.ledger import PageRequest, Transaction
+from loopwright.engine.publishing import manifest_of, resolve
+from loopwright.features.assembly import Assembler
+from loopwright.features.feeding import Feed, live_view, online_rows
+from loopwright.features.files import JoinReport, join_files
+from loopwright.features.kinds import view_types
+from loopwright.features.materializing import materialize_view
+from loopwright.features.nouns import (
+    SERVICE,
+    VIEW,
+    FeatureService,
+    FeatureView,
+    LookupReply,
+    Materialized,
+    ServiceDetail,
+    ViewDetail,
+    ViewSummary,
+)
+from loopwright.features.offline import build, matrix, view_of
+from loopwright.features.publishing import define_service, define_view, service_of, training_set
+from loopwright.features.rules import store_name
+from loopwright.ports.ledger import Page, PageRequest
+from loopwright.ports.tables import AsOfJoin
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import pyarrow as pa
 
 __all__ = [
-    "Vectors",
+    "Feed",
+    "build",
     "categorical_of",
     "define_service",
     "define_view",
+    "features",
+    "join",
     "lookup",
     "materialize",
-    "offline",
-    "pusher",
+    "matrix",
+    "publish_service",
+    "publish_view",
+    "push",
     "service_of",
     "service_outputs",
     "show_service",
@@ -46,180 +67,180 @@ __all__ = [
     "view_of",
 ]
 
-_LOOKUP_LIMIT = 1000
+Limit = Annotated[int, msgspec.Meta(ge=1, le=1000, description="how many on a page")]
+Rows = Annotated[list[dict[str, Scalar]], msgspec.Meta(max_length=10_000, description="request rows")]
+Kind = Literal["feature_view", "feature_service"]
 
 
-class Vectors(msgspec.Struct, frozen=True, kw_only=True):
-    """Looked-up inputs: a row of numbers (None for nothing) per asked row, in the order of `outputs`."""
-
-    outputs: tuple[str, ...]
-    rows: tuple[tuple[float | None, ...], ...]
-    at: datetime
+def service_outputs(ctx: Context, service: str) -> tuple[str, ...]:
+    """The names of a service's model inputs, in order."""
+    return service_of(ctx, service).names
 
 
-def define_view(ctx: Context, view: FeatureView) -> Version:
-    """Keep a view's definition as a version and make it known to the online store."""
-    source = resolve(ctx, Address(kind="dataset", name=view.source))
-    schema = manifest_of(ctx, source).schema
-    if schema is None:
-        raise Invalid(f"{source.ref} is not a table", hint="a view lives on a table")
-    check_view(view, schema)
-    draft = prepare(ctx, view.name, Manifest(kind=VIEW, body=msgspec.to_builtins(view)))
-    version = ctx.write(lambda tx: publish(ctx, tx, draft))
-    ctx.ports.online.define(online_view(view, version.number))
-    return version
+def categorical_of(ctx: Context, service: str) -> Mapping[str, tuple[str, ...]]:
+    """The levels of a service's categorical inputs."""
+    return service_of(ctx, service).categorical
 
 
-def view_of(ctx: Context, address: str | Address) -> tuple[FeatureView, Version]:
-    """The view an address means (a bare name means its newest version)."""
-    version = resolve(ctx, address, kind=VIEW)
-    return msgspec.convert(manifest_of(ctx, version).body, FeatureView), version
+def push(ctx: Context, view: str, rows: pa.Table) -> int:
+    """Push rows of a view's dataset to the online store; how many were new. Durable at the next flush."""
+    each = live_view(ctx, view)
+    return ctx.ports.online.push(each.store, online_rows(each.view, rows))
 
 
-def define_service(ctx: Context, service: FeatureService) -> Version:
-    """Keep a service's definition as a version, with its views' versions fixed to the newest ones."""
-    views = {lookup.view: view_of(ctx, Address(kind=VIEW, name=lookup.view)) for lookup in service.lookups}
-    check_service(service, {name: view for name, (view, _) in views.items()})
-    lookups = tuple(replace(item, version=views[item.view][1].number) for item in service.lookups)
-    body = msgspec.to_builtins(replace(service, lookups=lookups))
-    facts: Json = {
-        "outputs": len(service.outputs),
-        "views": [f"{n}@{v.number}" for n, (_, v) in views.items()],
-    }
-    draft = prepare(ctx, service.name, Manifest(kind=SERVICE, body=body), facts=facts)
-    return ctx.write(lambda tx: publish(ctx, tx, draft))
-
-
-def service_of(ctx: Context, address: str | Address) -> FeatureService:
-    """The service an address means (a bare name means its newest version)."""
-    version = resolve(ctx, address, kind=SERVICE)
-    return msgspec.convert(manifest_of(ctx, version).body, FeatureService)
-
-
-def service_outputs(ctx: Context, address: str) -> tuple[str, ...]:
-    """Names of a service's outputs in order: the inputs of a model."""
-    return tuple(output.name for output in service_of(ctx, address).outputs)
-
-
-def categorical_of(ctx: Context, address: str) -> dict[str, tuple[str, ...]]:
-    """Levels of a service's categorical outputs."""
-    return dict(service_of(ctx, address).categorical)
-
-
-def _views_of(ctx: Context, service: FeatureService) -> dict[str, tuple[FeatureView, Version]]:
-    return {item.view: view_of(ctx, f"{VIEW}:{item.online_name}") for item in service.lookups}
-
-
-def offline(ctx: Context, service: FeatureService, spine: pa.Table, *, time: str) -> pa.Table:
-    """The spine with one float64 column per output, as known at each row's instant, from the newest data."""
-    views = {name: view for name, (view, _) in _views_of(ctx, service).items()}
-    sources = {view.source: read(ctx, f"dataset:{view.source}") for view in views.values()}
-    return build(ctx, service, views=views, sources=sources, spine=spine, time=time)
-
-
-def training_set(ctx: Context, service: str, spine: pa.Table, *, name: str, time: str) -> Version:
-    """Keep the spine with its inputs as a dataset version that names the definitions it was made by."""
-    version = resolve(ctx, service, kind=SERVICE)
-    definition = service_of(ctx, str(version.ref))
-    views = _views_of(ctx, definition)
-    table = offline(ctx, definition, spine, time=time)
-    data = ctx.ports.tables.write(table)
-    digest = ctx.ports.objects.put(data)
-    entry = ManifestEntry(path="part-00001.parquet", digest=digest, size_bytes=len(data), rows=table.num_rows)
-    manifest = Manifest(
-        kind="dataset",
-        entries=(entry,),
-        schema=ctx.ports.tables.schema_of(table),
-        rows=table.num_rows,
-        body={"service": str(version.ref), "service_digest": version.digest, "time": time},
-    )
-    draft = prepare(ctx, name, manifest, facts={"rows": table.num_rows, "service": str(version.ref)})
-
-    def work(tx: Transaction) -> Version:
-        for used in (version, *(found for _, found in views.values())):
-            ctx.touch(tx, LinkRole.INPUT, used.ref)
-        return publish(ctx, tx, draft)
-
-    return ctx.write(work)
-
-
-def _all_views(ctx: Context) -> list[tuple[FeatureView, int]]:
+@operation("features.list", scope="feature:read", route="GET /features")
+def features(
+    ctx: Context, *, kind: Kind = "feature_view", limit: Limit = 100, token: str = ""
+) -> Page[ViewSummary]:
+    """List feature views, or feature services, by name."""
     with ctx.read() as tx:
-        assets = tx.assets.page(ctx.space, VIEW, PageRequest(limit=1000)).items
-    found = [view_of(ctx, Address(kind=VIEW, name=asset.name)) for asset in assets]
-    return [(view, version.number) for view, version in found]
+        page = tx.assets.page(ctx.space, kind, PageRequest(limit=limit, token=token))
+        newest = [(asset, tx.versions.latest(asset.id)) for asset in page.items]
+    items = tuple(
+        ViewSummary(
+            kind=asset.kind,
+            name=asset.name,
+            version=version.number,
+            features=int(version.facts.get("features", 0)),
+            created_at=version.created_at,
+            description=version.description,
+        )
+        for asset, version in newest
+        if version is not None
+    )
+    return Page(items=items, next_token=page.next_token)
 
 
-def pusher(ctx: Context) -> Pusher:
-    """What hands new rows to the newest version of every view, online."""
-    return Pusher(ctx.ports.online, _all_views(ctx))
+@operation("features.show", scope="feature:read", route="GET /features/views/{name}")
+def show_view(ctx: Context, name: AssetName, *, version: str = "") -> ViewDetail:
+    """Show a feature view: its definition, types, freshness online, the services that look it up."""
+    view, found = view_of(ctx, _address(VIEW, name, version))
+    source = manifest_of(ctx, resolve(ctx, Address(kind=DATASET, name=view.source)))
+    types = view_types(ctx, view, schema_of(source))
+    return ViewDetail(
+        version=found,
+        view=view,
+        types={column.name: str(column.type) for column in types.columns},
+        watermark=_watermark(ctx, store_name(ctx.space, view.name, found.number)),
+        services=_services_of(ctx, found),
+    )
 
 
-def _reach(view: FeatureView) -> timedelta | None:
-    """How far back rows can still matter; None is forever, where the newest row never expires."""
-    if view.latest:
-        ttl = duration(view.ttl)
-        return None if ttl == timedelta(0) else ttl + timedelta(days=1)
-    return max(duration(window.over) for window in view.windows.values())
+def _address(kind: str, name: str, version: str) -> Address:
+    return Address(kind=kind, name=name, selector=parse_selector(version) if version else None)
 
 
-def materialize(ctx: Context, until: datetime) -> dict[str, int]:
-    """Push what became known until the instant and is not in the online store yet; rows by view.
-
-    Begins at each view's watermark (or where its windows reach back to) and ends with a flush, so
-    that it can be repeated after a crash.
-    """
-    counted: dict[str, int] = {}
-    for view, number in _all_views(ctx):
-        single = Pusher(ctx.ports.online, [(view, number)])
-        name = f"{view.name}@{number}"
-        mark, reach = ctx.ports.online.watermark(name), _reach(view)
-        after = from_micros(mark) if mark is not None else None if reach is None else until - reach
-        table = _between(read(ctx, f"dataset:{view.source}"), view, after, until)
-        counted[name] = single.push(single.arrivals(view.source, table))
-    ctx.ports.online.flush(to_micros(until))
-    return counted
+def _watermark(ctx: Context, store: str) -> datetime | None:
+    try:
+        found = ctx.ports.online.watermark(store)
+    except NotFound:
+        return None
+    return None if found is None else from_micros(found)
 
 
-def _between(source: pa.Table, view: FeatureView, after: datetime | None, until: datetime) -> pa.Table:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    known = pc.coalesce(source[view.known_at], source[view.event_time]).cast(pa.int64())
-    keep = pc.less_equal(known, to_micros(until))
-    if after is not None:
-        keep = pc.and_(keep, pc.greater(known, to_micros(after)))
-    return source.filter(keep)
-
-
-@operation("features.show", scope="feature:read", route="GET /features/views/{name}", command="features show")
-def show_view(ctx: Context, name: AssetName) -> FeatureView:
-    """Show the newest definition of a feature view."""
-    return view_of(ctx, Address(kind=VIEW, name=name))[0]
+def _services_of(ctx: Context, view: Version) -> tuple[str, ...]:
+    with ctx.read() as tx:
+        assets = tx.assets.page(ctx.space, SERVICE, PageRequest(limit=1000)).items
+        newest = [tx.versions.latest(asset.id) for asset in assets]
+    return tuple(
+        str(version.ref)
+        for version in newest
+        if version is not None and str(view.ref) in version.facts.get("views", ())
+    )
 
 
 @operation("features.service", scope="feature:read", route="GET /features/services/{name}")
-def show_service(ctx: Context, name: AssetName) -> FeatureService:
-    """Show the newest definition of a feature service."""
-    return service_of(ctx, Address(kind=SERVICE, name=name))
+def show_service(ctx: Context, name: AssetName, *, version: str = "") -> ServiceDetail:
+    """Show a feature service: the model inputs it makes, in order, and from what."""
+    found = resolve(ctx, _address(SERVICE, name, version))
+    return ServiceDetail(version=found, service=service_of(ctx, str(found.ref)))
+
+
+@operation("features.publish_view", scope="feature:write", route="POST /features/views", status=201)
+def publish_view(ctx: Context, view: FeatureView) -> Version:
+    """Publish a feature view; the same definition again is the same version."""
+    return define_view(ctx, view)
+
+
+@operation("features.publish_service", scope="feature:write", route="POST /features/services", status=201)
+def publish_service(ctx: Context, service: FeatureService) -> Version:
+    """Publish a feature service with its views' versions settled."""
+    return define_service(ctx, service)
+
+
+@operation("features.materialize", scope="feature:write", route="POST /features/views/{name}/materialize")
+def materialize(ctx: Context, name: AssetName, *, until: datetime | None = None) -> Materialized:
+    """Take what is known of a view until an instant (now) into the online store, from where it stands."""
+    each = live_view(ctx, Address(kind=VIEW, name=name))
+    return materialize_view(ctx, each, until or ctx.now())
 
 
 @operation("features.lookup", scope="feature:read", route="POST /features/services/{name}/lookup")
-def lookup(ctx: Context, name: AssetName, rows: list[dict[str, Any]]) -> Vectors:
-    """Look up the inputs of rows as known now, from the online store."""
-    service = service_of(ctx, Address(kind=SERVICE, name=name))
-    if not 1 <= len(rows) <= _LOOKUP_LIMIT:
-        raise Invalid(f"{len(rows)} rows were asked for", hint=f"ask for 1 to {_LOOKUP_LIMIT} rows")
-    for place, row in enumerate(rows):
-        _check_row(service, place, row)
-    x = Assembler(ctx.ports.online, service).vectors(rows, to_micros(ctx.now()))
-    found = tuple(tuple(None if math.isnan(value) else float(value) for value in row) for row in x)
-    return Vectors(outputs=tuple(output.name for output in service.outputs), rows=found, at=ctx.now())
+def lookup(ctx: Context, name: AssetName, rows: Rows, *, at: datetime | None = None) -> LookupReply:
+    """Look the model inputs of request rows up online, as known at an instant (now)."""
+    found = resolve(ctx, Address(kind=SERVICE, name=name))
+    definition = service_of(ctx, str(found.ref))
+    assembler = Assembler(ctx.ports.online, definition)
+    instant = at or ctx.now()
+    at_us = to_micros(instant)
+    vectors = assembler.vectors(rows, at_us).tolist()
+    return LookupReply(
+        service=str(found.ref),
+        at=instant,
+        outputs=definition.names,
+        rows=tuple(tuple(None if math.isnan(x) else x for x in vector) for vector in vectors),
+        looked_up=_named(definition, assembler.looked_up(rows, at_us), len(rows)),
+    )
 
 
-def _check_row(service: FeatureService, place: int, row: Mapping[str, Scalar]) -> None:
-    missing = [name for name in service.request.names if name not in row]
-    if missing:
-        raise Invalid(
-            f"row {place} lacks {', '.join(missing)}", hint="give every request column, null where unknown"
-        )
+def _named(
+    definition: FeatureService, looked: Sequence[Sequence[Mapping[str, Scalar]]], rows: int
+) -> tuple[Mapping[str, Scalar], ...]:
+    names = [each.name for each in definition.lookups]
+    return tuple(
+        {
+            f"{name}.{feature}": value
+            for name, found in zip(names, looked, strict=True)
+            for feature, value in found[place].items()
+        }
+        for place in range(rows)
+    )
+
+
+@operation("features.join", scope="feature:read", local=True)
+def join(
+    ctx: Context,
+    *,
+    spine: str,
+    view: str,
+    key: tuple[str, ...],
+    time: str,
+    event_time: str,
+    out: str,
+    known_at: str = "",
+    order_by: str = "",
+    ttl: float = 0.0,
+    mode: Literal["known", "event"] = "known",
+    prefix: str = "",
+    zone: str = "",
+) -> JoinReport:
+    """Join the newest row known at each instant, from Parquet files to a Parquet file.
+
+    One row per row of the spine, in its order: all its columns, then those of the view but its keys,
+    times and order. A row counts that happened no later than the instant and, in mode `known`, was
+    known by then; the greatest event time wins, then known-at, then order. `ttl` is in seconds, 0 for
+    no limit. `zone` declares the zone of times that are written without one.
+    """
+    if not math.isfinite(ttl) or ttl < 0:
+        raise Invalid(f"{ttl} is no ttl", hint="give seconds; 0 means no limit")
+    asked = AsOfJoin(
+        keys=key,
+        time=time,
+        event_time=event_time,
+        known_at=known_at or None,
+        order=order_by or None,
+        ttl=timedelta(seconds=ttl),
+        mode=mode,
+        prefix=prefix,
+    )
+    return join_files(ctx, spine, view, out, join=asked, zone=zone)

@@ -18,7 +18,7 @@ from loopwright.core.nouns import Decision, Json, Version
 from loopwright.data.verbs import read
 from loopwright.engine.context import Context
 from loopwright.engine.publishing import resolve
-from loopwright.features.verbs import categorical_of, offline, service_of, service_outputs, training_set
+from loopwright.features.verbs import build, matrix, service_of, training_set
 from loopwright.gates.measures import GateRows, measure
 from loopwright.gates.verbs import gate_of, judge
 from loopwright.loops.nouns import Trained, TrainingSpec, Window
@@ -86,13 +86,13 @@ def frame(ctx: Context, spec: TrainingSpec, *, excluded: Sequence[Window] = ()) 
         )
     version = training_set(ctx, spec.service, spine, name=f"training/{spec.model}", time=spec.time)
     table = read(ctx, str(version.ref))
-    outputs = service_outputs(ctx, spec.service)
+    service = service_of(ctx, spec.service)
     holdout = _micros(table, spec.label_known_at) > to_micros(ctx.now() - duration(spec.holdout))
     return Frame(
         version=version,
-        outputs=outputs,
-        categorical=categorical_of(ctx, spec.service),
-        x=_matrix(table, outputs),
+        outputs=service.names,
+        categorical=dict(service.categorical),
+        x=matrix(service, table),
         y=table[spec.label].to_numpy(zero_copy_only=False).astype(np.float64),
         holdout=holdout,
         judged=spine.filter(pa.array(holdout)),
@@ -208,12 +208,8 @@ def _champion_scores(
         return {}
     if body.features == data.outputs and dict(body.categorical) == dict(data.categorical):
         return {alias: champion.predict(data.x[data.holdout])}
-    table = offline(ctx, service_of(ctx, body.service), data.judged, time=spec.time)
-    return {alias: champion.predict(_matrix(table, body.features))}
-
-
-def _matrix(table: pa.Table, outputs: Sequence[str]) -> NDArray[np.float64]:
-    return np.column_stack([table[name].to_numpy(zero_copy_only=False) for name in outputs])
+    service = service_of(ctx, body.service)
+    return {alias: champion.predict(matrix(service, build(ctx, service, data.judged, spec.time)))}
 
 
 def submit(ctx: Context, spec: TrainingSpec, trained: Trained, data: Frame) -> Decision:

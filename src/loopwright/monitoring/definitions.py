@@ -16,6 +16,7 @@ from loopwright.core.nouns import Version
 from loopwright.data.verbs import read
 from loopwright.engine.context import Context
 from loopwright.engine.publishing import manifest_of, prepare, publish, resolve
+from loopwright.features.nouns import VECTOR_PREFIX
 from loopwright.features.verbs import service_of
 from loopwright.monitoring.drift import ColumnBins, fit_bins
 from loopwright.monitoring.nouns import MONITOR, FeedWatch, Monitor
@@ -49,8 +50,11 @@ def keep(ctx: Context, name: str, monitor: Monitor) -> Version:
     reference = resolve(ctx, monitor.reference, kind="dataset")
     service = service_of(ctx, config_of(ctx, monitor.endpoint).service)
     features = [output.name for output in service.outputs]
-    table = read(ctx, str(reference.ref), columns=features)
-    bins = [*(fit_bins(feature, _numbers(table, feature)) for feature in features), _SCORE]
+    table = read(ctx, str(reference.ref), columns=[f"{VECTOR_PREFIX}{feature}" for feature in features])
+    bins = [
+        *(fit_bins(feature, _numbers(table, f"{VECTOR_PREFIX}{feature}")) for feature in features),
+        _SCORE,
+    ]
     data = msgspec.json.encode(bins)
     entry = ManifestEntry(path=_FILE, digest=ctx.ports.objects.put(data), size_bytes=len(data))
     body = msgspec.to_builtins(replace(monitor, reference=str(reference.ref)))

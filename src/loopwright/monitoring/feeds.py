@@ -2,8 +2,8 @@
 
 A change of unit, code or format at the source puts values where none ever were: between the levels of a
 quantised column, or far outside its range. No test of distributions sees that in a day of rows; a
-comparison with each day of the reference itself does. Season is in the null because the reference is
-trailing, and its own days, each held against the others, say how many new values a healthy day brings.
+comparison with each stretch of the reference itself does. Season is in the null because the reference is
+trailing, and its own stretches, each held against the others, say how many new values a healthy one brings.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class SignKind(StrEnum):
 
 
 class ColumnWindow(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """One numeric column: the reference's values with the day of each (never falling), and the window's.
+    """One numeric column: the reference's values with the stretch of each (never falling), and the window's.
 
     NaN is a missing value. Categories come as codes `(n,) float64`, with `is_category` set: they have levels
     but no range.
@@ -44,7 +44,8 @@ class ColumnWindow(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     name: str
     reference: NDArray[np.float64]
-    days: NDArray[np.int64]
+    stretches: NDArray[np.int64]
+    """number of the stretch, as long as the window, that each value of the reference lies in"""
     window: NDArray[np.float64]
     is_category: bool = False
 
@@ -66,8 +67,8 @@ class FeedSign(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 def sign_of(column: ColumnWindow, limits: FeedLimits) -> FeedSign | None:
     """The sign that holds, else the one nearest to its limit; None while there is too little to judge by."""
-    days = 1 + int(np.count_nonzero(np.diff(column.days))) if len(column.days) else 0
-    if days < limits.min_days or len(column.window) < limits.min_rows:
+    stretches = 1 + int(np.count_nonzero(np.diff(column.stretches))) if len(column.stretches) else 0
+    if stretches < limits.min_windows or len(column.window) < limits.min_rows:
         return None
     masks = {SignKind.MISSING: _missing(column)}
     there = _Sorted(column)
@@ -115,13 +116,13 @@ class _Sorted:
         return float(self.values[int(share * (len(self.values) - 1))]) if len(self.values) else 0.0
 
     def levels(self) -> _Mask:
-        """Which reference values occur on one day only; which of the window's, within its range, on none."""
-        values, window, days = self.values, self._column.window, self._column.days[self._order]
+        """Which reference values occur in one stretch only; which of the window's, in its range, in none."""
+        values, window, places = self.values, self._column.window, self._column.stretches[self._order]
         step = 0.5 if self._column.is_category else _RESOLUTION * (self._width or 1.0)
         starts = np.flatnonzero(np.concatenate([[True], np.diff(values) > step]))
         ends = np.append(starts[1:], len(values)) - 1
         alone = np.zeros(len(self._column.reference), np.bool_)
-        alone[self._order] = np.repeat(days[starts] == days[ends], ends - starts + 1)
+        alone[self._order] = np.repeat(places[starts] == places[ends], ends - starts + 1)
         after = np.minimum(np.searchsorted(values, window), len(values) - 1)
         before = np.maximum(after - 1, 0)
         near = np.minimum(np.abs(values[after] - window), np.abs(window - values[before])) <= step
@@ -149,12 +150,12 @@ def _judged(
     strange: NDArray[np.bool_],
     limits: FeedLimits,
 ) -> FeedSign:
-    """The share of strange values among those there are, against the strangest day of the reference."""
+    """The share of strange values among those there are, against the reference's strangest stretch."""
     of_all = kind is SignKind.MISSING
     there = strange | True if of_all else np.isfinite(column.window)
     among = known | True if of_all else np.isfinite(column.reference)
     n, count = int(there.sum()), int(strange.sum())
-    worst = _strangest_day(column.days, known, among, limits.min_rows)
+    worst = _strangest(column.stretches, known, among, limits.min_rows)
     floor = limits.range_floor if kind is SignKind.RANGE else limits.floor
     limit = max(floor, limits.factor * worst)
     share = count / n if n else 0.0
@@ -172,13 +173,13 @@ def _judged(
     )
 
 
-def _strangest_day(
-    days: NDArray[np.int64], strange: NDArray[np.bool_], there: NDArray[np.bool_], min_rows: int
+def _strangest(
+    stretches: NDArray[np.int64], strange: NDArray[np.bool_], there: NDArray[np.bool_], min_rows: int
 ) -> float:
-    """The greatest daily share of strange values, of days with enough rows; at least one in all the rows."""
-    codes = np.cumsum(np.concatenate([[0], np.diff(days) != 0]))
+    """The greatest share of strange values in a stretch, of those with enough rows; 1 when none has."""
+    codes = np.cumsum(np.concatenate([[0], np.diff(stretches) != 0]))
     rows = np.bincount(codes, weights=there)
     counts = np.bincount(codes, weights=strange & there)
     enough = rows >= min_rows
     worst = float((counts[enough] / rows[enough]).max()) if enough.any() else 1.0
-    return min(max(worst, 1.0 / (len(days) + 1)), 1.0)
+    return min(max(worst, 1.0 / (len(stretches) + 1)), 1.0)

@@ -55,15 +55,16 @@ class FeedLimits(msgspec.Struct, frozen=True, kw_only=True):
     range_floor: float = 0.5
     """least share of a window's values that must be far out of range"""
     quantised: float = 0.03
-    """a column has levels to go by when at most this share of the reference occurs on one day only"""
+    """a column has levels to go by when at most this share of the reference occurs in one stretch only"""
     factor: float = 2.0
-    """and at least so many times the strangest day of the reference"""
+    """and at least so many times that of the strangest stretch of the reference as long as the window"""
     margin: float = 0.5
     """how far outside the reference's range is far, in widths of its middle 90 percent"""
-    alpha: float = 1e-4
-    """greatest chance of so many strange values if each day were as strange as the reference's strangest"""
+    alpha: float = 1e-6
+    """greatest chance of so many strange values were every row as likely strange as on the strangest day"""
     min_rows: int = 12
-    min_days: int = 14
+    min_windows: int = 14
+    """how many windows long the reference has to be"""
 
 
 class FeedWatch(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from loopwright.core.addresses import Address, ByNumber
 from loopwright.engine.context import Context
 from loopwright.engine.publishing import resolve
-from loopwright.features.verbs import offline, service_of
+from loopwright.features.nouns import VECTOR_PREFIX
+from loopwright.features.verbs import build, service_of
 from loopwright.monitoring.nouns import FeatureSkew, SkewReport
 from loopwright.registry.nouns import KIND as MODEL
 from loopwright.registry.nouns import ModelBody
@@ -63,9 +64,12 @@ def _compared(ctx: Context, logged: pa.Table, body: ModelBody) -> list[FeatureSk
 
     service = replace(service_of(ctx, body.service), categorical=body.categorical)
     spine = pa.table({_TIME: logged["at"], **{name: logged[f"in_{name}"] for name in service.request.names}})
-    built = offline(ctx, service, spine, time=_TIME)
+    built = build(ctx, service, spine, _TIME)
     ids = logged["prediction_id"].to_pylist()
-    pairs = ((name, logged[f"x_{name}"].to_numpy(), built[name].to_numpy()) for name in body.features)
+    pairs = (
+        (name, logged[f"x_{name}"].to_numpy(), built[f"{VECTOR_PREFIX}{name}"].to_numpy())
+        for name in body.features
+    )
     found = (column_skew(name, first, second, ids) for name, first, second in pairs)
     return [each for each in found if each is not None]
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from loopwright.core.instants import duration, from_micros, to_micros
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FeedRows", "judge", "last_strange", "next_alarm"]
 
-_DAY_US = 86_400_000_000
 _RECENT = 4
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class FeedRows:
@@ -61,15 +62,23 @@ def _numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
 def judge(rows: FeedRows, watch: FeedWatch, alarm: Alarm, end: datetime) -> tuple[ColumnSign, ...]:
     """The sign of each column in the window that ends at `end`; incidents are left out of the reference.
 
-    While the alarm fires only the newest quarter of the window is judged (or as many rows as a verdict
-    needs), so that it ends soon after a repair.
+    The newest quarter of the window is judged too, so that a break shows within hours: of the two the stronger
+    sign stands. While the alarm fires the newest part alone is judged (as many rows as a verdict needs), so
+    that it ends soon after a repair.
     """
-    begin = end - duration(watch.window)
-    if alarm.state is AlarmState.FIRING:
-        enough = rows.time_of_newest(watch.limits.min_rows, end)
-        recent = end - duration(watch.window) / _RECENT
-        begin = max(begin, min(recent, enough or recent))
+    span = duration(watch.window)
+    recent = end - span / _RECENT
+    if alarm.state is not AlarmState.FIRING:
+        whole = _signs(rows, watch, alarm, Period(start=end - span, end=end))
+        newest = {sign.column: sign for sign in _signs(rows, watch, alarm, Period(start=recent, end=end))}
+        return tuple(max(sign, newest.get(sign.column, sign), key=_strength) for sign in whole)
+    enough = rows.time_of_newest(watch.limits.min_rows, end)
+    begin = max(end - span, min(recent, enough or recent))
     return _signs(rows, watch, alarm, Period(start=begin, end=end))
+
+
+def _strength(sign: ColumnSign) -> tuple[bool, float]:
+    return sign.holds, sign.share / sign.limit
 
 
 def last_strange(rows: FeedRows, watch: FeedWatch, alarm: Alarm, end: datetime) -> datetime | None:
@@ -87,18 +96,20 @@ def _signs(rows: FeedRows, watch: FeedWatch, alarm: Alarm, span: Period) -> tupl
     low, mid, high = np.searchsorted(rows.times_us, [first, begin, end], side="right")
     reference = np.flatnonzero(healthy[low:mid]) + low
     window = np.flatnonzero(not_past[mid:high]) + mid
-    days = (rows.times_us[reference] - begin) // _DAY_US
+    stretches = (rows.times_us[reference] - begin - 1) // (end - begin)
+    windows = watch.limits.min_windows * duration(watch.window) // ((end - begin) * _MICROSECOND)
+    limits = replace(watch.limits, min_windows=windows)
     found = []
     for name in watch.columns:
         values = rows.columns[name]
         column = ColumnWindow(
             name=name,
             reference=values[reference],
-            days=days,
+            stretches=stretches,
             window=values[window],
             is_category=name in rows.categories,
         )
-        sign = sign_of(column, watch.limits)
+        sign = sign_of(column, limits)
         if sign is not None:
             found.append(_written(sign, rows.times_us[window]))
     return tuple(found)

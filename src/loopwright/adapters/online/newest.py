@@ -20,7 +20,7 @@ class _Step(NamedTuple):
 
 
 class Staircase:
-    """A row is seen from max(event, known-at) on, and the newer event wins, never the newer write.
+    """A row is seen from max(event, known-at, horizon) on; the newer event wins, never the newer write.
 
     Steps ascend in both: when they are seen, and in newness. A row below a step that is seen no later
     can never win, so it is not kept.
@@ -40,7 +40,7 @@ class Staircase:
     def push(self, row: Kept, horizon_us: int) -> bool:
         """Take a row in; False when it can win at no instant from the horizon on, or is there already."""
         mark = row.mark()
-        seen = max(mark.event_us, mark.known_us)
+        seen = max(mark.event_us, mark.known_us, horizon_us)
         place = bisect_right(self._seen, seen)
         if self._is_expired(mark, horizon_us):
             return False

@@ -168,7 +168,7 @@ def views() -> tuple[FeatureView, ...]:
             source=source,
             event_time="scheduled_at",
             known_at="known_at",
-            row_id="flight_id",
+            identity=("flight_id",),
             windows=_windows(column, spans),
         )
         for name, (entity, source, column, spans) in ROLLING.items()
@@ -208,7 +208,7 @@ def service(levels: dict[str, tuple[str, ...]], *, rolling: bool = True) -> Feat
     Without `rolling` it is the deliberately worse one.
     """
     chosen = [view for view in views() if rolling or view.name not in ROLLING]
-    lookups = tuple(Lookup(view=view.name, keys=view.entity) for view in chosen)
+    lookups = tuple(Lookup(view=view.name) for view in chosen)
     outputs: list[tuple[str, Expr]] = [(f"{name}_code", col(name)) for name in _CATEGORICAL]
     outputs += [(name, col(name)) for name in _REQUEST_NUMBERS]
     for view in chosen:

@@ -9,7 +9,7 @@ import numpy as np
 
 from loopwright.app.demo.definitions import ENDPOINT, MODEL
 from loopwright.app.demo.flights import Flights
-from loopwright.core.instants import format_instant, to_micros
+from loopwright.core.instants import to_micros
 from loopwright.data.streams import read_stream
 from loopwright.engine.context import Context
 from loopwright.registry.verbs import load
@@ -18,9 +18,10 @@ from loopwright.stats.classification import auc_difference, roc_auc
 from loopwright.stats.intervals import Difference
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from numpy.typing import NDArray
 
-__all__ = ["Outcome", "measure"]
+__all__ = ["Outcome", "label_rows", "measure", "prediction_ids"]
 
 _MIN_LABELS = 50
 
@@ -56,19 +57,29 @@ def _answers(ctx: Context, features: tuple[str, ...]) -> _Answers:
     return _Answers(ids=ids[first], scores=table["score"].to_numpy()[live][first], x=x)
 
 
+def prediction_ids(asked: pa.Table) -> list[str]:
+    """The id of each flight's prediction: its minute's request and its place in it; rows in order of asking."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    stamps = asked["scheduled_at"].cast(pa.int64()).to_numpy()
+    starts = np.flatnonzero(np.diff(stamps, prepend=-1))
+    places = np.arange(len(stamps)) - np.repeat(starts, np.diff(starts, append=len(stamps)))
+    whole = asked["scheduled_at"].cast(pa.timestamp("s", "UTC"))
+    minutes = pc.strftime(whole, format="%Y-%m-%dT%H:%M:%SZ")
+    named = pc.binary_join_element_wise("flights-", minutes, ".", pa.array(places).cast(pa.string()), "")
+    found: list[str] = named.to_pylist()
+    return found
+
+
 def _truth(flights: Flights) -> dict[str, tuple[int, float]]:
     """Month and label (NaN without one) of every flight, by the id its prediction has."""
-    late = dict(
-        zip(flights.landings["flight_id"].to_pylist(), flights.landings["late"].to_pylist(), strict=True)
-    )
-    found: dict[str, tuple[int, float]] = {}
-    place, last = 0, None
-    columns = (flights.schedule[name].to_pylist() for name in ("scheduled_at", "flight_id", "month"))
-    for at, flight, month in zip(*columns, strict=True):
-        place = place + 1 if at == last else 0
-        last = at
-        found[f"flights-{format_instant(at)}.{place}"] = (month, float(late.get(flight, np.nan)))
-    return found
+    names, late = (flights.landings[name].to_pylist() for name in ("flight_id", "late"))
+    known = dict(zip(names, late, strict=True))
+    labels = [float(known.get(name, np.nan)) for name in flights.schedule["flight_id"].to_pylist()]
+    months = flights.schedule["month"].to_pylist()
+    ids = prediction_ids(flights.schedule)
+    return dict(zip(ids, zip(months, labels, strict=True), strict=True))
 
 
 def measure(ctx: Context, flights: Flights) -> Outcome:

@@ -12,7 +12,7 @@ from loopwright.app.demo.asking import Asker
 from loopwright.app.demo.feed import Day
 from loopwright.core.instants import format_instant, from_micros, to_micros
 from loopwright.engine.live import Note
-from loopwright.features.pushing import Arrival, Pusher
+from loopwright.features.verbs import Feed
 from loopwright.workspace import ReplayClock, Workspace
 
 if TYPE_CHECKING:
@@ -20,42 +20,33 @@ if TYPE_CHECKING:
 
 __all__ = ["Replayer"]
 
-_SOURCES = ("departures", "landings", "weather")
 _NOTE_EVERY_S = 0.5
 
 
 class Replayer:
     """Moves the clock from one scheduled minute to the next; what became known meanwhile is pushed first."""
 
-    def __init__(self, workspace: Workspace, clock: ReplayClock, asker: Asker, pusher: Pusher) -> None:
+    def __init__(self, workspace: Workspace, clock: ReplayClock, asker: Asker, feed: Feed) -> None:
         self._workspace = workspace
         self._clock = clock
         self._asker = asker
-        self._pusher = pusher
+        self._feed = feed
         self._noted_at = time.monotonic()
         self._noted_asked = 0
         self.asked = 0
 
     def replay(self, day: Day, on_minute: Callable[[datetime, int], None]) -> None:
         """Ask about all flights of the day, then take in what is known by its end."""
-        arrivals = _merged(self._pusher, day)
-        place = 0
+        for source, rows in day.known.items():
+            self._feed.load(source, rows)
         for at_us, rows in _minutes(day.asked):
-            place = self._arrive(arrivals, place, at_us)
+            self._feed.advance(at_us)
             self._clock.advance(from_micros(at_us))
             self._asker.ask(f"flights-{format_instant(from_micros(at_us))}", rows)
             self.asked += len(rows)
             self._note(on_minute)
-        self._arrive(arrivals, place, to_micros(day.end))
+        self._feed.advance(to_micros(day.end))
         self._clock.advance(day.end)
-
-    def _arrive(self, arrivals: list[Arrival], place: int, until_us: int) -> int:
-        start = place
-        while place < len(arrivals) and arrivals[place].known_us <= until_us:
-            place += 1
-        if place > start:
-            self._pusher.push(arrivals[start:place])
-        return place
 
     def _note(self, on_minute: Callable[[datetime, int], None]) -> None:
         passed = time.monotonic() - self._noted_at
@@ -70,13 +61,6 @@ class Replayer:
         }
         self._workspace.live.publish([Note(topic="replay", body=body)])
         on_minute(self._clock.now(), self.asked)
-
-
-def _merged(pusher: Pusher, day: Day) -> list[Arrival]:
-    """Everything that becomes known in the day, in order of when."""
-    found = [arrival for source in _SOURCES for arrival in pusher.arrivals(source, day.known[source])]
-    found.sort(key=lambda arrival: arrival.known_us)
-    return found
 
 
 def _minutes(asked: pa.Table) -> Iterator[tuple[int, list[dict[str, Any]]]]:

@@ -13,14 +13,14 @@ from loopwright.app.demo import definitions as defined
 from loopwright.app.demo.asking import Asker
 from loopwright.app.demo.feed import Day, days, rows_known
 from loopwright.app.demo.flights import Flights
-from loopwright.app.demo.measuring import label_rows
+from loopwright.app.demo.measuring import label_rows, prediction_ids
 from loopwright.app.demo.progress import Progress, load_progress, save_progress
 from loopwright.app.demo.replay import Replayer
-from loopwright.core.instants import format_instant, parse_instant, to_micros
+from loopwright.core.instants import parse_instant
 from loopwright.core.nouns import Decision
 from loopwright.data.verbs import append, define_contract
 from loopwright.engine.context import Context
-from loopwright.features.verbs import define_service, define_view, materialize, pusher
+from loopwright.features.verbs import Feed, define_service, define_view, materialize
 from loopwright.gates.verbs import define as define_gate
 from loopwright.loops.nouns import Window
 from loopwright.loops.retraining import define as define_loop
@@ -91,7 +91,7 @@ class Story:
         self._tell("defining features: weather as of the instant, rolling delays, planes")
         self._define_features()
         self._tell("loading the online store with what is known at the start")
-        materialize(self._ctx, START)
+        self._materialize(START)
         self._tell("training and tuning the first model")
         self._first_model()
 
@@ -131,6 +131,10 @@ class Story:
         for rolling in (True, False):
             define_service(self._ctx, defined.service(levels, rolling=rolling))
 
+    def _materialize(self, until: datetime) -> None:
+        for view in defined.views():
+            materialize(self._ctx, view.name, until=until)
+
     def _first_model(self) -> None:
         ctx, spec = self._ctx, defined.loop()
         define_gate(ctx, defined.gate())
@@ -150,16 +154,17 @@ class Story:
     # -- the replay ----------------------------------------------------------------
 
     def _replay(self, progress: Progress, spent: Callable[[], float]) -> Progress:
-        feeder = pusher(self._ctx)
-        materialize(self._ctx, progress.instant or START)
+        self._materialize(progress.instant or START)
+        feed = Feed(self._ctx, [view.name for view in defined.views()])
         asker = Asker("127.0.0.1", self._port, defined.ENDPOINT, defined.request_schema())
-        replayer = Replayer(self._workspace, self._clock, asker, feeder)
+        replayer = Replayer(self._workspace, self._clock, asker, feed)
         asked_ids: dict[str, str] = {}
         for number, day in enumerate(days(self._flights, START, self._count, self.window)):
-            asked_ids.update(_prediction_ids(day))
+            asked_ids.update(zip(day.asked["flight_id"].to_pylist(), prediction_ids(day.asked), strict=True))
             if number < progress.day:
                 continue
             replayer.replay(day, self._on_minute)
+            feed.settle(day.end)
             self._end_day(number, day, asked_ids)
             progress = replace(progress, day=number + 1, instant=day.end, seconds=spent())
             save_progress(self._ctx, progress)
@@ -178,7 +183,6 @@ class Story:
         labels = label_rows(day.known["landings"], asked_ids)
         if labels.num_rows:
             record_labels(ctx, defined.ENDPOINT, labels)
-        ctx.ports.online.flush(to_micros(day.end))
         if number == min(_WORSE_DAY, self._count // 3):
             self._worse_candidate()
         self._workspace.settle()
@@ -194,18 +198,6 @@ def _of_month(schedule: pa.Table, month: int) -> pa.Table:
     import pyarrow.compute as pc
 
     return schedule.filter(pc.equal(schedule["month"], month))
-
-
-def _prediction_ids(day: Day) -> dict[str, str]:
-    """The id every flight's prediction has: its minute's request and its place in it."""
-    found: dict[str, str] = {}
-    place, last = 0, None
-    stamps, names = day.asked["scheduled_at"].to_pylist(), day.asked["flight_id"].to_pylist()
-    for at, flight in zip(stamps, names, strict=True):
-        place = place + 1 if at == last else 0
-        last = at
-        found[flight] = f"flights-{format_instant(at)}.{place}"
-    return found
 
 
 def _said(decision: Decision) -> str:

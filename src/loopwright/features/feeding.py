@@ -1,0 +1,154 @@
+"""Hands rows of datasets to the views that live on them, online: at once, or as a clock reaches them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from loopwright.core.addresses import Address
+from loopwright.core.errors import Invalid
+from loopwright.core.expressions import Scalar
+from loopwright.core.instants import to_micros
+from loopwright.engine.context import Context
+from loopwright.features.nouns import VIEW, FeatureView
+from loopwright.features.offline import view_of
+from loopwright.features.rules import columns_read, online_view, store_name, value_columns
+from loopwright.ports.ledger import PageRequest
+from loopwright.ports.online import OnlineRow
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Feed", "LiveView", "all_views", "live_view", "online_rows"]
+
+_AT_ONCE = 1000
+
+
+class LiveView(msgspec.Struct, frozen=True, kw_only=True):
+    """A version of a view and its name in the online store."""
+
+    view: FeatureView
+    store: str
+
+
+def live_view(ctx: Context, address: str | Address) -> LiveView:
+    """A view made known to the online store."""
+    view, version = view_of(ctx, address)
+    store = store_name(ctx.space, view.name, version.number)
+    ctx.ports.online.define(online_view(view, store))
+    return LiveView(view=view, store=store)
+
+
+def all_views(ctx: Context) -> list[LiveView]:
+    """The newest version of every view, made known to the online store."""
+    found: list[LiveView] = []
+    token = ""
+    while True:
+        with ctx.read() as tx:
+            page = tx.assets.page(ctx.space, VIEW, PageRequest(limit=_AT_ONCE, token=token))
+        found += [live_view(ctx, Address(kind=VIEW, name=asset.name)) for asset in page.items]
+        if not (token := page.next_token):
+            return found
+
+
+class Feed:
+    """Views that are fed as a clock moves on. Not thread safe.
+
+    `load` takes a batch of a dataset's rows, known or not yet; `advance` hands on those that are known
+    by then, so nothing is in the online store before it could be known; `settle` makes it durable.
+    """
+
+    def __init__(self, ctx: Context, views: Sequence[str] | None = None) -> None:
+        self._online = ctx.ports.online
+        self._views = all_views(ctx) if views is None else [live_view(ctx, address) for address in views]
+        self._waiting: dict[str, list[OnlineRow]] = {each.store: [] for each in self._views}
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The datasets whose rows it takes."""
+        return tuple(dict.fromkeys(each.view.source for each in self._views))
+
+    def load(self, source: str, table: pa.Table) -> int:
+        """Queue the rows of a dataset for each of its views; how many rows of views."""
+        taken = 0
+        for each in self._views:
+            if each.view.source == source:
+                rows = online_rows(each.view, table)
+                waiting = self._waiting[each.store]
+                waiting[:0] = reversed(rows)
+                waiting.sort(key=_known_us, reverse=True)
+                taken += len(rows)
+        return taken
+
+    def advance(self, until_us: int) -> int:
+        """Push what is known by an instant (microseconds); how many rows of views were new."""
+        pushed = 0
+        for store, waiting in self._waiting.items():
+            if waiting and waiting[-1].known_us <= until_us:
+                due = []
+                while waiting and waiting[-1].known_us <= until_us:
+                    due.append(waiting.pop())
+                pushed += self._online.push(store, due)
+        return pushed
+
+    def settle(self, until: datetime) -> None:
+        """Push what is known by an instant, and make it durable as the watermark of these views."""
+        self.advance(to_micros(until))
+        self._online.flush(to_micros(until), [each.store for each in self._views])
+
+
+def _known_us(row: OnlineRow) -> int:
+    return row.known_us
+
+
+def online_rows(view: FeatureView, table: pa.Table) -> list[OnlineRow]:
+    """The rows of a table as the online store takes them, in their order.
+
+    A row without an event time is left out. Rows that nothing tells apart count as often as they are
+    in this table, and once when they come again.
+    """
+    columns = {name: _values(table, name) for name in columns_read(view)}
+    events = columns[view.event_time]
+    knowns = events if view.known_at is None else columns[view.known_at]
+    orders: Sequence[Scalar] = [None] * len(events) if view.order is None else columns[view.order]
+    entities = list(zip(*(columns[name] for name in view.entity), strict=True))
+    named = list(zip(*(columns[name] for name in view.identity or columns), strict=True))
+    needed = value_columns(view)
+    values = [columns[name] for name in needed]
+    seen: Counter[str] = Counter()
+    found = []
+    for place, event in enumerate(events):
+        if event is None:
+            continue
+        known = event if knowns[place] is None else knowns[place]
+        row_id = f"{named[place]}|{event}|{known}"
+        seen[row_id] += 1
+        row = OnlineRow(
+            key=entities[place],
+            event_us=event,
+            known_us=known,
+            values={name: column[place] for name, column in zip(needed, values, strict=True)},
+            row_id=row_id if seen[row_id] == 1 else f"{row_id}|{seen[row_id]}",
+            order=orders[place],
+        )
+        found.append(row)
+    return found
+
+
+def _values(table: pa.Table, name: str) -> list[Any]:
+    """A column in plain values; instants are microseconds."""
+    import pyarrow as pa
+
+    if name not in table.column_names:
+        raise Invalid(f"the rows have no column {name!r}", hint=f"they have {', '.join(table.column_names)}")
+    column = table.column(name)
+    if pa.types.is_timestamp(column.type):
+        if column.type.tz is None:
+            raise Invalid(f"the times of {name!r} have no zone", hint="give instants")
+        column = column.cast(pa.timestamp("us", column.type.tz), safe=False).cast(pa.int64())
+    found: list[Any] = column.to_pylist()
+    return found

@@ -1,0 +1,83 @@
+"""Takes what became known of a view's dataset into the online store, from where it stood."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from loopwright.core.addresses import Address
+from loopwright.core.expressions import Expr, col
+from loopwright.core.instants import duration, from_micros, to_micros
+from loopwright.core.nouns import Version
+from loopwright.data.nouns import DATASET
+from loopwright.data.reading import first_rows, read_version
+from loopwright.engine.context import Context
+from loopwright.engine.publishing import manifest_of, resolve
+from loopwright.features.feeding import LiveView, online_rows
+from loopwright.features.nouns import FeatureView, Materialized
+from loopwright.features.rules import columns_read
+from loopwright.ports.online import OnlineRow
+
+__all__ = ["materialize_view"]
+
+_SEEN = "features.materialized"
+_GRACE = duration("2h")
+
+
+def materialize_view(ctx: Context, each: LiveView, until: datetime) -> Materialized:
+    """Push the rows known in (watermark, until], and those that came into the dataset since, known earlier.
+
+    Safe to repeat and to cut off: rows that are in already change nothing, and the watermark moves
+    only when all is durable. A first time pushes no more than a question at `until` can see.
+    """
+    dataset = resolve(ctx, Address(kind=DATASET, name=each.view.source))
+    watermark = ctx.ports.online.watermark(each.store)
+    until_us = max(to_micros(until), watermark or to_micros(until))
+    after = _first_needed(each.view, until) if watermark is None else watermark
+    rows = _known_between(ctx, each.view, dataset, after, until_us)
+    if watermark is not None:
+        rows += _late(ctx, each, dataset, watermark)
+    rows.sort(key=lambda row: row.known_us)
+    pushed = ctx.ports.online.push(each.store, rows)
+    ctx.ports.online.flush(until_us, [each.store])
+    seen = {"rows": manifest_of(ctx, dataset).rows or 0}
+    ctx.write(lambda tx: tx.documents.put(ctx.space, _SEEN, each.store, seen))
+    return Materialized(view=each.store, rows=pushed, watermark=from_micros(until_us))
+
+
+def _first_needed(view: FeatureView, until: datetime) -> int | None:
+    """The instant up to which a row can be seen by no question at `until`; None when any row can."""
+    if view.latest:
+        return None
+    reach = max(duration(window.over) for window in view.windows.values())
+    return to_micros(until - reach - _GRACE)
+
+
+def _known_between(
+    ctx: Context, view: FeatureView, dataset: Version, after: int | None, until: int
+) -> list[OnlineRow]:
+    table = read_version(ctx, dataset, columns=columns_read(view), where=_within(view, after, until))
+    return online_rows(view, table)
+
+
+def _within(view: FeatureView, after: int | None, until: int) -> Expr:
+    """Known after one instant and until another; where no known-at is given, by the event time."""
+    event = _between(view.event_time, after, until)
+    if view.known_at is None or view.known_at == view.event_time:
+        return event
+    return _between(view.known_at, after, until) | (col(view.known_at).is_null() & event)
+
+
+def _between(name: str, after: int | None, until: int) -> Expr:
+    return col(name) <= until if after is None else (col(name) > after) & (col(name) <= until)
+
+
+def _late(ctx: Context, each: LiveView, dataset: Version, watermark: int) -> list[OnlineRow]:
+    """Rows added since the last time whose known-at the watermark had passed already."""
+    with ctx.read() as tx:
+        seen = (tx.documents.get(ctx.space, _SEEN, each.store) or {}).get("rows", 0)
+    manifest = manifest_of(ctx, dataset)
+    new = (manifest.rows or 0) - seen
+    if new <= 0:
+        return []
+    table = first_rows(ctx, manifest, seen, new).select(list(columns_read(each.view)))
+    return [row for row in online_rows(each.view, table) if row.known_us <= watermark]

@@ -1,0 +1,178 @@
+"""Builds the same vectors from datasets, for many instants at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from loopwright.core.addresses import Address
+from loopwright.core.errors import Invalid
+from loopwright.core.expressions import Col, Expr
+from loopwright.core.nouns import Version
+from loopwright.data.reading import read_version
+from loopwright.engine.context import Context
+from loopwright.engine.publishing import manifest_of, resolve
+from loopwright.features.nouns import VECTOR_PREFIX, VIEW, FeatureService, FeatureView, Lookup
+from loopwright.features.rules import (
+    TIME,
+    as_of_join,
+    columns_read,
+    features_used,
+    request_columns,
+    window_join,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+__all__ = ["Sources", "build", "matrix", "outputs_of", "sources_of", "view_features", "view_of"]
+
+
+_PREFIX = "loopwright:"
+"""before the features in the joins, where their names might be those of the spine"""
+
+
+class Sources(msgspec.Struct, frozen=True, kw_only=True):
+    """The definitions and dataset versions a build reads, in the order of the lookups."""
+
+    views: tuple[FeatureView, ...]
+    view_versions: tuple[Version, ...]
+    datasets: tuple[Version, ...]
+
+
+def view_of(ctx: Context, address: str | Address) -> tuple[FeatureView, Version]:
+    """A view's definition and its version, by name or address."""
+    version = resolve(ctx, address, kind=VIEW)
+    return msgspec.convert(manifest_of(ctx, version).body, FeatureView), version
+
+
+def sources_of(ctx: Context, service: FeatureService) -> Sources:
+    """What a build of the service reads now: the settled view versions, the newest dataset versions."""
+    found = [view_of(ctx, lookup.view) for lookup in service.lookups]
+    datasets = {view.source: resolve(ctx, Address(kind="dataset", name=view.source)) for view, _ in found}
+    return Sources(
+        views=tuple(view for view, _ in found),
+        view_versions=tuple(version for _, version in found),
+        datasets=tuple(datasets[view.source] for view, _ in found),
+    )
+
+
+def build(
+    ctx: Context, service: FeatureService, spine: pa.Table, time: str, sources: Sources | None = None
+) -> pa.Table:
+    """The spine's columns in order, then one float64 column `x_<output>` per model input (NaN for null).
+
+    Each row is as known at its own instant in the column `time`. The spine has the request's columns.
+    """
+    import pyarrow as pa
+
+    found = sources or sources_of(ctx, service)
+    known = _request(service, spine)
+    rows: dict[str, pa.Table] = {}
+    used = features_used(service)
+    for lookup, view, dataset, names in zip(service.lookups, found.views, found.datasets, used, strict=True):
+        if not names:
+            continue
+        if view.source not in rows:
+            wanted = {
+                name for each in found.views if each.source == view.source for name in columns_read(each)
+            }
+            rows[view.source] = read_version(ctx, dataset, columns=sorted(wanted))
+        asked = _asked(lookup, spine, time)
+        features = view_features(ctx, view, asked, rows[view.source], names)
+        known |= {f"{lookup.name}.{name}": features.column(name) for name in names}
+    for name, values in outputs_of(ctx, service, pa.table(known)).items():
+        if f"{VECTOR_PREFIX}{name}" in spine.column_names:
+            raise Invalid(f"the spine has a column {VECTOR_PREFIX}{name} already", hint="rename it")
+        spine = spine.append_column(f"{VECTOR_PREFIX}{name}", pa.array(values))
+    return spine
+
+
+def _request(service: FeatureService, spine: pa.Table) -> dict[str, pa.ChunkedArray]:
+    for name in request_columns(service):
+        if name not in spine.column_names:
+            raise Invalid(
+                f"the spine has no {name!r}, which the service {service.name!r} is asked with",
+                hint=f"its columns are {', '.join(spine.column_names)}",
+            )
+    return {name: spine.column(name) for name in request_columns(service)}
+
+
+def _asked(lookup: Lookup, spine: pa.Table, time: str) -> pa.Table:
+    """The entity and the instant of each question, under the names that the view's joins use."""
+    import pyarrow as pa
+
+    if time not in spine.column_names:
+        raise Invalid(f"the spine has no {time!r}", hint=f"its columns are {', '.join(spine.column_names)}")
+    columns = {entity: spine.column(column) for entity, column in lookup.keys.items()}
+    return pa.table({**columns, TIME: spine.column(time)})
+
+
+def view_features(
+    ctx: Context, view: FeatureView, asked: pa.Table, rows: pa.Table, names: tuple[str, ...]
+) -> pa.Table:
+    """The named features of the view for each question; rows without an event time do not count."""
+    import pyarrow as pa
+
+    tables = ctx.ports.tables
+    if rows.column(view.event_time).null_count:
+        rows = rows.filter(rows.column(view.event_time).is_valid())
+    latest = tuple(name for name in names if name in view.latest)
+    windows = {name: view.windows[name] for name in names if name in view.windows}
+    only = msgspec.structs.replace(view, latest=latest, windows=windows)
+    found: dict[str, pa.ChunkedArray] = {}
+    if latest:
+        joined = tables.join_as_of(asked, rows, as_of_join(only, _PREFIX))
+        found |= {name: joined.column(f"{_PREFIX}{name}") for name in latest}
+    if windows:
+        joined = tables.join_windows(asked, rows, window_join(only, _PREFIX))
+        found |= {name: joined.column(f"{_PREFIX}{name}") for name in windows}
+    return pa.table(found)
+
+
+def outputs_of(ctx: Context, service: FeatureService, known: pa.Table) -> dict[str, NDArray[np.float64]]:
+    """The model inputs by name, from request columns and features named `view.feature`."""
+    computed: dict[str, Expr] = {
+        output.name: output.expr for output in service.outputs if not isinstance(output.expr, Col)
+    }
+    table = ctx.ports.tables.compute(known, computed) if computed else None
+    found = {}
+    for output in service.outputs:
+        if isinstance(output.expr, Col):
+            column = known.column(output.expr.name)
+        else:
+            assert table is not None
+            column = table.column(output.name)
+        levels = service.categorical.get(output.name)
+        found[output.name] = _numbers(column) if levels is None else _places(column, levels)
+    return found
+
+
+def _numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.timestamp("us", column.type.tz)).cast(pa.int64())
+    found: NDArray[np.float64] = column.cast(pa.float64(), safe=False).to_numpy()
+    return found
+
+
+def _places(column: pa.ChunkedArray, levels: tuple[str, ...]) -> NDArray[np.float64]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    return _numbers(pc.index_in(column, value_set=pa.array(levels, column.type), skip_nulls=True))
+
+
+def matrix(service: FeatureService, table: pa.Table) -> NDArray[np.float64]:
+    """The model inputs `(n, d)` of a training set or of a prediction log, in the service's order."""
+    import numpy as np
+
+    columns = [table.column(f"{VECTOR_PREFIX}{name}").to_numpy() for name in service.names]
+    found: NDArray[np.float64] = np.column_stack(columns)
+    return found

@@ -1,0 +1,61 @@
+"""Puts the rows of a training set into parts, the same way every time."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from loopwright.core.digests import digest_value
+from loopwright.core.errors import Invalid
+from loopwright.core.instants import to_micros
+from loopwright.features.nouns import Split
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["SPLIT", "split_rows"]
+
+SPLIT = "split"
+_WHOLE = 1 << 64
+
+
+def split_rows(table: pa.Table, split: Split, time: str) -> pa.Table:
+    """The table with a column `split` that names the part of each row."""
+    import pyarrow as pa
+
+    if bool(split.until) == bool(split.shares):
+        raise Invalid("a split goes by `until` or by `shares`", hint="give exactly one of them")
+    if SPLIT in table.column_names:
+        raise Invalid(f"the spine has a column {SPLIT!r} already", hint="rename it")
+    parts = _by_time(table, split, time) if split.until else _by_chance(table, split)
+    return table.append_column(SPLIT, pa.array(parts, pa.string()))
+
+
+def _by_time(table: pa.Table, split: Split, time: str) -> list[str]:
+    import numpy as np
+    import pyarrow as pa
+
+    names = sorted(split.until, key=lambda name: split.until[name])
+    ends = np.array([to_micros(split.until[name]) for name in names])
+    asked = table.column(time).cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
+    return [(*names, split.rest)[place] for place in np.searchsorted(ends, asked, side="right")]
+
+
+def _by_chance(table: pa.Table, split: Split) -> list[str]:
+    if any(share < 0 for share in split.shares.values()) or not sum(split.shares.values()) > 0:
+        raise Invalid("the shares of a split are not all positive", hint="give such as train 0.8, test 0.2")
+    values = table.column(split.group).to_pylist() if split.group else range(table.num_rows)
+    drawn: dict[object, str] = {}
+    for value in values:
+        if value not in drawn:
+            drawn[value] = _drawn(split.shares, int(digest_value([split.seed, str(value)])[:16], 16) / _WHOLE)
+    return [drawn[value] for value in values]
+
+
+def _drawn(shares: Mapping[str, float], chance: float) -> str:
+    whole = sum(shares.values())
+    ends = itertools.accumulate(shares.values())
+    return next(
+        (name for name, end in zip(shares, ends, strict=True) if chance * whole < end), list(shares)[-1]
+    )
