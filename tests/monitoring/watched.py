@@ -50,9 +50,9 @@ class Watched:
         return pa.table(
             {
                 "at": pa.array([START] * len(rows), pa.timestamp("us", tz="UTC")),
-                "carrier": [float(LEVELS.index(str(each["carrier"]))) for each in rows],
-                "distance": pa.array([each["distance"] for each in rows], pa.float64()),
-                "late_month": [2.0 * float(str(each["month"])) for each in rows],
+                "x_carrier": [float(LEVELS.index(str(each["carrier"]))) for each in rows],
+                "x_distance": pa.array([each["distance"] for each in rows], pa.float64()),
+                "x_late_month": [2.0 * float(str(each["month"])) for each in rows],
             }
         )
 

@@ -62,9 +62,9 @@ def _numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
 def judge(rows: FeedRows, watch: FeedWatch, alarm: Alarm, end: datetime) -> tuple[ColumnSign, ...]:
     """The sign of each column in the window that ends at `end`; incidents are left out of the reference.
 
-    The newest quarter of the window is judged too, so that a break shows within hours: of the two the stronger
-    sign stands. While the alarm fires the newest part alone is judged (as many rows as a verdict needs), so
-    that it ends soon after a repair.
+    The newest quarter of the window is judged too, so that a break shows within hours: of the two the
+    stronger sign stands. While the alarm fires the newest part alone is judged (as many rows as a verdict
+    needs), so that it ends soon after a repair.
     """
     span = duration(watch.window)
     recent = end - span / _RECENT
