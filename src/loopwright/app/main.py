@@ -26,6 +26,10 @@ VERBS = {
         target="loopwright.app.doctor:command",
         summary="Say what is installed, reachable, migrated and writable, and what to do about the rest.",
     ),
+    "db upgrade": LazyVerb(
+        target="loopwright.app.upgrading:command",
+        summary="Bring the ledger to this version's schema, after a copy.",
+    ),
     "demo": LazyVerb(
         target="loopwright.app.demo.command:command",
         summary="Replay half a year of real flights through the whole loop, then open the UI.",

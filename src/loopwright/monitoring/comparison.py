@@ -8,15 +8,10 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from loopwright.core.addresses import Address
 from loopwright.core.errors import Invalid
-from loopwright.core.instants import to_micros
 from loopwright.core.policies import Fact
-from loopwright.data.streams import read_stream
 from loopwright.engine.context import Context
-from loopwright.engine.publishing import manifest_of, resolve
-from loopwright.monitoring.nouns import MONITOR, Monitor, labels_stream
-from loopwright.serving.nouns import Variant, stream_of
+from loopwright.serving.nouns import Variant
 from loopwright.stats.classification import auc_difference, auc_interval
 from loopwright.stats.intervals import paired_mean_difference
 
@@ -30,51 +25,31 @@ _MIN_EACH_CLASS = 30
 
 
 class _Scored(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """Predictions of a stretch, one of each (id, version, variant)."""
+    """Predictions of a stretch, each once, with the labels known now (NaN where none is); all of length n."""
 
-    ids: NDArray[np.str_]
-    at: NDArray[np.int64]
+    ids: NDArray[np.object_]
+    at_us: NDArray[np.int64]
     versions: NDArray[np.int64]
     live: NDArray[np.bool_]
     scores: NDArray[np.float64]
+    labels: NDArray[np.float64]
 
 
-def _monitor(ctx: Context, name: str) -> Monitor:
-    version = resolve(ctx, Address(kind=MONITOR, name=name))
-    return msgspec.convert(manifest_of(ctx, version).body, Monitor)
-
-
-def _scored(ctx: Context, endpoint: str, start: datetime, end: datetime) -> _Scored:
+def _scored(ctx: Context, monitor: str, start: datetime, end: datetime) -> _Scored | None:
     import pyarrow as pa
 
-    names = ["prediction_id", "at", "model_version", "variant", "score"]
-    table = read_stream(ctx, stream_of(endpoint), start, end, columns=names)
-    at = table["at"].cast(pa.int64()).to_numpy()
-    inside = (at >= to_micros(start)) & (at < to_micros(end))
-    ids = np.array(table["prediction_id"].to_pylist(), dtype=np.str_)[inside]
-    live = np.array(table["variant"].to_pylist(), dtype=np.str_)[inside] == Variant.LIVE.value
-    versions = table["model_version"].to_numpy()[inside].astype(np.int64)
+    watched = load(ctx, monitor).monitor
+    table = predictions(ctx, watched.endpoint, start, end, columns=("score",))
+    if table.num_rows == 0:
+        return None
     return _Scored(
-        ids=ids, at=at[inside], versions=versions, live=live, scores=table["score"].to_numpy()[inside]
+        ids=np.asarray(table["prediction_id"].to_numpy()),
+        at_us=np.asarray(table["at"].cast(pa.int64()).to_numpy()),
+        versions=np.asarray(table["model_version"].to_numpy()),
+        live=np.asarray(table["variant"].to_numpy() == Variant.LIVE.value),
+        scores=np.asarray(table["score"].to_numpy()),
+        labels=join_labels(ctx, watched.labels, table["prediction_id"], start, ctx.now()),
     )
-
-
-def _labels(ctx: Context, name: str, ids: NDArray[np.str_]) -> NDArray[np.float64]:
-    """The label of each prediction as known now, NaN where none is."""
-    import pyarrow as pa
-
-    table = read_stream(
-        ctx, labels_stream(name), None, ctx.now(), columns=["prediction_id", "label", "known_at"]
-    )
-    known = table["known_at"].cast(pa.int64()).to_numpy() <= to_micros(ctx.now())
-    named = np.array(table["prediction_id"].to_pylist(), dtype=np.str_)[known]
-    values = table["label"].to_numpy()[known].astype(np.float64)
-    if not len(named):
-        return np.full(len(ids), np.nan)
-    order = np.argsort(named, kind="stable")
-    place = np.clip(np.searchsorted(named[order], ids), 0, len(named) - 1)
-    found: NDArray[np.float64] = np.where(named[order][place] == ids, values[order][place], np.nan)
-    return found
 
 
 def realised_facts(
@@ -84,16 +59,14 @@ def realised_facts(
 
     By the labels known now, each with a 95 % interval clustered by day; None where there are too few.
     """
-    watched = _monitor(ctx, monitor)
-    scored = _scored(ctx, watched.endpoint, start, end)
-    _, first = np.unique(np.where(scored.live, scored.ids, ""), return_index=True)
-    rows = first[scored.live[first]]
-    labels = _labels(ctx, watched.labels, scored.ids[rows])
-    there = ~np.isnan(labels)
-    y, s, day = labels[there], scored.scores[rows][there], scored.at[rows][there] // _DAY_US
+    scored = _scored(ctx, monitor, start, end)
+    if scored is None:
+        return None, None
+    there = scored.live & np.isfinite(scored.labels)
+    y, said, day = scored.labels[there], scored.scores[there], scored.at_us[there] // _DAY_US
     if min(y.sum(), len(y) - y.sum()) < _MIN_EACH_CLASS:
         return None, None
-    return _gap(y, s, day), _auc(y, s, day)
+    return _gap(y, said, day), _auc(y, said, day)
 
 
 def _gap(y: NDArray[np.float64], s: NDArray[np.float64], day: NDArray[np.int64]) -> Fact | None:
@@ -116,12 +89,10 @@ def compare_versions(
 
     By the labels known now; None while there are too few.
     """
-    watched = _monitor(ctx, monitor)
-    scored = _scored(ctx, watched.endpoint, start, end)
-    ids, first, second = _both(scored, challenger, champion)
-    labels = _labels(ctx, watched.labels, ids)
-    there = ~np.isnan(labels)
-    y = labels[there]
+    scored = _scored(ctx, monitor, start, end)
+    if scored is None:
+        return None
+    y, first, second = _both(scored, challenger, champion)
     if min(y.sum(), len(y) - y.sum()) < _MIN_EACH_CLASS:
         return None
     found = auc_difference(y, first[there], second[there])

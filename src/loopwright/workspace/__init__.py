@@ -1,7 +1,7 @@
 """The composition root: the only place where ports meet adapters."""
 
-from loopwright.workspace.catalogue import ReplayClock
+from loopwright.workspace.catalogue import ReplayClock, upgrade_database
 from loopwright.workspace.root import Workspace
 from loopwright.workspace.settings import Settings, load_settings
 
-__all__ = ["ReplayClock", "Settings", "Workspace", "load_settings"]
+__all__ = ["ReplayClock", "Settings", "Workspace", "load_settings", "upgrade_database"]

@@ -14,6 +14,7 @@ from loopwright.core.errors import Invalid
 from loopwright.workspace.settings import Settings
 
 if TYPE_CHECKING:
+    from loopwright.adapters.sql import UpgradeReport
     from loopwright.engine.context import Context
     from loopwright.ports.ledger import Ledger
     from loopwright.ports.objects import Objects
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from loopwright.ports.world import Clock, Ids, Keys
     from loopwright.serving.runtime import Runtime
 
-__all__ = ["Assembly", "Frameworks", "ReplayClock", "runtime_of", "slice_modules"]
+__all__ = ["Assembly", "Frameworks", "ReplayClock", "runtime_of", "slice_modules", "upgrade_database"]
 
 _MODULES = (
     "engine.platform",
@@ -117,7 +118,8 @@ class Assembly:
         if self._settings.objects:
             from loopwright.adapters.objects import FsspecObjects
 
-            return FsspecObjects(self._settings.objects, self._settings.objects_options)
+            options = self._settings.objects_options
+            return FsspecObjects(self._settings.objects, options, cache=self._settings.folder / "cache")
         from loopwright.adapters.objects import FolderObjects
 
         return FolderObjects(self._settings.folder / "objects")
@@ -165,3 +167,10 @@ def runtime_of(ctx: Context) -> Runtime:
     from loopwright.serving.runtime import Runtime
 
     return Runtime(ctx)
+
+
+def upgrade_database(settings: Settings) -> UpgradeReport:
+    """Bring the ledger to this version's schema, after a copy, without opening it as a workspace."""
+    from loopwright.adapters.sql import upgrade_ledger
+
+    return upgrade_ledger(settings.database_url)

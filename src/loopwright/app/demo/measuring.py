@@ -58,7 +58,7 @@ def _answers(ctx: Context, features: tuple[str, ...]) -> _Answers:
 
 
 def prediction_ids(asked: pa.Table) -> list[str]:
-    """The id of each flight's prediction: its minute's request and its place in it; rows in order of asking."""
+    """The id of each flight's prediction: its minute's request, its place in it; rows in order of asking."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
