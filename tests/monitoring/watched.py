@@ -42,7 +42,7 @@ class Watched:
         monitor = Monitor(
             endpoint=ENDPOINT, labels="landings", reference="dataset:history", slices=slices, feeds=(FEED,)
         )
-        self.wind.append_days(-70, 0)
+        self.wind.append_hours(START - 70 * DAY, 70 * 24)
         define(self.ctx, MONITOR, monitor)
 
     def _history(self) -> pa.Table:

@@ -11,6 +11,9 @@ import numpy as np
 from loopwright.core.errors import Invalid
 from loopwright.core.policies import Fact
 from loopwright.engine.context import Context
+from loopwright.monitoring.definitions import load
+from loopwright.monitoring.labels import join_labels
+from loopwright.serving.history import predictions
 from loopwright.serving.nouns import Variant
 from loopwright.stats.classification import auc_difference, auc_interval
 from loopwright.stats.intervals import paired_mean_difference
@@ -27,7 +30,8 @@ _MIN_EACH_CLASS = 30
 class _Scored(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Predictions of a stretch, each once, with the labels known now (NaN where none is); all of length n."""
 
-    ids: NDArray[np.object_]
+    ids: NDArray[np.int64]
+    """a number for each prediction id"""
     at_us: NDArray[np.int64]
     versions: NDArray[np.int64]
     live: NDArray[np.bool_]
@@ -37,13 +41,15 @@ class _Scored(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 def _scored(ctx: Context, monitor: str, start: datetime, end: datetime) -> _Scored | None:
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     watched = load(ctx, monitor).monitor
     table = predictions(ctx, watched.endpoint, start, end, columns=("score",))
     if table.num_rows == 0:
         return None
+    ids = pc.dictionary_encode(table["prediction_id"]).combine_chunks().indices
     return _Scored(
-        ids=np.asarray(table["prediction_id"].to_numpy()),
+        ids=np.asarray(ids.to_numpy(), dtype=np.int64),
         at_us=np.asarray(table["at"].cast(pa.int64()).to_numpy()),
         versions=np.asarray(table["model_version"].to_numpy()),
         live=np.asarray(table["variant"].to_numpy() == Variant.LIVE.value),
@@ -95,7 +101,7 @@ def compare_versions(
     y, first, second = _both(scored, challenger, champion)
     if min(y.sum(), len(y) - y.sum()) < _MIN_EACH_CLASS:
         return None
-    found = auc_difference(y, first[there], second[there])
+    found = auc_difference(y, first, second)
     return Fact(
         name="ROC-AUC against the champion, live",
         value=found.value,
@@ -106,17 +112,17 @@ def compare_versions(
     )
 
 
-def _both(
-    scored: _Scored, one: int, other: int
-) -> tuple[NDArray[np.str_], NDArray[np.float64], NDArray[np.float64]]:
-    """Ids that both versions scored, with both scores."""
+def _both(scored: _Scored, one: int, other: int) -> tuple[NDArray[np.float64], ...]:
+    """Label and both scores of the labelled predictions that both versions scored, live or in shadow."""
+    labelled = np.isfinite(scored.labels)
     sides = []
     for version in (one, other):
-        chosen = scored.versions == version
+        chosen = np.flatnonzero((scored.versions == version) & labelled)
         ids, first = np.unique(scored.ids[chosen], return_index=True)
-        sides.append((ids, scored.scores[chosen][first]))
-    ids, left, right = np.intersect1d(sides[0][0], sides[1][0], assume_unique=True, return_indices=True)
-    return ids, sides[0][1][left], sides[1][1][right]
+        sides.append((ids, chosen[first]))
+    _, left, right = np.intersect1d(sides[0][0], sides[1][0], assume_unique=True, return_indices=True)
+    first, second = sides[0][1][left], sides[1][1][right]
+    return scored.labels[first], scored.scores[first], scored.scores[second]
 
 
 def promised_auc(ctx: Context, model: str) -> float | None:
