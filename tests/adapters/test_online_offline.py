@@ -78,7 +78,7 @@ def offline(rows: list[OnlineRow], instants: list[int]) -> list[dict[str, Scalar
     return [{name: bits(row[name]) for name in names} for row in found.select(list(names)).to_pylist()]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     rows=online_rows(),
     instants=st.lists(st.integers(-2, 30).map(lambda n: FIRST + n * STEP), min_size=1, max_size=6),

@@ -34,7 +34,7 @@ def exact_sum(values: Sequence[float]) -> float:
     try:
         return float(total)
     except OverflowError:
-        return math.copysign(math.inf, total)
+        return math.inf if total > 0 else -math.inf
 
 
 def exact_mean(total: float, count: int) -> float | None:

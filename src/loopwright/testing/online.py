@@ -195,7 +195,7 @@ class OnlineSuite:
         store.define(_COUNTS)
         return store
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
     @given(rows=online_rows(), data=st.data())
     def test_answers_as_if_every_row_were_kept(self, rows: list[OnlineRow], data: st.DataObject) -> None:
         """Rows in any order, late and twice, questions between, watermarks raised, the store reopened."""
