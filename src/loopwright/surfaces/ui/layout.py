@@ -8,7 +8,7 @@ from loopwright.engine.platform import Edge, Node
 
 __all__ = ["place"]
 
-_ACROSS, _DOWN = 210, 74
+_ACROSS, _DOWN = 250, 52
 _SWEEPS = 6
 
 
