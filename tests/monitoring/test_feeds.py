@@ -71,7 +71,7 @@ def weather() -> Weather:
 @pytest.mark.parametrize("span", [24, 6])
 def test_no_alarm_in_a_year_of_healthy_weather(weather: Weather, span: int) -> None:
     first, last = int(weather.hours[0]) + 30 * 24, int(weather.hours[-1])
-    for end in range(first, last, 37):
+    for end in range(first, last, 61):
         for name in COLUMNS:
             sign = weather.sign(name, end, span=span)
             assert sign is None or not sign.holds, (name, end)
@@ -188,10 +188,10 @@ def test_nothing_is_said_before_the_reference_is_two_weeks_old() -> None:
 
 
 def test_the_level_of_the_rule_on_healthy_synthetic_levels() -> None:
-    """Quantised, autocorrelated, healthy: no alarm in 1,000 windows."""
+    """Quantised, autocorrelated, healthy: no alarm in 400 windows."""
     rng = np.random.default_rng(4)
     alarms = 0
-    for _ in range(1000):
+    for _ in range(400):
         walk = np.repeat(rng.integers(0, 30, 260), 24) + rng.integers(-3, 4, 6240)
         values = walk.astype(np.float64)
         sign = sign_of(

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from loopwright.core.errors import Invalid, NotFound, TooLarge
+from loopwright.core.errors import Invalid, NotFound, TooLarge, Unavailable
 from loopwright.core.expressions import Scalar
 from loopwright.core.instants import from_micros, to_micros
 from loopwright.core.schema import Column, ColumnType, Schema
@@ -282,6 +282,31 @@ def test_too_many_rows_and_bad_ids_are_refused() -> None:
         with pytest.raises(Invalid, match="request id"):
             runtime.predict(ENDPOINT, [row()], wrong)
     assert runtime.statistics(ENDPOINT).requests == 0
+
+
+def test_more_than_may_wait_is_refused_at_once_and_counted() -> None:
+    ctx = world()
+    gate = threading.Event()
+    framework = ctx.ports.frameworks["linear"]
+    assert isinstance(framework, Linear)
+    framework.gate = gate
+    deploy(ctx, ENDPOINT, config((1, 100.0)))
+    runtime = Runtime(ctx, max_waiting_rows=10)
+    runtime.refresh(ENDPOINT)
+    first = threading.Thread(target=runtime.predict, args=(ENDPOINT, [row()] * 8))
+    first.start()
+    waited = threading.Event()
+    for _ in range(400):
+        if runtime.waiting_rows == 8:
+            break
+        waited.wait(0.01)
+    with pytest.raises(Unavailable, match="8 rows wait already"):
+        runtime.predict(ENDPOINT, [row()] * 3)
+    gate.set()
+    first.join()
+
+    assert runtime.waiting_rows == 0
+    assert len(runtime.predict(ENDPOINT, [row()] * 30).scores) == 30  # alone, a large request is served
 
 
 def test_an_endpoint_that_does_not_exist_is_not_found() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import cast
@@ -50,12 +51,17 @@ SERVICE = FeatureService(
 class LinearPredictor:
     """Scores are 1 / (1 + exp(-x w)), NaN taken as 0."""
 
-    def __init__(self, weights: list[float], features: tuple[str, ...], *, fast: bool = True) -> None:
+    def __init__(
+        self, weights: list[float], features: tuple[str, ...], *, gate: threading.Event | None = None
+    ) -> None:
         self.features = features
-        self.fast = fast
+        self.fast = gate is None
+        self._gate = gate
         self._weights = np.array(weights)
 
     def predict(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self._gate is not None:
+            self._gate.wait(10)
         found: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-np.nan_to_num(x) @ self._weights))
         return found
 
@@ -67,6 +73,8 @@ class Linear:
 
     def __init__(self) -> None:
         self.loads = 0
+        self.gate: threading.Event | None = None
+        """what predictors loaded from now on wait for"""
 
     def fit(self, x: NDArray[np.float64], y: NDArray[np.float64], request: FitRequest) -> FitResult:
         weights = np.linalg.lstsq(np.nan_to_num(x), y, rcond=None)[0]
@@ -75,7 +83,7 @@ class Linear:
     def load(self, files: Mapping[str, bytes]) -> Predictor:
         self.loads += 1
         weights = msgspec.json.decode(files["weights.json"], type=list[float])
-        return LinearPredictor(weights, tuple(output.name for output in SERVICE.outputs))
+        return LinearPredictor(weights, tuple(output.name for output in SERVICE.outputs), gate=self.gate)
 
 
 def fitted(weights: list[float]) -> FitResult:

@@ -8,6 +8,7 @@ __all__ = ["Counters", "LatencyHistogram"]
 
 _PER_OCTAVE = 8
 _BUCKETS = 30 * _PER_OCTAVE
+_SHOWN_FROM, _SHOWN_TO = 6, 25
 
 
 class LatencyHistogram:
@@ -33,6 +34,16 @@ class LatencyHistogram:
             if count and seen >= wanted:
                 return float(2.0 ** ((bucket + 1) / _PER_OCTAVE))
         return None
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        """How many were at most so many seconds, an octave apart from 64 us to 34 s."""
+        found, seen = [], 0
+        for bucket, count in enumerate(self.counts):
+            seen += count
+            octave, rest = divmod(bucket + 1, _PER_OCTAVE)
+            if rest == 0 and _SHOWN_FROM <= octave <= _SHOWN_TO:
+                found.append((f"{2.0**octave / 1e6:.6g}", float(seen)))
+        return [*found, ("+Inf", float(self.count))]
 
 
 class Counters:

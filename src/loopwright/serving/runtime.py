@@ -40,7 +40,13 @@ class Runtime:
     process arrive by `on_events`, those of others by a look at the journal every second.
     """
 
-    def __init__(self, ctx: Context, *, prediction_log: PredictionLog | None = None) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        *,
+        prediction_log: PredictionLog | None = None,
+        max_waiting_rows: int = MAX_WAITING_ROWS,
+    ) -> None:
         self._ctx = ctx
         self._tables: dict[str, RouteTable] = {}
         self._counters: dict[str, Counters] = {}
@@ -51,6 +57,7 @@ class Runtime:
         self._wake, self._stopping, self._loaded = threading.Event(), threading.Event(), threading.Event()
         self._seen = 0
         self._waiting_rows = 0
+        self._max_waiting_rows = max_waiting_rows
         self._admission = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -189,7 +196,7 @@ class Runtime:
                 "the request id is too long or not printable", hint=f"use at most {MAX_REQUEST_ID} characters"
             )
         with self._admission:
-            if self._waiting_rows + rows > MAX_WAITING_ROWS:
+            if self._waiting_rows and self._waiting_rows + rows > self._max_waiting_rows:
                 raise Unavailable(f"{self._waiting_rows} rows wait already", hint="try again in a second")
             self._waiting_rows += rows
 
@@ -231,6 +238,11 @@ class Runtime:
 
     # -- counts ----------------------------------------------------------------
 
+    @property
+    def waiting_rows(self) -> int:
+        """Rows that are being answered now."""
+        return self._waiting_rows
+
     def refused(self, endpoint: str) -> None:
         """Count a call that never reached `answer` because its body did not fit."""
         if endpoint in self._tables:
@@ -250,6 +262,11 @@ class Runtime:
             latency_p50_us=counters.latency.quantile(0.5),
             latency_p99_us=counters.latency.quantile(0.99),
         )
+
+    def latencies(self, endpoint: str) -> tuple[list[tuple[str, float]], float]:
+        """How many calls took at most so many seconds, and the seconds of all of them."""
+        found = (self._counters.get(endpoint) or Counters()).latency
+        return found.cumulative(), found.total_us / 1e6
 
     # -- following the journal -------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import struct
+import threading
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +19,7 @@ from loopwright.core.expressions import Scalar
 from loopwright.serving.runtime import Runtime
 from loopwright.serving.verbs import deploy
 from loopwright.surfaces.inference.application import InferenceApp
-from tests.serving.worlds import ENDPOINT, config, deployed, expected, row
+from tests.serving.worlds import ENDPOINT, Linear, config, deployed, expected, row
 from tests.surfaces.asking import Answer, ask
 
 WEIGHTS = [0.1, 0.001, 0.01]
@@ -432,6 +433,27 @@ def test_refusals_are_counted(runtime: Runtime, app: InferenceApp) -> None:
     ask(app, "POST", INFER, body=b"{")
 
     assert runtime.statistics(ENDPOINT).failed == before + 1
+
+
+def test_a_full_server_says_try_again() -> None:
+    ctx, gate = deployed((1, 100.0)), threading.Event()
+    framework = ctx.ports.frameworks["linear"]
+    assert isinstance(framework, Linear)
+    framework.gate = gate
+    full = Runtime(ctx, max_waiting_rows=1)
+    app = InferenceApp(full)
+    slow = threading.Thread(target=ask, args=(app, "POST", INFER), kwargs={"value": body(row())})
+    slow.start()
+    for _ in range(400):
+        if full.waiting_rows:
+            break
+        gate.wait(0.01)
+    answer = ask(app, "POST", INFER, value=body(row()))
+    gate.set()
+    slow.join()
+
+    refused(answer, 503, "rows wait already")
+    assert answer.headers["retry-after"] == "1"
 
 
 def test_callers_without_the_scope_are_refused(runtime: Runtime) -> None:
