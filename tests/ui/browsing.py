@@ -1,0 +1,111 @@
+"""A real browser over a server, and what a picture it took holds."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Locator, Page, Request, sync_playwright
+
+__all__ = ["Ink", "Watch", "browser", "ink_of"]
+
+_ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+_COUNT = """async ([png, wanted]) => {
+  const bytes = Uint8Array.from(atob(png), (c) => c.charCodeAt(0));
+  const image = await createImageBitmap(new Blob([bytes], { type: "image/png" }));
+  const canvas = new OffscreenCanvas(image.width, image.height), pen = canvas.getContext("2d");
+  pen.drawImage(image, 0, 0);
+  const data = pen.getImageData(0, 0, image.width, image.height).data, seen = new Map();
+  let coloured = 0;
+  for (let i = 0; i < data.length; i += 4) {
+    const key = (data[i] << 16) | (data[i + 1] << 8) | data[i + 2];
+    seen.set(key, (seen.get(key) ?? 0) + 1);
+    if (wanted.every((value, k) => Math.abs(value - data[i + k]) < 12)) coloured += 1;
+  }
+  const [ground, most] = [...seen].reduce((a, b) => (b[1] > a[1] ? b : a));
+  return [data.length / 4, data.length / 4 - most, coloured, ground];
+}"""
+
+
+class Ink(NamedTuple):
+    """Pixels of a picture: all, those not of the commonest colour, those of a wanted colour."""
+
+    pixels: int
+    drawn: int
+    coloured: int
+    ground: int
+    """the commonest colour, as 0xRRGGBB"""
+
+    @property
+    def ground_light(self) -> float:
+        """How light the commonest colour is, 0 to 1."""
+        return sum((self.ground >> shift) & 255 for shift in (0, 8, 16)) / (3 * 255)
+
+
+class Watch:
+    """What goes wrong on a page while it is looked at."""
+
+    def __init__(self, page: Page, host: str) -> None:
+        self.faults: list[str] = []
+        self._host = host
+        page.on("console", self._said)
+        page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
+        page.on("dialog", self._opened)
+        page.on("request", self._asked)
+
+    def _said(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.faults.append(f"{message.type}: {message.text}")
+
+    def _opened(self, dialog: Dialog) -> None:
+        self.faults.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def _asked(self, request: Request) -> None:
+        parts = urlsplit(request.url)
+        if parts.scheme not in ("data", "blob", "about") and parts.netloc != self._host:
+            self.faults.append(f"request to {parts.netloc}")
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    """Chromium; the test is left out where there is none, but never in CI."""
+    path = next(filter(None, map(shutil.which, _NAMES)), None)
+    if path is None:
+        told = "there is no Chromium on the PATH"
+        if os.environ.get("CI") == "true":
+            pytest.fail(told)
+        pytest.skip(told)
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=_ARGS)
+        yield opened
+        opened.close()
+
+
+def ink_of(place: Locator, colour: str = "--accent") -> Ink:
+    """The pixels of a picture of a part of a page, decoded by the browser itself."""
+    page = place.page
+    text = page.evaluate(
+        "name => getComputedStyle(document.documentElement).getPropertyValue(name).trim()", colour
+    )
+    wanted = [int(text[i : i + 2], 16) for i in (1, 3, 5)]
+    picture = base64.b64encode(place.screenshot()).decode()
+    beside = page.context.new_page()
+    found: list[int] = beside.evaluate(_COUNT, [picture, wanted])
+    beside.close()
+    return Ink(*found)
