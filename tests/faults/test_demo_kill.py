@@ -153,6 +153,7 @@ def test_a_story_killed_while_it_is_told_comes_to_its_end(
     assert len(ends) == 1
 
 
+@pytest.mark.slow
 def test_a_story_killed_twice_in_a_row_comes_to_its_end(
     prepared: Path, tmp_path: Path, ends: set[tuple[float, float]]
 ) -> None:

@@ -164,10 +164,12 @@ class Story:
             if number < progress.day:
                 continue
             replayer.replay(day, self._on_minute)
-            feed.settle(day.end)
             self._end_day(number, day, asked_ids)
             progress = replace(progress, day=number + 1, instant=day.end, seconds=spent())
             save_progress(self._ctx, progress)
+            # last: the online store answers no instant long before its watermark, so it must never be
+            # ahead of where a killed story is taken up again; behind it, it is filled from the datasets
+            feed.settle(day.end)
         asker.close()
         return progress
 
