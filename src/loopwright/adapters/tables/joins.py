@@ -79,7 +79,7 @@ def newest_order(
     """
     event, known = times[0][rows], times[1][rows]
     stands = axis_of(codes, event).place(codes, event)
-    places = np.argsort(stands, kind="stable")
+    places = np.argsort(stands)
     standing = stands[places]
     same = np.flatnonzero(standing[1:] == standing[:-1])
     if len(same) == 0:
@@ -106,7 +106,7 @@ def _winners(rows: Ints, row_codes: Ints, seen: Ints, codes: Ints, asked: Instan
     axis = axis_of(row_codes, seen)
     stands = axis.place(row_codes, seen)
     if np.any(stands[1:] < stands[:-1]):
-        by_seen = np.argsort(stands, kind="stable")
+        by_seen = np.argsort(stands)
         stands, rows = stands[by_seen], rows[np.maximum.accumulate(by_seen)]
         row_codes = row_codes[by_seen]
     usable = np.flatnonzero((codes >= 0) & ~asked.missing)
