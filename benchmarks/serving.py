@@ -2,7 +2,7 @@
 
 A workspace in a folder of its own: SQLite ledger and online store, LightGBM, a feature service of rolling
 delays and request columns. Times are of this process's work: waiting does not count, but a machine shared
-with others is slower all the same, so `loop_ns`, a turn of an empty loop (35 ns on a quiet core), is told too.
+with others is slower all the same, so `loop_ns`, a turn of an empty loop (35 ns when quiet), is told too.
 Requests have 2.5 rows on average, as the minutes of real flights have, or one. Prints JSON.
 
     python benchmarks/serving.py [--requests N] [--trees N] [--folder DIR]

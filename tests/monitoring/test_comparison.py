@@ -43,6 +43,13 @@ def test_realised_facts_are_those_of_all_labelled_rows() -> None:
         assert fact.low < fact.value < fact.high
 
 
+def test_one_day_alone_has_no_interval_between_days() -> None:
+    watched = Watched()
+    labelled_days(watched, 1)
+
+    assert realised_facts(watched.ctx, MONITOR, START, START + DAY) == (None, None)
+
+
 def test_too_few_labels_are_no_facts() -> None:
     watched = Watched()
     watched.ask(0)

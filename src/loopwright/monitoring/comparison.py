@@ -83,8 +83,11 @@ def _gap(y: NDArray[np.float64], s: NDArray[np.float64], day: NDArray[np.int64])
     return Fact(name="calibration gap", value=found.value, low=found.low, high=found.high, n=len(y))
 
 
-def _auc(y: NDArray[np.float64], s: NDArray[np.float64], day: NDArray[np.int64]) -> Fact:
-    found = auc_interval(y, s, clusters=day)
+def _auc(y: NDArray[np.float64], s: NDArray[np.float64], day: NDArray[np.int64]) -> Fact | None:
+    try:
+        found = auc_interval(y, s, clusters=day)
+    except Invalid:
+        return None
     return Fact(name="ROC-AUC", value=found.value, low=found.low, high=found.high, n=len(y))
 
 

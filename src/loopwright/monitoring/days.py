@@ -18,7 +18,14 @@ from loopwright.monitoring.labels import join_labels
 from loopwright.monitoring.nouns import Alarm, AlarmState, DayReport, Monitor, Period, Quality
 from loopwright.monitoring.quality import quality
 from loopwright.monitoring.readings import signals_of
-from loopwright.monitoring.state import alarm_of, alarms_about, checked_windows, keep_alarm, keep_window
+from loopwright.monitoring.state import (
+    alarm_of,
+    alarms_about,
+    checked_windows,
+    keep_alarm,
+    keep_window,
+    window_of,
+)
 from loopwright.ports.ledger import Transaction
 from loopwright.serving.history import predictions
 
@@ -97,25 +104,26 @@ def check_window(
         live, groups = window.quality("live", window.is_live), window.groups(monitor.slices)
         counts = count_day(bins, window.columns(bins))
 
-    def work(tx: Transaction) -> DayReport:
+    with ctx.read() as tx:
         windows = checked_windows(ctx, tx, name)
         feeds = alarms_about(ctx, tx, [f"dataset:{feed.dataset}" for feed in monitor.feeds])
-        drift = compare(counts, _healthy(windows, feeds, span.start, monitor), monitor.drift)
-        report = DayReport(
-            monitor=name,
-            endpoint=monitor.endpoint,
-            start=span.start,
-            end=end,
-            checked_at=ctx.now(),
-            live=live,
-            groups=tuple(groups),
-            drift=drift,
-            suppressed_by=_firing_during(feeds, span.start, end),
-        )
+    report = DayReport(
+        monitor=name,
+        endpoint=monitor.endpoint,
+        start=span.start,
+        end=end,
+        checked_at=ctx.now(),
+        live=live,
+        groups=tuple(groups),
+        drift=compare(counts, _healthy(windows, feeds, span.start, monitor), monitor.drift),
+        suppressed_by=_firing_during(feeds, span.start, end),
+    )
+
+    def work(tx: Transaction) -> DayReport:
+        is_first = window_of(ctx, tx, name, span.start) is None
         keep_window(ctx, tx, name, span.start, _counted(report, counts))
         tx.signals.add(signals_of(ctx, report))
-        alarm = _alarm(ctx, tx, report, monitor, is_first=span.start not in windows)
-        return replace(report, drift_alarm=alarm)
+        return replace(report, drift_alarm=_alarm(ctx, tx, report, monitor, is_first=is_first))
 
     return ctx.write(work)
 

@@ -15,7 +15,7 @@ from loopwright.monitoring.drift import DayCounts
 from loopwright.monitoring.nouns import Alarm
 from loopwright.ports.ledger import Transaction
 
-__all__ = ["alarm_of", "alarms_about", "checked_windows", "keep_alarm", "keep_window"]
+__all__ = ["alarm_of", "alarms_about", "checked_windows", "keep_alarm", "keep_window", "window_of"]
 
 _ALARMS = "alarms"
 
@@ -59,6 +59,12 @@ def checked_windows(ctx: Context, tx: Transaction, monitor: str) -> dict[datetim
     """What the windows of a monitor counted, by their start."""
     found = tx.documents.all(ctx.space, _windows(monitor))
     return {parse_instant(key): msgspec.convert(body, DayCounts) for key, body in found.items()}
+
+
+def window_of(ctx: Context, tx: Transaction, monitor: str, start: datetime) -> DayCounts | None:
+    """What the window that starts then counted, None when it was never checked."""
+    body = tx.documents.get(ctx.space, _windows(monitor), format_instant(start))
+    return None if body is None else msgspec.convert(body, DayCounts)
 
 
 def keep_window(ctx: Context, tx: Transaction, monitor: str, start: datetime, counts: DayCounts) -> None:

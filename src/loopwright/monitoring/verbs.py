@@ -180,10 +180,13 @@ def check_feed(
     start = until - duration(watch.window)
     feed = _feed_rows(ctx, watch, start - duration(watch.trailing), until, rows)
     subject = str(Address(kind="dataset", name=dataset))
+    with ctx.read() as tx:
+        seen = alarm_of(ctx, tx, subject, "feed")
+    judged = judge(feed, watch, seen, until)
 
     def work(tx: Transaction) -> FeedReport:
         before = alarm_of(ctx, tx, subject, "feed")
-        signs = judge(feed, watch, before, until)
+        signs = judged if before == seen else judge(feed, watch, before, until)
         after = next_alarm(before, signs, until, watch.limits.min_rows)
         clearing = before.state is AlarmState.FIRING and after.state is not AlarmState.FIRING
         ended = last_strange(feed, watch, before, until) if clearing else None
