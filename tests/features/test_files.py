@@ -12,11 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from loopwright.core.errors import Invalid, NotFound, Unavailable
+from loopwright.core.instants import to_micros
 from loopwright.features.verbs import join
 from loopwright.testing.builders import memory_context
 
 NOON = datetime(2013, 6, 1, 12, tzinfo=UTC)
 UTC_TIME = pa.timestamp("us", "UTC")
+HOUR_US = 3_600_000_000
 
 
 @pytest.fixture
@@ -94,7 +96,7 @@ def test_times_without_a_zone_need_one_declared(folder: Path) -> None:
         {
             "origin": ["EWR"],
             "gate": [3],
-            "asked": pa.array([datetime(2013, 6, 1, 8)], pa.timestamp("us")),  # noqa: DTZ001
+            "asked": pa.array([to_micros(NOON) - 4 * HOUR_US], pa.timestamp("us")),
         }
     )
     pq.write_table(local, folder / "spine.parquet")
@@ -112,7 +114,7 @@ def test_an_hour_that_came_twice_is_refused(folder: Path) -> None:
         {
             "origin": ["EWR"],
             "gate": [3],
-            "asked": pa.array([datetime(2013, 11, 3, 1, 30)], pa.timestamp("us")),  # noqa: DTZ001
+            "asked": pa.array([to_micros(datetime(2013, 11, 3, 1, 30, tzinfo=UTC))], pa.timestamp("us")),
         }
     )
     pq.write_table(twice, folder / "spine.parquet")
