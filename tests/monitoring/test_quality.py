@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
-from loopwright.monitoring.quality import quality
+from loopwright.core.errors import Invalid
+from loopwright.monitoring.quality import expected_auc, quality
 
 
 def test_metrics_of_the_labelled_part() -> None:
@@ -45,3 +48,30 @@ def test_a_metric_without_a_value_says_why() -> None:
     assert one_class.brier.value is not None
     empty = quality("live", np.zeros(0), np.zeros(0))
     assert (empty.predictions, empty.mean_score, empty.labelled_share) == (0, None, 0.0)
+
+
+@given(st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.9, 1.0]), min_size=2, max_size=12))
+def test_the_expected_auc_is_that_of_all_pairs(chances: list[float]) -> None:
+    right = pairs = 0.0
+    for i, p in enumerate(chances):
+        for j, q in enumerate(chances):
+            if i != j:
+                pairs += p * (1 - q)
+                right += p * (1 - q) * (1.0 if p > q else 0.5 if p == q else 0.0)
+    scores = np.array(chances)
+    if pairs <= 1e-12:
+        with pytest.raises(Invalid, match="one class only"):
+            expected_auc(scores)
+    else:
+        assert expected_auc(scores) == pytest.approx(right / pairs, rel=1e-9)
+
+
+def test_a_calibrated_model_reaches_the_auc_it_expects() -> None:
+    rng = np.random.default_rng(4)
+    scores = rng.beta(0.8, 2.0, 60_000)
+    found = quality("live", scores, (rng.random(len(scores)) < scores).astype(float))
+
+    assert found.roc_auc.low is not None
+    assert found.roc_auc.high is not None
+    assert found.roc_auc_expected.value is not None
+    assert found.roc_auc.low - 0.002 < found.roc_auc_expected.value < found.roc_auc.high + 0.002

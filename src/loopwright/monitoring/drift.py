@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from loopwright.monitoring.nouns import ColumnDrift, DriftLimits
 from loopwright.stats.distributions import student_t_two_sided
 from loopwright.stats.drift.bins import population_stability
+from loopwright.stats.multiple import benjamini_hochberg
 
 __all__ = ["ColumnBins", "DayCounts", "compare", "count_day", "discoveries", "fit_bins"]
 
@@ -118,9 +119,7 @@ def _surprise(index: float, history: Sequence[float]) -> float:
 
 def discoveries(p_values: Sequence[float | None], rate: float) -> list[bool]:
     """Which are rejected at this false discovery rate (Benjamini and Hochberg 1995); None never is."""
-    known = sorted((p, at) for at, p in enumerate(p_values) if p is not None)
-    upto = max(
-        (rank for rank, (p, _) in enumerate(known, start=1) if p <= rate * rank / len(known)), default=0
-    )
-    chosen = {at for _, at in known[:upto]}
+    known = [at for at, p in enumerate(p_values) if p is not None]
+    adjusted = benjamini_hochberg([p for p in p_values if p is not None])
+    chosen = {at for at, q in zip(known, adjusted, strict=True) if q <= rate}
     return [at in chosen for at in range(len(p_values))]

@@ -159,6 +159,8 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
     mean_score: float | None
     mean_label: float | None
     roc_auc: Reading
+    roc_auc_expected: Reading
+    """what the scores foretell: a realised AUC near it speaks of harder rows, not of a worse model"""
     brier: Reading
     calibration_error: Reading
     calibration_gap: Reading

@@ -17,7 +17,7 @@ from loopwright.stats.calibration import (
 from loopwright.stats.classification import auc_interval, brier_interval
 from loopwright.stats.intervals import Difference, Estimate
 
-__all__ = ["quality"]
+__all__ = ["expected_auc", "quality"]
 
 _BINS = 10
 
@@ -37,10 +37,30 @@ def quality(group: str, scores: NDArray[np.float64], labels: NDArray[np.float64]
         mean_score=float(scores.mean()) if len(scores) else None,
         mean_label=float(truth.mean()) if len(truth) else None,
         roc_auc=_reading(lambda: auc_interval(truth, said), len(truth)),
+        roc_auc_expected=_reading(lambda: expected_auc(said), len(truth)),
         brier=_reading(lambda: brier_interval(truth, said), len(truth)),
         calibration_error=_reading(lambda: expected_calibration_error(truth, said, edges), len(truth)),
         calibration_gap=_reading(lambda: calibration_in_the_large(truth, said), len(truth)),
     )
+
+
+def expected_auc(scores: NDArray[np.float64]) -> float:
+    """The ROC-AUC to expect of these rows if every score in [0, 1] were the row's true chance.
+
+    The expected number of rightly ordered pairs of a positive and a negative row, ties counting half, over
+    the expected number of such pairs (the idea of confidence-based performance estimation).
+    """
+    order = np.argsort(scores, kind="stable")
+    chance = scores[order]
+    starts = np.flatnonzero(np.concatenate([[True], np.diff(chance) > 0])) if len(chance) else order
+    size = np.diff(np.append(starts, len(chance)))
+    level = chance[starts]
+    below = np.concatenate([[0.0], np.cumsum(size * (1.0 - level))[:-1]]) if len(level) else level
+    right = size * level * below + size * (size - 1) * level * (1.0 - level) / 2.0
+    pairs = chance.sum() * (1.0 - chance).sum() - (chance * (1.0 - chance)).sum()
+    if pairs <= 0.0:
+        raise Invalid("the scores foretell one class only", hint="widen the window or slice")
+    return float(right.sum() / pairs)
 
 
 def _reading(measure: Callable[[], Estimate | Difference | float], n: int) -> Reading:

@@ -41,6 +41,7 @@ def _readings(group: Quality) -> list[tuple[str, Reading]]:
         ("labelled_share", Reading(value=group.labelled_share if n else None, n=n)),
         ("mean_score", Reading(value=group.mean_score, n=n)),
         ("roc_auc", group.roc_auc),
+        ("roc_auc_expected", group.roc_auc_expected),
         ("brier", group.brier),
         ("calibration_error", group.calibration_error),
         ("calibration_gap", group.calibration_gap),
