@@ -20,6 +20,7 @@ from loopwright.ports.online import OnlineRow
 __all__ = ["materialize_view"]
 
 _SEEN = "features.materialized"
+"""documents that say how many of a dataset's rows were looked at, and up to which watermark, by view"""
 _GRACE = duration("2h")
 
 
@@ -39,7 +40,7 @@ def materialize_view(ctx: Context, each: LiveView, until: datetime) -> Materiali
     rows.sort(key=lambda row: row.known_us)
     pushed = ctx.ports.online.push(each.store, rows)
     ctx.ports.online.flush(until_us, [each.store])
-    seen = {"rows": manifest_of(ctx, dataset).rows or 0}
+    seen = {"rows": manifest_of(ctx, dataset).rows or 0, "watermark": until_us}
     ctx.write(lambda tx: tx.documents.put(ctx.space, _SEEN, each.store, seen))
     return Materialized(view=each.store, rows=pushed, watermark=from_micros(until_us))
 
@@ -74,10 +75,12 @@ def _between(name: str, after: int | None, until: int) -> Expr:
 def _late(ctx: Context, each: LiveView, dataset: Version, watermark: int) -> list[OnlineRow]:
     """Rows added since the last time whose known-at the watermark had passed already."""
     with ctx.read() as tx:
-        seen = (tx.documents.get(ctx.space, _SEEN, each.store) or {}).get("rows", 0)
+        before = tx.documents.get(ctx.space, _SEEN, each.store) or {}
+    seen = before["rows"] if before and before["watermark"] <= watermark else 0
     manifest = manifest_of(ctx, dataset)
     new = (manifest.rows or 0) - seen
     if new <= 0:
         return []
-    table = first_rows(ctx, manifest, seen, new).select(list(columns_read(each.view)))
-    return [row for row in online_rows(each.view, table) if row.known_us <= watermark]
+    table = first_rows(ctx, manifest, seen, new)
+    after = _first_needed(each.view, from_micros(watermark))
+    return online_rows(each.view, ctx.ports.tables.select(table, _within(each.view, after, watermark)))

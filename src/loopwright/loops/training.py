@@ -115,7 +115,7 @@ def _fit(
 
 
 def _searched(ctx: Context, spec: TrainingSpec, data: Frame) -> Json:
-    """The best parameters of the search, judged on a quarter of a sample of rows that the gate does not use."""
+    """The best parameters of the search, judged on a quarter of a sample the gate does not use."""
     if spec.tuning is None:
         return dict(spec.params)
     tuning, framework = spec.tuning, ctx.ports.frameworks["lightgbm"]
