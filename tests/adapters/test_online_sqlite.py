@@ -121,7 +121,7 @@ def test_what_is_out_of_reach_leaves_memory_and_file(tmp_path: Path) -> None:
         store.flush(START + hour * HOUR)
     store.close()
     with sqlite3.connect(path) as connection:
-        assert connection.execute("SELECT count(*) FROM entities").fetchone()[0] < 10
+        assert connection.execute("SELECT count(*) FROM entities").fetchone()[0] < 40
     connection.close()
 
 

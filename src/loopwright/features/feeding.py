@@ -115,26 +115,23 @@ def online_rows(view: FeatureView, table: pa.Table) -> list[OnlineRow]:
     events = columns[view.event_time]
     knowns = events if view.known_at is None else columns[view.known_at]
     orders: Sequence[Scalar] = [None] * len(events) if view.order is None else columns[view.order]
-    entities = list(zip(*(columns[name] for name in view.entity), strict=True))
-    named = list(zip(*(columns[name] for name in view.identity or columns), strict=True))
+    entities = zip(*(columns[name] for name in view.entity), strict=True)
     needed = value_columns(view)
     values = [columns[name] for name in needed]
+    named = [columns[name] for name in view.identity or columns]
+    names = named[0] if len(named) == 1 else list(zip(*named, strict=True))
     seen: Counter[str] = Counter()
     found = []
-    for place, event in enumerate(events):
+    for place, (key, event, known, order) in enumerate(zip(entities, events, knowns, orders, strict=True)):
         if event is None:
             continue
-        known = event if knowns[place] is None else knowns[place]
-        row_id = f"{named[place]}|{event}|{known}"
+        known_us = event if known is None else known
+        row_id = f"{names[place]}|{event}|{known_us}"
         seen[row_id] += 1
-        row = OnlineRow(
-            key=entities[place],
-            event_us=event,
-            known_us=known,
-            values={name: column[place] for name, column in zip(needed, values, strict=True)},
-            row_id=row_id if seen[row_id] == 1 else f"{row_id}|{seen[row_id]}",
-            order=orders[place],
-        )
+        if seen[row_id] > 1:
+            row_id = f"{row_id}|{seen[row_id]}"
+        taken = {name: column[place] for name, column in zip(needed, values, strict=True)}
+        row = OnlineRow(key=key, event_us=event, known_us=known_us, values=taken, row_id=row_id, order=order)
         found.append(row)
     return found
 

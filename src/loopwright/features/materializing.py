@@ -15,13 +15,12 @@ from loopwright.engine.publishing import manifest_of, resolve
 from loopwright.features.feeding import LiveView, online_rows
 from loopwright.features.nouns import FeatureView, Materialized
 from loopwright.features.rules import columns_read
-from loopwright.ports.online import OnlineRow
+from loopwright.ports.online import GRACE, OnlineRow
 
 __all__ = ["materialize_view"]
 
 _SEEN = "features.materialized"
 """documents that say how many of a dataset's rows were looked at, and up to which watermark, by view"""
-_GRACE = duration("2h")
 
 
 def materialize_view(ctx: Context, each: LiveView, until: datetime) -> Materialized:
@@ -50,7 +49,7 @@ def _first_needed(view: FeatureView, until: datetime) -> int | None:
     if view.latest:
         return None
     reach = max(duration(window.over) for window in view.windows.values())
-    return to_micros(until - reach - _GRACE)
+    return to_micros(until - reach - GRACE)
 
 
 def _known_between(

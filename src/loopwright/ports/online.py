@@ -10,7 +10,10 @@ import msgspec
 
 from loopwright.core.expressions import Scalar, Window
 
-__all__ = ["Online", "OnlineRow", "OnlineView"]
+__all__ = ["GRACE", "Online", "OnlineRow", "OnlineView"]
+
+GRACE = timedelta(days=1)
+"""how far before its watermark a view still answers: questions on their way while it moved on"""
 
 
 class OnlineView(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,8 +53,8 @@ class Online(Protocol):
     `watermark` then says from where to push again.
 
     Answers are those of the offline join at the same instant, bit for bit. Rows whose known-at is
-    later than the asked instant are never seen. What no instant from the watermark on (less a grace
-    of the store's own) can see is forgotten, and an earlier instant is refused as `Invalid`.
+    later than the asked instant are never seen. What no instant from the watermark less `GRACE` on can
+    see is forgotten, and an earlier instant is refused as `Invalid`.
     """
 
     def define(self, view: OnlineView) -> None:

@@ -18,7 +18,7 @@ from loopwright.core.errors import Conflict, Invalid, NotFound
 from loopwright.core.expressions import Expr, Scalar, Window, WindowOp, col, columns_of, evaluate, when
 from loopwright.core.instants import duration
 from loopwright.core.windows import aggregate
-from loopwright.ports.online import Online, OnlineRow, OnlineView
+from loopwright.ports.online import GRACE, Online, OnlineRow, OnlineView
 
 __all__ = ["MemoryOnline", "OnlineSuite", "bits", "online_rows"]
 
@@ -65,7 +65,7 @@ class MemoryOnline:
         """For each key the value of every feature of the view, as known at the instant."""
         with self._lock:
             found = self._view(view)
-            if at_us < self._watermarks.get(view, at_us) - _HOUR_US:
+            if at_us < self._watermarks.get(view, at_us) - GRACE // _MICROSECOND:
                 raise Invalid(f"{view} begins later", hint="ask for a later instant")
             return [self._answer(found, key, at_us) for key in keys]
 
@@ -153,10 +153,14 @@ _values = st.fixed_dictionaries(
 )
 
 
+def _moment(day: int, half_hour: int) -> int:
+    return _START_US + day * _DAY_US + half_hour * _HOUR_US // 2
+
+
 @st.composite
 def online_rows(draw: st.DrawFn, most: int = 40) -> list[OnlineRow]:
-    """Rows of a few entities over half a day: ties, late corrections, rows known before they happen."""
-    steps = st.integers(0, 24).map(lambda n: _START_US + n * _HOUR_US // 2)
+    """Rows of a few entities over some days: ties, late corrections, rows known before they happen."""
+    steps = st.builds(_moment, st.sampled_from([0, 0, 0, 0, 1, 3]), st.integers(0, 24))
     return [
         OnlineRow(
             key=(draw(st.sampled_from(["EWR", "JFK"])), draw(st.sampled_from([1, 2]))),
@@ -207,7 +211,11 @@ class OnlineSuite:
             again = rows[max(start - 2, 0) : start]
             for each in (store, fake):
                 each.push(_MIXED.name, [*rows[start : start + 7], *again])
-            at_us = data.draw(st.integers(least_us, _START_US + _DAY_US))
+            asked = (
+                st.integers(least_us, _START_US + _DAY_US) if least_us < _START_US + _DAY_US else st.nothing()
+            )
+            later = st.integers(least_us, _START_US + 6 * _DAY_US)
+            at_us = data.draw(asked | later)
             assert _asked(store, _MIXED.name, at_us) == _asked(fake, _MIXED.name, at_us)
             if data.draw(st.booleans()):
                 least_us = max(least_us, at_us)

@@ -12,15 +12,14 @@ from loopwright.adapters.online.entities import Entity
 from loopwright.core.digests import digest_bytes
 from loopwright.core.errors import Invalid
 from loopwright.core.expressions import Scalar
-from loopwright.core.instants import format_instant, from_micros
-from loopwright.ports.online import OnlineRow, OnlineView
+from loopwright.core.instants import duration, format_instant, from_micros
+from loopwright.ports.online import GRACE, OnlineRow, OnlineView
 
-__all__ = ["GRACE_US", "LiveView", "key_of", "pack_key"]
+__all__ = ["LiveView", "key_of", "pack_key"]
 
 Key = tuple[Scalar, ...]
 
-GRACE_US = 3_600_000_000
-"""how far before the watermark questions are still answered: requests on their way while it moved"""
+_GRACE_US = GRACE // duration("1us")
 _SWEEP_SHARE = 8
 
 _KEYS = msgspec.msgpack.Decoder(tuple[bool | int | float | str, ...])
@@ -89,15 +88,18 @@ class LiveView:
         return found
 
     def advance(self, watermark_us: int) -> None:
-        """Raise the watermark, and forget what is out of reach once in an eighth of the longest window."""
+        """Raise the watermark, and forget what is out of reach once in an eighth of the longest window.
+
+        What is stored of an entity may hold more: it is trimmed when it is read or written again.
+        """
         if self.watermark is not None and watermark_us <= self.watermark:
             return
         self.watermark = watermark_us
-        self._horizon_us = watermark_us - GRACE_US
+        self._horizon_us = watermark_us - _GRACE_US
         if self._horizon_us - self._swept_us > self.compiled.keep_us // _SWEEP_SHARE:
             self._swept_us = self._horizon_us
             for key, entity in self._entities.items():
-                if entity.trim(self._horizon_us):
+                if entity.trim(self._horizon_us) and not len(entity):
                     self.changed.add(key)
 
     def take_changed(self) -> tuple[list[Stored], list[tuple[str, bytes]]]:
