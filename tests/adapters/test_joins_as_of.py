@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -230,6 +231,15 @@ def test_integer_keys_of_other_widths_match() -> None:
     assert join_as_of(spine, view, AsOfJoin(keys=("k",), time="at", event_time="event"))["v"].to_pylist() == [
         4
     ]
+
+
+def test_numbers_match_as_numbers_and_nan_never() -> None:
+    spine = pa.table({"k": pa.array([1, 2, None], pa.int64()), "at": pa.array([NOON] * 3, UTC_TIME)})
+    view = pa.table({"k": [1.0, 2.5, math.nan], "event": pa.array([NOON] * 3, UTC_TIME), "v": [1, 2, 3]})
+    join = AsOfJoin(keys=("k",), time="at", event_time="event")
+    assert join_as_of(spine, view, join)["v"].to_pylist() == [1, None, None]
+    same = spine.set_column(0, "k", view["k"])
+    assert join_as_of(same, view, join)["v"].to_pylist() == [1, 2, None]
 
 
 def test_an_unknown_column_is_named() -> None:

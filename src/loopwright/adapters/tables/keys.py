@@ -82,14 +82,13 @@ def instants_of(table: pa.Table, name: str, what: str) -> Instants:
 def match_keys(spine: pa.Table, view: pa.Table, keys: Sequence[str]) -> tuple[Ints, Ints, Ints]:
     """Codes of the spine's keys (-1: a part is null), the rows of the view that have such a key, their codes.
 
-    A null part never matches; rows of the view come in their order.
+    A null part never matches, nor does NaN; rows of the view come in their order.
     """
     if not keys:
         raise Invalid(
             "a join needs at least one key column", hint="name the columns that identify the entity"
         )
-    left, right = _key_frame(spine, keys, "spine"), _key_frame(view, keys, "view")
-    _check_kinds(left, right)
+    left, right = _alike(_key_frame(spine, keys, "spine"), _key_frame(view, keys, "view"))
     known = left.unique(maintain_order=True).drop_nulls().with_row_index("code")
     codes = _coded(left.with_row_index("row"), known, "left")
     found = _coded(right.with_row_index("row"), known, "inner")
@@ -115,20 +114,26 @@ def _key_series(column: pa.ChunkedArray, name: str) -> pl.Series:
     if dtype.is_integer() and dtype != pl.UInt64:
         return found.cast(pl.Int64)
     if dtype.is_float():
-        return found.cast(pl.Float64)
+        return found.cast(pl.Float64).fill_nan(None)
     if dtype in (pl.Categorical, pl.Enum):
         return found.cast(pl.String)
     return found.dt.cast_time_unit("us") if dtype == pl.Datetime else found
 
 
-def _check_kinds(left: pl.DataFrame, right: pl.DataFrame) -> None:
-    for a, b in zip(left.iter_columns(), right.iter_columns(), strict=True):
+def _alike(left: pl.DataFrame, right: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Both sides' keys as the same types: integers are floats where the other side has floats."""
+    for a, b in zip(left.get_columns(), right.get_columns(), strict=True):
+        if {a.dtype, b.dtype} == {pl.Int64(), pl.Float64()}:
+            number = pl.col(a.name).cast(pl.Float64)
+            left, right = left.with_columns(number), right.with_columns(number)
+            continue
         same = a.dtype == b.dtype or (a.dtype == pl.Datetime and b.dtype == pl.Datetime)
         if not same and pl.Null not in (a.dtype, b.dtype):
             raise Invalid(
                 f"a key is {a.dtype} in the spine and {b.dtype} in the view",
                 hint="give the key the same type on both sides",
             )
+    return left, right
 
 
 def _coded(frame: pl.DataFrame, known: pl.DataFrame, how: str) -> pl.DataFrame:
