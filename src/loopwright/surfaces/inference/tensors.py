@@ -12,7 +12,7 @@ import numpy as np
 
 from loopwright.core.errors import Invalid
 from loopwright.core.expressions import Scalar
-from loopwright.core.schema import Column, ColumnType, Schema
+from loopwright.core.schema import Column, Schema
 from loopwright.surfaces.inference.datatypes import ACCEPTED, DataType
 from loopwright.surfaces.inference.wire import InputTensor
 
@@ -26,6 +26,7 @@ class _ColumnReader:
 
     def __init__(self, column: Column) -> None:
         self.column = column
+        self._name = column.name
         self.types = ACCEPTED[column.type]
         self._flat: dict[str, msgspec.json.Decoder[list[Any]]] = {}
         self._nested: dict[str, msgspec.json.Decoder[list[list[Any]]]] = {}
@@ -36,24 +37,25 @@ class _ColumnReader:
 
     def read(self, tensor: InputTensor, raw: memoryview | None) -> list[Scalar]:
         """The column's values, one a row."""
-        name = self.column.name
         kind = self.types.get(tensor.datatype)
         if kind is None:
             raise Invalid(
-                f"input {name!r} is {tensor.datatype[:40]!r}", hint=f"send it as {' or '.join(self.types)}"
+                f"input {self._name!r} is {tensor.datatype[:40]!r}",
+                hint=f"send it as {' or '.join(self.types)}",
             )
         rows = _rows_of(tensor)
         values = self._from_json(tensor, kind) if raw is None else self._from_bytes(kind, raw, rows)
         if len(values) != rows:
             raise Invalid(
-                f"input {name!r} holds {len(values)} values for {rows} rows", hint="make data and shape agree"
+                f"input {self._name!r} holds {len(values)} values for {rows} rows",
+                hint="make data and shape agree",
             )
-        return self._finite(values) if self.column.type is ColumnType.FLOAT else values
+        return values
 
     def _from_json(self, tensor: InputTensor, kind: DataType) -> list[Any]:
-        if not bytes(tensor.data):
+        if not memoryview(tensor.data):
             raise Invalid(
-                f"input {self.column.name!r} has no data", hint="send data, or binary_data_size and bytes"
+                f"input {self._name!r} has no data", hint="send data, or binary_data_size and bytes"
             )
         try:
             if len(tensor.shape) == 2 and _is_nested(tensor.data):
@@ -62,19 +64,21 @@ class _ColumnReader:
                 values = self._flat[kind.name].decode(tensor.data)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Invalid(
-                f"input {self.column.name!r} is not {kind.name}: {error}", hint="make data and datatype agree"
+                f"input {self._name!r} is not {kind.name}: {error}", hint="make data and datatype agree"
             ) from error
-        return _as_single(values) if kind.name == "FP32" else values
+        # JSON has no NaN and no infinity, but a number may be too large for a float32
+        return self._finite(_as_single(values)) if kind.name == "FP32" else values
 
     def _from_bytes(self, kind: DataType, raw: memoryview, rows: int) -> list[Any]:
         if not kind.code:
-            return strings_of_bytes(raw, self.column.name)
+            return strings_of_bytes(raw, self._name)
         if len(raw) != rows * kind.size_bytes:
             raise Invalid(
-                f"input {self.column.name!r} has {len(raw)} bytes for {rows} rows of {kind.name}",
+                f"input {self._name!r} has {len(raw)} bytes for {rows} rows of {kind.name}",
                 hint=f"send {kind.size_bytes} bytes a row",
             )
-        return list(np.frombuffer(raw, dtype=kind.code).tolist())
+        values = list(np.frombuffer(raw, dtype=kind.code).tolist())
+        return self._finite(values) if kind.json_type is float else values
 
     def _finite(self, values: list[Any]) -> list[Scalar]:
         """NaN and infinities as null, which only a nullable column may hold."""
@@ -83,7 +87,7 @@ class _ColumnReader:
         found = [value if value is not None and math.isfinite(value) else None for value in values]
         if not self.column.nullable:
             raise Invalid(
-                f"input {self.column.name!r} has no finite value in row {found.index(None)}",
+                f"input {self._name!r} has no finite value in row {found.index(None)}",
                 hint="send a finite number",
             )
         return found
@@ -91,7 +95,9 @@ class _ColumnReader:
 
 def _rows_of(tensor: InputTensor) -> int:
     shape = tensor.shape
-    if len(shape) not in {1, 2} or min(shape) < 0 or (len(shape) == 2 and shape[1] != 1):
+    if len(shape) == 1 and shape[0] >= 0:
+        return shape[0]
+    if len(shape) != 2 or shape[0] < 0 or shape[1] != 1:
         raise Invalid(f"input {tensor.name!r} has shape {shape[:8]}", hint="send [rows] or [rows, 1]")
     return shape[0]
 
