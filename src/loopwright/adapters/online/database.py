@@ -157,16 +157,16 @@ class Database:
             finally:
                 run("COMMIT")
 
-    def add_view(self, name: str, definition: bytes) -> bytes:
-        """Keep a definition unless the name is there; the one that is kept."""
-        with self._writing():
+    def add_view(self, name: str, definition: bytes) -> tuple[bytes, int]:
+        """Keep a definition unless the name is there; the one that is kept, and the generation."""
+        with self._writing() as generation:
             run = self._connection.execute
             run(
                 "INSERT INTO views (name, definition) VALUES (?, ?) ON CONFLICT DO NOTHING",
                 (name, definition),
             )
             found: bytes = run("SELECT definition FROM views WHERE name = ?", (name,)).fetchone()[0]
-            return found
+            return found, generation
 
     def save(self, batch: Batch, *, expect: int) -> int:
         """Write a batch as a whole; its generation. `Overtaken` when another process wrote after `expect`."""
@@ -182,14 +182,15 @@ class Database:
             )
         return generation
 
-    def forget(self, view: str, key: bytes, digest: str) -> None:
-        """Take an entity away, for other processes too; its bytes are overwritten in the file."""
+    def forget(self, view: str, key: bytes, digest: str) -> int:
+        """Take an entity away, for other processes too, and overwrite its bytes; the generation."""
         with self._writing() as generation:
             run = self._connection.execute
             run(_REMOVE, (view, key))
             run("INSERT INTO forgotten VALUES (?, ?, ?)", (generation, view, digest))
         with self._lock, self._translated():
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return generation
 
     def close(self) -> None:
         """Let go of the file."""

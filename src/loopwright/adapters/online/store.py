@@ -77,15 +77,26 @@ class SqliteOnline:
 
     def define(self, view: OnlineView) -> None:
         """Make a view known; the same definition again is a no-op, another one of its name a `Conflict`."""
+        definition = msgspec.msgpack.encode(view, order="deterministic")
         with self._flushing:
-            definition = msgspec.msgpack.encode(view, order="deterministic")
-            if self._database.add_view(view.name, definition) != definition:
+            known = self._views.get(view.name)
+            if known is None:
+                kept, generation = self._database.add_view(view.name, definition)
+                self._adopt(generation)
+            else:
+                kept = msgspec.msgpack.encode(known.compiled.view, order="deterministic")
+            if kept != definition:
                 raise Conflict(
                     f"the online view {view.name!r} is defined otherwise already",
                     hint="publish the definition as a new version",
                 )
             with self._lock:
                 self._views.setdefault(view.name, LiveView(view))
+
+    def _adopt(self, generation: int) -> None:
+        """Count a write of our own as seen, unless another process wrote before it."""
+        if generation == self._generation + 1:
+            self._generation = generation
 
     def push(self, view: str, rows: Sequence[OnlineRow]) -> int:
         """Take rows in; how many were new."""
@@ -157,7 +168,7 @@ class SqliteOnline:
             packed = pack_key(key)
             with self._lock:
                 gone = self._view(view).forget(key)
-            self._database.forget(view, packed, digest_bytes(packed))
+            self._adopt(self._database.forget(view, packed, digest_bytes(packed)))
             return gone
 
     def close(self) -> None:
