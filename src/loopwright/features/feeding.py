@@ -120,19 +120,35 @@ def online_rows(view: FeatureView, table: pa.Table) -> list[OnlineRow]:
     values = [columns[name] for name in needed]
     named = [columns[name] for name in view.identity or columns]
     names = named[0] if len(named) == 1 else list(zip(*named, strict=True))
+    knowns = [event if known is None else known for event, known in zip(events, knowns, strict=True)]
+    ids = _numbered(
+        [f"{name}|{event}|{known}" for name, event, known in zip(names, events, knowns, strict=True)]
+    )
+    taken_rows = zip(*values, strict=True) if values else [()] * len(events)
+    rows = zip(entities, events, knowns, orders, taken_rows, ids, strict=True)
+    return [
+        OnlineRow(
+            key=key,
+            event_us=event,
+            known_us=known,
+            values=dict(zip(needed, taken, strict=True)),
+            row_id=row_id,
+            order=order,
+        )
+        for key, event, known, order, taken, row_id in rows
+        if event is not None
+    ]
+
+
+def _numbered(ids: list[str]) -> list[str]:
+    """The second of equal ids, and those that follow, with their number."""
+    if len(set(ids)) == len(ids):
+        return ids
     seen: Counter[str] = Counter()
     found = []
-    for place, (key, event, known, order) in enumerate(zip(entities, events, knowns, orders, strict=True)):
-        if event is None:
-            continue
-        known_us = event if known is None else known
-        row_id = f"{names[place]}|{event}|{known_us}"
+    for row_id in ids:
         seen[row_id] += 1
-        if seen[row_id] > 1:
-            row_id = f"{row_id}|{seen[row_id]}"
-        taken = {name: column[place] for name, column in zip(needed, values, strict=True)}
-        row = OnlineRow(key=key, event_us=event, known_us=known_us, values=taken, row_id=row_id, order=order)
-        found.append(row)
+        found.append(row_id if seen[row_id] == 1 else f"{row_id}|{seen[row_id]}")
     return found
 
 

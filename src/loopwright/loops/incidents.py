@@ -6,13 +6,22 @@ from datetime import datetime
 
 from loopwright.core.instants import parse_instant
 from loopwright.core.nouns import Event, Run, RunState
+from loopwright.data.nouns import DATASET
 from loopwright.engine.context import Context
 from loopwright.engine.operation import on_event, operation
 from loopwright.loops.nouns import Window
 from loopwright.ports.ledger import Page, PageRequest
 from loopwright.tracking.verbs import end, start
 
-__all__ = ["incident_windows", "incidents", "on_alarm_cleared", "on_alarm_raised", "open_incidents", "show"]
+__all__ = [
+    "incident_windows",
+    "incidents",
+    "on_alarm_cleared",
+    "on_alarm_raised",
+    "open_data_incidents",
+    "open_incidents",
+    "show",
+]
 
 _LIMIT = 1000
 
@@ -28,12 +37,23 @@ def open_incidents(ctx: Context) -> tuple[Run, ...]:
         return tx.runs.page(ctx.space, request, kind="incident", state=RunState.RUNNING).items
 
 
-def incident_windows(ctx: Context, subject: str | None = None) -> tuple[Window, ...]:
-    """From when until when data was bad, of all incidents; an open one reaches until now."""
+def open_data_incidents(ctx: Context) -> tuple[Run, ...]:
+    """Those of the open incidents that say a dataset is not what it was: nothing may be learned from it.
+
+    Drift of an endpoint's inputs is none of them: there the world has changed, and a new model is the answer.
+    """
+    return tuple(run for run in open_incidents(ctx) if _is_of_data(run))
+
+
+def incident_windows(ctx: Context) -> tuple[Window, ...]:
+    """From when until when data was bad, of all incidents of datasets; an open one reaches until now."""
     with ctx.read() as tx:
         found = tx.runs.page(ctx.space, PageRequest(limit=_LIMIT), kind="incident").items
-    chosen = [run for run in found if subject is None or run.facts.get("subject") == subject]
-    return tuple(Window(start=_since(run), end=_until(run, ctx.now())) for run in chosen)
+    return tuple(Window(start=_since(run), end=_until(run, ctx.now())) for run in found if _is_of_data(run))
+
+
+def _is_of_data(run: Run) -> bool:
+    return str(run.facts.get("subject", "")).startswith(f"{DATASET}:")
 
 
 def _since(run: Run) -> datetime:

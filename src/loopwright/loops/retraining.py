@@ -16,7 +16,7 @@ from loopwright.engine.context import Context
 from loopwright.engine.operation import on_event, on_job, operation
 from loopwright.engine.publishing import manifest_of, prepare, publish, resolve
 from loopwright.engine.schedule import Schedule, put_schedule
-from loopwright.loops.incidents import incident_windows, open_incidents
+from loopwright.loops.incidents import incident_windows, open_data_incidents
 from loopwright.loops.nouns import LoopSpec
 from loopwright.loops.rollout import advance, begin, current, record_decision
 from loopwright.loops.training import submit, train
@@ -107,7 +107,7 @@ def retrain(ctx: Context, view: LoopView, why: str) -> Decision:
     spec, last = view.spec, _last_training(ctx, view.spec.model)
     finding = may_train(
         spec.model,
-        open_incidents=len(open_incidents(ctx)),
+        open_incidents=len(open_data_incidents(ctx)),
         rollouts=0 if current(ctx, spec.model) is None else 1,
         since_last=None if last is None else ctx.now() - last.created_at,
         rule=spec.retrain,

@@ -9,7 +9,7 @@ from loopwright.core.addresses import Address, ByNumber
 from loopwright.core.nouns import Decision, RunState, Verdict
 from loopwright.core.policies import Fact, Finding
 from loopwright.engine.context import Context
-from loopwright.loops.incidents import open_incidents
+from loopwright.loops.incidents import open_data_incidents
 from loopwright.loops.nouns import LoopSpec, RolloutState
 from loopwright.loops.verdicts import next_share, rollout_guard, step_is_over
 from loopwright.monitoring.comparison import compare_versions
@@ -73,7 +73,7 @@ def advance(ctx: Context, spec: LoopSpec) -> str:
         start=state.since,
         end=ctx.now(),
     )
-    finding = rollout_guard(spec.model, spec.rollout, difference, len(open_incidents(ctx)))
+    finding = rollout_guard(spec.model, spec.rollout, difference, len(open_data_incidents(ctx)))
     decision = _decided(ctx, spec, state, finding, difference)
     if decision.verdict is Verdict.DENY:
         return _stopped(ctx, spec, state, decision)

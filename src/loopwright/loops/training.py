@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Frame", "frame", "submit", "train"]
 
 _LATENCY_ROWS = 400
+_LATENCY_ROUNDS = 5
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,14 +188,17 @@ def train(
 
 
 def _latency(predictor: Predictor, x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Milliseconds of predicting one row, row after row, after one call to warm up."""
+    """Milliseconds of predicting one row, for each row the best of five rounds over all rows.
+
+    What else the machine does meanwhile only ever adds; what a row itself costs comes again every round.
+    """
     rows = x[:_LATENCY_ROWS]
-    predictor.predict(rows[:1])
-    times = np.empty(len(rows))
-    for i in range(len(rows)):
-        start = time.perf_counter()
-        predictor.predict(rows[i : i + 1])
-        times[i] = (time.perf_counter() - start) * 1e3
+    times = np.full(len(rows), np.inf)
+    for _ in range(_LATENCY_ROUNDS):
+        for i in range(len(rows)):
+            start = time.perf_counter()
+            predictor.predict(rows[i : i + 1])
+            times[i] = min(times[i], (time.perf_counter() - start) * 1e3)
     return times
 
 

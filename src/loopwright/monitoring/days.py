@@ -46,8 +46,9 @@ class _Window:
         self._table = table
         self.scores = _floats(table, _SCORE)
         self.labels = labels
-        self.versions = np.array(table["model_version"].to_pylist(), dtype=np.int64)
-        self.variants = np.array(table["variant"].to_pylist(), dtype=np.str_)
+        self.versions = table["model_version"].to_numpy()
+        names, codes = coded(table["variant"])
+        self.variants = np.array(names, dtype=np.str_)[codes]
         self.is_live = self.variants == "live"
 
     def quality(self, group: str, chosen: NDArray[np.bool_]) -> Quality:
@@ -68,12 +69,12 @@ class _Window:
         name = f"in_{column}"
         if name not in self._table.column_names:
             return []
-        values = np.array([str(value) for value in self._table[name].to_pylist()], dtype=np.str_)
-        levels, counts = np.unique(values[self.is_live], return_counts=True)
+        levels, codes = coded(self._table[name])
+        counts = np.bincount(codes[self.is_live], minlength=len(levels))
         return [
-            self.quality(f"{column} {level}", (values == level) & self.is_live)
-            for level, count in zip(levels, counts, strict=True)
-            if count >= _MIN_SLICE
+            self.quality(f"{column} {level}", (codes == code) & self.is_live)
+            for level, code in sorted((level, code) for code, level in enumerate(levels))
+            if counts[code] >= _MIN_SLICE
         ]
 
     def columns(self, bins: Sequence[ColumnBins]) -> dict[str, NDArray[np.float64]]:
@@ -85,6 +86,15 @@ class _Window:
             for column, name in names.items()
             if name in there
         }
+
+
+def coded(values: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:
+    """The levels of a column as text, in order of appearance, and the place of each row's level `(n,)`."""
+    import pyarrow.compute as pc
+
+    found = pc.dictionary_encode(values, null_encoding="encode").combine_chunks()
+    levels = [str(level) for level in found.dictionary.to_pylist()]
+    return levels, np.asarray(found.indices.to_numpy(), dtype=np.int64)
 
 
 def _floats(table: pa.Table, name: str) -> NDArray[np.float64]:
@@ -105,7 +115,8 @@ def check_window(
         counts = count_day(bins, window.columns(bins))
 
     with ctx.read() as tx:
-        windows = checked_windows(ctx, tx, name)
+        since = span.start - duration(monitor.trailing)
+        windows = checked_windows(ctx, tx, name, since, span.start)
         feeds = alarms_about(ctx, tx, [f"dataset:{feed.dataset}" for feed in monitor.feeds])
     report = DayReport(
         monitor=name,
@@ -115,7 +126,7 @@ def check_window(
         checked_at=ctx.now(),
         live=live,
         groups=tuple(groups),
-        drift=compare(counts, _healthy(windows, feeds, span.start, monitor), monitor.drift),
+        drift=compare(counts, _healthy(windows, feeds, monitor), monitor.drift),
         suppressed_by=_firing_during(feeds, span.start, end),
     )
 
@@ -147,15 +158,12 @@ def _read_window(ctx: Context, monitor: Monitor, start: datetime, end: datetime)
 
 
 def _healthy(
-    windows: Mapping[datetime, DayCounts], feeds: Sequence[Alarm], start: datetime, monitor: Monitor
+    windows: Mapping[datetime, DayCounts], feeds: Sequence[Alarm], monitor: Monitor
 ) -> list[DayCounts]:
-    """The trailing windows before this one that no incident of a feed touches."""
-    begin, every = start - duration(monitor.trailing), duration(monitor.every)
-    periods = unhealthy_periods(feeds)
+    """Those of the trailing windows that no incident of a feed touches, oldest first."""
+    every, periods = duration(monitor.every), unhealthy_periods(feeds)
     return [
-        windows[at]
-        for at in sorted(windows)
-        if begin <= at < start and windows[at].counts and not covers(periods, at, at + every)
+        windows[at] for at in sorted(windows) if windows[at].counts and not covers(periods, at, at + every)
     ]
 
 

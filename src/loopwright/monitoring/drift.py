@@ -92,7 +92,7 @@ def _compared(
     n = sum(counts)
     if len(past) < limits.min_days or n == 0:
         return None
-    reference = np.sum([day.counts[column] for day in past], axis=0)
+    reference = np.array([sum(bins) for bins in zip(*(day.counts[column] for day in past), strict=True)])
     index = population_stability(reference, np.array(counts))
     history = [day.index[column] for day in past if column in day.index]
     return ColumnDrift(
@@ -108,12 +108,15 @@ def _compared(
 
 def _surprise(index: float, history: Sequence[float]) -> float:
     """P of an index as large, one-sided, were it one more of its history."""
-    logs = np.log(np.maximum(history, 1e-9))
-    spread = float(logs.std(ddof=1)) * math.sqrt(1.0 + 1.0 / len(logs))
+    logs = [math.log(max(value, 1e-9)) for value in history]
+    today, n = math.log(max(index, 1e-9)), len(logs)
+    mean = math.fsum(logs) / n
+    variance = math.fsum((each - mean) ** 2 for each in logs) / (n - 1)
+    spread = math.sqrt(variance * (1.0 + 1.0 / n))
     if spread == 0.0:
-        return 1.0 if math.log(max(index, 1e-9)) <= logs[0] else 0.0
-    t = (math.log(max(index, 1e-9)) - float(logs.mean())) / spread
-    two_sided = student_t_two_sided(t, len(logs) - 1.0)
+        return 1.0 if today <= logs[0] else 0.0
+    t = (today - mean) / spread
+    two_sided = student_t_two_sided(t, n - 1.0)
     return two_sided / 2.0 if t > 0 else 1.0 - two_sided / 2.0
 
 

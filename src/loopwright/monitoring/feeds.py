@@ -47,6 +47,8 @@ class ColumnWindow(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     stretches: NDArray[np.int64]
     """number of the stretch, as long as the window, that each value of the reference lies in"""
     window: NDArray[np.float64]
+    order: NDArray[np.int64] | None = None
+    """what sorts the reference, stably, where the caller has it at hand"""
     is_category: bool = False
 
 
@@ -106,7 +108,7 @@ class _Sorted:
 
     def __init__(self, column: ColumnWindow) -> None:
         self._column = column
-        order = np.argsort(column.reference, kind="stable")
+        order = np.argsort(column.reference, kind="stable") if column.order is None else column.order
         self._order = order[: int(np.isfinite(column.reference).sum())]
         self.values = column.reference[self._order]
         """the values that are there, ascending; of equal ones the oldest first"""
@@ -177,9 +179,9 @@ def _strangest(
     stretches: NDArray[np.int64], strange: NDArray[np.bool_], there: NDArray[np.bool_], min_rows: int
 ) -> float:
     """The greatest share of strange values in a stretch, of those with enough rows; 1 when none has."""
-    codes = np.cumsum(np.concatenate([[0], np.diff(stretches) != 0]))
-    rows = np.bincount(codes, weights=there)
-    counts = np.bincount(codes, weights=strange & there)
-    enough = rows >= min_rows
+    codes = stretches - stretches[0]
+    rows = np.bincount(codes[there], minlength=int(codes[-1]) + 1)
+    counts = np.bincount(codes[strange & there], minlength=len(rows))
+    enough = rows >= max(min_rows, 1)
     worst = float((counts[enough] / rows[enough]).max()) if enough.any() else 1.0
     return min(max(worst, 1.0 / (len(stretches) + 1)), 1.0)

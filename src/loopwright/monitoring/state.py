@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -18,6 +18,8 @@ from loopwright.ports.ledger import Transaction
 __all__ = ["alarm_of", "alarms_about", "checked_windows", "keep_alarm", "keep_window", "window_of"]
 
 _ALARMS = "alarms"
+_SECOND = timedelta(seconds=1)
+"""keys are instants as text, and within a second text and time may differ in order"""
 
 
 def alarm_of(ctx: Context, tx: Transaction, subject: str, cause: str) -> Alarm:
@@ -55,10 +57,14 @@ def keep_alarm(ctx: Context, tx: Transaction, before: Alarm, after: Alarm, evide
     return change
 
 
-def checked_windows(ctx: Context, tx: Transaction, monitor: str) -> dict[datetime, DayCounts]:
-    """What the windows of a monitor counted, by their start."""
-    found = tx.documents.all(ctx.space, _windows(monitor))
-    return {parse_instant(key): msgspec.convert(body, DayCounts) for key, body in found.items()}
+def checked_windows(
+    ctx: Context, tx: Transaction, monitor: str, since: datetime, until: datetime
+) -> dict[datetime, DayCounts]:
+    """What the windows of a monitor that start in `[since, until)` counted, by their start."""
+    first, end = format_instant(since - _SECOND), format_instant(until + _SECOND)
+    found = tx.documents.all(ctx.space, _windows(monitor), start=first, end=end)
+    at = {parse_instant(key): body for key, body in found.items()}
+    return {start: msgspec.convert(body, DayCounts) for start, body in at.items() if since <= start < until}
 
 
 def window_of(ctx: Context, tx: Transaction, monitor: str, start: datetime) -> DayCounts | None:

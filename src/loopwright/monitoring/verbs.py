@@ -141,13 +141,14 @@ def _due(ctx: Context, name: str, monitor: Monitor) -> list[datetime]:
     """Starts of the windows to check now, oldest first."""
     every, now = duration(monitor.every), ctx.now()
     with ctx.read() as tx:
-        done = checked_windows(ctx, tx, name)
         asked = tx.segments.between(ctx.space, stream_of(monitor.endpoint), None, None)
         told = tx.segments.between(ctx.space, labels_stream(monitor.labels), None, None)
     if not asked:
         return []
     newest = max((segment.created_at for segment in told), default=None)
     first = _aligned(min(segment.start for segment in asked), every)
+    with ctx.read() as tx:
+        done = checked_windows(ctx, tx, name, first, now)
     starts = [first + every * step for step in range((now - first) // every)]
     return [
         start

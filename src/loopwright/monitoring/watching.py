@@ -37,6 +37,16 @@ class FeedRows:
         self.categories = frozenset(
             name for name in columns if pa.types.is_string(table.schema.field(name).type)
         )
+        self._orders: dict[str, NDArray[np.int64]] = {}
+
+    def order_of(self, name: str, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+        """What sorts a column's values at these rising places, stably; the column is sorted once for all."""
+        if name not in self._orders:
+            self._orders[name] = np.argsort(self.columns[name], kind="stable")
+        places = np.full(len(self.times_us), -1)
+        places[chosen] = np.arange(len(chosen))
+        found = places[self._orders[name]]
+        return found[found >= 0]
 
     def time_of_newest(self, rows: int, end: datetime) -> datetime | None:
         """Just before the time of the so-many-th newest row until `end`; None where there are fewer."""
@@ -107,6 +117,7 @@ def _signs(rows: FeedRows, watch: FeedWatch, alarm: Alarm, span: Period) -> tupl
             reference=values[reference],
             stretches=stretches,
             window=values[window],
+            order=rows.order_of(name, reference),
             is_category=name in rows.categories,
         )
         sign = sign_of(column, limits)

@@ -327,8 +327,10 @@ class Documents(Protocol):
     def remove(self, space: str, collection: str, key: str) -> None:
         """Take it away; nothing happens when it is not there."""
 
-    def all(self, space: str, collection: str) -> Mapping[str, Json]:
-        """All documents of a collection by key."""
+    def all(
+        self, space: str, collection: str, *, start: str = "", end: str | None = None
+    ) -> Mapping[str, Json]:
+        """The documents of a collection with `start <= key`, and `key < end` where one is given, by key."""
 
 
 class Transaction(Protocol):

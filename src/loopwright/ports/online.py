@@ -30,7 +30,7 @@ class OnlineView(msgspec.Struct, frozen=True, kw_only=True):
     windows: Mapping[str, Window] = {}
 
 
-class OnlineRow(msgspec.Struct, frozen=True, kw_only=True):
+class OnlineRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One row of an entity: when it happened, when it was known (microseconds), its values by column.
 
     A row whose key has a null part is of no entity and never counts.

@@ -288,6 +288,9 @@ class RepositorySuite:
             assert tx.documents.get("default", "c", "k") == body
             assert tx.documents.get("default", "c", "z") is None
             assert list(tx.documents.all("default", "c").items()) == [("a", {}), ("k", body)]
+            assert list(tx.documents.all("default", "c", start="a", end="k")) == ["a"]
+            assert list(tx.documents.all("default", "c", start="b")) == ["k"]
+            assert tx.documents.all("default", "c", start="b", end="k") == {}
         ledger.write(lambda tx: tx.documents.remove("default", "c", "k"))
         with ledger.read() as tx:
             assert tx.documents.get("default", "c", "k") is None

@@ -72,10 +72,10 @@ class CompiledView:
             empty[name] = 0 if window.op in ("sum", "count", "distinct") else None
         return empty
 
-    def window_values(self, values: Mapping[str, Scalar]) -> list[Scalar]:
+    def window_values(self, values: Mapping[str, Scalar]) -> tuple[Scalar, ...]:
         """The value of each expression for a row."""
-        return [read(values) for read in self.readers]
+        return tuple([read(values) for read in self.readers])
 
-    def latest_values(self, values: Mapping[str, Scalar]) -> list[Scalar]:
+    def latest_values(self, values: Mapping[str, Scalar]) -> tuple[Scalar, ...]:
         """The row's values of the columns that answer with the newest row."""
-        return [values.get(name) for name in self.latest]
+        return tuple([values.get(name) for name in self.latest])

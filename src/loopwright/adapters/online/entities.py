@@ -52,7 +52,7 @@ class Entity:
         self._arrivals += 1
         return taken
 
-    def _kept(self, row: OnlineRow, values: list[Scalar]) -> Kept:
+    def _kept(self, row: OnlineRow, values: tuple[Scalar, ...]) -> Kept:
         return Kept(row.event_us, row.known_us, row.order, self._arrivals, row.row_id, values)
 
     def read(self, at_us: int) -> Mapping[str, Scalar]:

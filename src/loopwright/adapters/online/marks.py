@@ -29,8 +29,8 @@ class Kept(msgspec.Struct, array_like=True, gc=False):
     order: Scalar
     arrival: int
     row_id: str
-    values: list[Scalar]
-    beaten: list[str] = []
+    values: tuple[Scalar, ...]
+    beaten: tuple[str, ...] = ()
     """rows that differ from this one in nothing but their earlier arrival: pushed again, they lose again"""
 
     def mark(self) -> Mark:

@@ -49,7 +49,7 @@ class Staircase:
             if before.mark[:-1] == mark[:-1]:
                 if row.row_id == before.row.row_id or row.row_id in before.row.beaten:
                     return False
-                row.beaten = [*row.beaten, *before.row.beaten, before.row.row_id]
+                row.beaten = (*row.beaten, *before.row.beaten, before.row.row_id)
             if before.mark > mark:
                 return False
         start = place - 1 if place and self._seen[place - 1] == seen else place

@@ -7,6 +7,7 @@ profile of a small batch must not wait for a pool of them.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def _words(values: pa.ChunkedArray, kind: str) -> Json:
     words, counts = counted.field(0), counted.field(1)
     found: Json = {**_counts(values, kind), "distinct": len(counted)}
     if len(counted) <= _FEW:
-        found["top"] = _top(words.to_pylist(), counts.to_pylist())
+        found["top"] = _top(words.to_pylist(), counts.to_numpy())
     return found
 
 
@@ -88,7 +89,7 @@ def _numbers(values: pa.ChunkedArray) -> Json:
         finite = ordered[np.isfinite(ordered)]
         starts = _starts(finite)
         counts = np.diff(np.append(starts, finite.size))
-        found["top"] = _top(finite[starts].tolist(), counts.tolist())
+        found["top"] = _top(finite[starts].tolist(), counts)
     return found
 
 
@@ -141,10 +142,13 @@ def _shown(value: Any) -> float | int | None:
     return plain if math.isfinite(plain) else None
 
 
-def _top(values: list[Any], counts: list[int]) -> list[Json]:
+def _top(values: Sequence[Any], counts: NDArray[np.int64]) -> list[Json]:
     """The most frequent values, those of one count in their order."""
-    first = sorted(zip(values, counts, strict=True), key=lambda item: (-item[1], item[0]))[:_TOP]
-    return [{"value": _short(value), "count": count} for value, count in first]
+    often = np.flatnonzero(counts >= np.sort(counts)[-_TOP:][0]) if counts.size else counts
+    found = sorted(
+        ((values[at], int(counts[at])) for at in often.tolist()), key=lambda item: (-item[1], item[0])
+    )
+    return [{"value": _short(value), "count": count} for value, count in found[:_TOP]]
 
 
 def _short(value: bool | float | str) -> bool | float | str:

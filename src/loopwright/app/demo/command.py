@@ -13,10 +13,10 @@ from rich.table import Table
 
 from loopwright.app.assembling import assemble
 from loopwright.app.demo.definitions import ENDPOINT, MODEL
-from loopwright.app.demo.flights import Flights, load
+from loopwright.app.demo.flights import load
 from loopwright.app.demo.measuring import Outcome, measure
 from loopwright.app.demo.memory import PeakMemory
-from loopwright.app.demo.progress import Progress, load_progress, save_progress
+from loopwright.app.demo.progress import load_progress
 from loopwright.app.demo.story import FULL_DAYS, START, Story
 from loopwright.app.server import Server
 from loopwright.core.errors import CheckFailed
@@ -41,15 +41,16 @@ def _settings(given: dict[str, Any]) -> Settings:
     return load_settings(given)
 
 
-def _start_of(settings: Settings) -> ReplayClock:
-    """The clock where the story stands in that workspace."""
-    clock = ReplayClock(START)
+def _start_of(settings: Settings) -> tuple[ReplayClock, float]:
+    """The clock where the story stands in that workspace, and the seconds it took to there."""
+    clock, spent = ReplayClock(START), 0.0
     if (settings.folder / "ledger.db").exists() or settings.database:
         with Workspace.open(settings=settings, clock=clock) as workspace:
             found = load_progress(workspace.context())
         if found is not None and found.instant is not None:
             clock.advance(found.instant)
-    return clock
+            spent = found.seconds
+    return clock, spent
 
 
 class _Teller:
@@ -108,7 +109,7 @@ def _decisions(ctx: Context) -> list[Json]:
     ]
 
 
-def _summary(workspace: Workspace, outcome: Outcome, progress: Progress, peak_mb: float) -> Json:
+def _summary(workspace: Workspace, outcome: Outcome, peak_mb: float) -> Json:
     ctx = workspace.context()
     decisions = _decisions(ctx)
     moves = [event for event in _events(ctx, "alias.moved") if event.payload.get("alias") == "champion"]
@@ -135,7 +136,6 @@ def _summary(workspace: Workspace, outcome: Outcome, progress: Progress, peak_mb
             {"at": format_instant(e.at), "to": e.payload["to"], "from": e.payload["from"]} for e in moves
         ],
         "journal_ok": checked.ok,
-        "seconds": round(progress.seconds, 1),
         "peak_mb": peak_mb,
     }
 
@@ -184,12 +184,11 @@ def _timeline(output: Output, summary: Json) -> None:
         output.note(f"{at[:16].replace('T', ' ')}  {text[:200]}")
 
 
-def _told(
-    workspace: Workspace, flights: Flights, progress: Progress, output: Output, peak: PeakMemory
-) -> Json:
-    outcome = measure(workspace.context(), flights)
-    skewed = _skew(workspace, progress.days)
-    summary = {**_summary(workspace, outcome, progress, peak.peak_mb), "skew": skewed}
+def _told(workspace: Workspace, story: Story, output: Output, peak: PeakMemory, begun: float) -> Json:
+    outcome = measure(workspace.context(), story.flights)
+    skewed = _skew(workspace, story.count)
+    summary = {**_summary(workspace, outcome, peak.peak_mb), "skew": skewed}
+    summary["seconds"] = round(time.monotonic() - begun, 1)
     _tables(output, outcome, summary)
     _timeline(output, summary)
     output.note(
@@ -203,20 +202,18 @@ def _told(
 def run(settings: Settings, output: Output, *, days: int, once: bool) -> None:
     """The story from where it stands, then the UI until Ctrl-C."""
     teller = _Teller(output)
+    begun = time.monotonic()
     flights = load()
-    clock = _start_of(settings)
+    clock, spent = _start_of(settings)
+    begun -= spent
     with PeakMemory() as peak, Workspace.open(settings=settings, clock=clock) as workspace:
         app = assemble(workspace)
         with Server(app, host=settings.host, port=settings.port, on_stopping=app.stop_feeds) as server:
             output.say(f"watch it at {server.url}")
             workspace.runtime.start()
             story = Story(workspace, clock, flights, count=days, port=server.port, tell=teller)
-            begun = time.monotonic()
-            progress = story.run()
-            before = progress.seconds
-            summary = _told(workspace, flights, progress, output, peak)
-            summary["seconds"] = round(max(before, time.monotonic() - begun), 1)
-            save_progress(workspace.context(), progress)
+            story.run(begun)
+            summary = _told(workspace, story, output, peak, begun)
             output.document(summary)
             output.stream.flush()
             if not once:

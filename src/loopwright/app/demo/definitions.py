@@ -232,7 +232,7 @@ def gate() -> Gate:
             Metric(metric="roc_auc", at_least=0.62),
             Slices(column="origin", metric="roc_auc", at_least=0.55),
             Slices(column="carrier", metric="roc_auc", at_least=0.5, min_rows=300),
-            Latency(p99_ms=100.0),
+            Latency(p99_ms=20.0),
             NotWorse(than="champion", metric="roc_auc", margin=0.01),
         ),
     )

@@ -9,7 +9,6 @@ import numpy as np
 
 from loopwright.app.demo.definitions import ENDPOINT, MODEL
 from loopwright.app.demo.flights import Flights
-from loopwright.core.instants import to_micros
 from loopwright.data.streams import read_stream
 from loopwright.engine.context import Context
 from loopwright.registry.verbs import load
@@ -116,13 +115,12 @@ def label_rows(flights_known: Any, prediction_ids: dict[str, str]) -> Any:
     """Labels of landed flights that were asked about: prediction id, label, known-at."""
     import pyarrow as pa
 
-    rows = flights_known.select(["flight_id", "late", "known_at"]).to_pylist()
-    asked = [(prediction_ids[row["flight_id"]], row) for row in rows if row["flight_id"] in prediction_ids]
-    stamps = pa.array([to_micros(row["known_at"]) for _, row in asked], pa.int64())
-    return pa.table(
+    ids = pa.array([prediction_ids.get(name) for name in flights_known["flight_id"].to_pylist()], pa.string())
+    labels = pa.table(
         {
-            "prediction_id": pa.array([name for name, _ in asked], pa.string()),
-            "label": pa.array([float(row["late"]) for _, row in asked], pa.float64()),
-            "known_at": stamps.cast(pa.timestamp("us", "UTC")),
+            "prediction_id": ids,
+            "label": flights_known["late"].cast(pa.float64()),
+            "known_at": flights_known["known_at"],
         }
     )
+    return labels.filter(ids.is_valid())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -43,6 +44,7 @@ FULL_DAYS = 185
 _SWITCH_DAY, _SWITCH_DAYS = 99, 7
 _MONTHS = ("2013-01-01", "2013-02-01", "2013-03-01", "2013-04-01", "2013-05-01", "2013-06-01", "2013-07-01")
 _WORSE_DAY = 21
+_SETTLE_DAYS = 7
 Tell = Callable[[str], None]
 
 
@@ -65,23 +67,20 @@ class Story:
         self._workspace = workspace
         self._ctx: Context = workspace.context()
         self._clock = clock
-        self._flights = flights
-        self._count = count
+        self.flights = flights
+        self.count = count
         self._port = port
         self._tell = tell
         self.window = switch_window(count)
 
-    def run(self) -> Progress:
-        """Go on from where the story stopped until its last day."""
-        begun = time.monotonic()
-        progress = load_progress(self._ctx) or Progress(days=self._count)
-        spent = progress.seconds
+    def run(self, begun: float) -> Progress:
+        """Go on from where the story stopped until its last day; `begun` is when it began (monotonic)."""
+        progress = load_progress(self._ctx) or Progress(days=self.count)
         if not progress.prepared:
             self._prepare()
             progress = replace(progress, prepared=True, instant=START)
-            save_progress(self._ctx, replace(progress, seconds=spent + time.monotonic() - begun))
-        progress = self._replay(progress, lambda: spent + time.monotonic() - begun)
-        return progress
+            save_progress(self._ctx, replace(progress, seconds=time.monotonic() - begun))
+        return self._replay(progress, lambda: time.monotonic() - begun)
 
     # -- before the replay ---------------------------------------------------------
 
@@ -96,7 +95,7 @@ class Story:
         self._first_model()
 
     def _ingest(self) -> None:
-        ctx, flights = self._ctx, self._flights
+        ctx, flights = self._ctx, self.flights
         for contract in defined.contracts():
             define_contract(ctx, contract.name, contract)
         for name, table in (
@@ -127,7 +126,7 @@ class Story:
     def _define_features(self) -> None:
         for view in defined.views():
             define_view(self._ctx, view)
-        levels = defined.levels_of(self._flights)
+        levels = defined.levels_of(self.flights)
         for rolling in (True, False):
             define_service(self._ctx, defined.service(levels, rolling=rolling))
 
@@ -155,11 +154,12 @@ class Story:
 
     def _replay(self, progress: Progress, spent: Callable[[], float]) -> Progress:
         self._materialize(progress.instant or START)
+        gc.freeze()  # what the online store holds now stays: no collection has to walk through it again
         feed = Feed(self._ctx, [view.name for view in defined.views()])
         asker = Asker("127.0.0.1", self._port, defined.ENDPOINT, defined.request_schema())
         replayer = Replayer(self._workspace, self._clock, asker, feed)
         asked_ids: dict[str, str] = {}
-        for number, day in enumerate(days(self._flights, START, self._count, self.window)):
+        for number, day in enumerate(days(self.flights, START, self.count, self.window)):
             asked_ids.update(zip(day.asked["flight_id"].to_pylist(), prediction_ids(day.asked), strict=True))
             if number < progress.day:
                 continue
@@ -167,9 +167,10 @@ class Story:
             self._end_day(number, day, asked_ids)
             progress = replace(progress, day=number + 1, instant=day.end, seconds=spent())
             save_progress(self._ctx, progress)
-            # last: the online store answers no instant long before its watermark, so it must never be
-            # ahead of where a killed story is taken up again; behind it, it is filled from the datasets
-            feed.settle(day.end)
+            # after the progress: the online store answers no instant long before its watermark, so it must
+            # never be ahead of where a killed story is taken up again; what it lacks is in the datasets
+            if number % _SETTLE_DAYS == 0 or number == self.count - 1:
+                feed.settle(day.end)
         asker.close()
         return progress
 
@@ -185,7 +186,7 @@ class Story:
         labels = label_rows(day.known["landings"], asked_ids)
         if labels.num_rows:
             record_labels(ctx, defined.ENDPOINT, labels)
-        if number == min(_WORSE_DAY, self._count // 3):
+        if number == min(_WORSE_DAY, self.count // 3):
             self._worse_candidate()
         self._workspace.settle()
 

@@ -30,7 +30,8 @@ _IS = (_d.space == bindparam("space"), _d.collection == bindparam("collection"))
 _GET = select(_d.body).where(*_IS, _d.key == bindparam("key"))
 _PUT = upsert(schema.documents, ["space", "collection", "key"])
 _DELETE = delete(schema.documents).where(*_IS, _d.key == bindparam("key"))
-_ALL = select(_d.key, _d.body).where(*_IS).order_by(_d.key)
+_ALL = select(_d.key, _d.body).where(*_IS, _d.key >= bindparam("start")).order_by(_d.key)
+_BETWEEN = _ALL.where(_d.key < bindparam("end"))
 
 
 @lru_cache(maxsize=4)
@@ -101,7 +102,12 @@ class SqlDocuments:
         """Take it away; nothing happens when it is not there."""
         self._session.change(_DELETE, {"space": space, "collection": collection, "key": key})
 
-    def all(self, space: str, collection: str) -> Mapping[str, Json]:
-        """All documents of a collection by key."""
-        rows = self._session.rows(_ALL, space=space, collection=collection)
+    def all(
+        self, space: str, collection: str, *, start: str = "", end: str | None = None
+    ) -> Mapping[str, Json]:
+        """The documents of a collection in a stretch of keys, by key."""
+        if end is None:
+            rows = self._session.rows(_ALL, space=space, collection=collection, start=start)
+        else:
+            rows = self._session.rows(_BETWEEN, space=space, collection=collection, start=start, end=end)
         return {row[0]: from_json(row[1]) for row in rows}
