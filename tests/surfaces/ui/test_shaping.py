@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from loopwright.core.addresses import Address, check_name
 from loopwright.core.errors import Invalid
 from loopwright.core.nouns import Event
-from loopwright.surfaces.ui.shaping import FILTERS, event_link, event_text, event_tone, interval
+from loopwright.surfaces.ui.shaping import (
+    FILTERS,
+    event_link,
+    event_subject,
+    event_text,
+    event_tone,
+    interval,
+    span,
+)
 
 DASH = "\N{EN DASH}"
 AT = datetime(2013, 7, 1, 5, tzinfo=UTC)
@@ -50,10 +58,55 @@ def event(kind: str, subject: str, **payload: Any) -> Event:
         ("shown", ["temp", "dewp"], "temp, dewp"),
         ("shown", {"a": 1, "b": 0.5}, "a (1), b (0.5)"),
         ("shown", None, "None"),
+        ("day", AT, "1 Jul 2013"),
+        ("day", None, DASH),
+        ("day_of", 1_372_636_800_000, "1 Jul 2013"),
+        ("words", "trained_until", "trained until"),
+        ("signs", "low end >= -0.01", "low end \u2265 \u22120.01"),
+        ("signs", "2013-07-01 p99-1", "2013-07-01 p99-1"),
+        ("linked", 26114, "26,114"),
+        ("linked", True, "yes"),
+        ("linked", None, DASH),
+        ("linked", "2013-12-15 00:00:00+00:00", "2013-12-15 00:00"),
+        ("linked", ["a", 1.5], "a, 1.5"),
+        ("linked", "<b>&", "&lt;b&gt;&amp;"),
+        ("linked", "model:m@2", '<a href="/versions/model%3Am%402">model:m@2</a>'),
+        (
+            "linked",
+            f"drifted (incident:{'0' * 26}); <asked>",
+            f'drifted (<a href="/incidents/{"0" * 26}">its incident</a>); &lt;asked&gt;',
+        ),
     ],
 )
 def test_values_are_written_for_people(name: str, value: Any, text: str) -> None:
     assert FILTERS[name](value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "at once"),
+        (59, "59 s"),
+        (61, "1 min 1 s"),
+        (82_800, "23 h"),
+        (687_600, "7 d 23 h"),
+        (86_460, "1 d"),
+    ],
+)
+def test_a_span_is_told_in_its_largest_units(seconds: int, text: str) -> None:
+    assert span(AT, AT + timedelta(seconds=seconds)) == text
+    assert span(AT.isoformat(), (AT + timedelta(seconds=seconds)).isoformat()) == text
+    assert span(AT, None) == span(None, AT) == DASH
+
+
+def test_an_event_is_about_its_address_or_the_name_of_what_has_none() -> None:
+    opened = event("incident.opened", "incident:i", cause="feed")
+    assert event_subject(opened) == "incident feed"
+    assert (
+        event_subject(event("incident.resolved", "incident:i"), {"incident:i": "drift"}) == "incident drift"
+    )
+    assert event_subject(event("run.failed", "run:r", name="training m")) == "run training m"
+    assert event_subject(event("alias.moved", "model:m")) == "model:m"
 
 
 def test_an_interval_is_written_when_there_is_one() -> None:
@@ -93,11 +146,11 @@ def test_an_interval_is_written_when_there_is_one() -> None:
         ),
         (
             event("incident.opened", "incident:i", cause="feed", columns=["temp", "dewp"]),
-            "incident: feed (temp, dewp)",
+            "opened: temp, dewp",
             "bad",
         ),
-        (event("run.failed", "run:r", name="training m"), "training m failed", "bad"),
-        (event("run.finished", "run:r", name="training m"), "training m finished", ""),
+        (event("run.failed", "run:r", name="training m"), "failed", "bad"),
+        (event("run.finished", "run:r", name="training m"), "finished", ""),
         (event("something.new", "dataset:d"), "something new", ""),
     ],
 )

@@ -153,7 +153,7 @@ def named(ctx: Context, kind: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["<script>alert(1)</script>", "<!--<script>", "a?b&c", '"><img src=x>', "{{7*7}}"]
+    "name", ["<script>alert(1)</script>", "<!--<script>", "a?b&c", '"><img src=x>', "{{7777*7777}}"]
 )
 def test_a_name_is_only_ever_text(tmp_path: Path, name: str) -> None:
     with Workspace.open(tmp_path / ".loopwright") as workspace:
@@ -167,7 +167,7 @@ def test_a_name_is_only_ever_text(tmp_path: Path, name: str) -> None:
         assert {site.get(link.replace("&amp;", "&")).status for link in linked} == {200}
     assert [answer.status for answer in shown] == [200] * 4
     for answer in shown:
-        assert not re.search(r"<script>|<img|<!--|\b49\b", answer.body.decode())
+        assert not re.search(r"<script>|<img|<!--|60481729", answer.body.decode())
     assert headings(shown[3].body.decode())[0].count("&lt;") == name.count("<")
 
 

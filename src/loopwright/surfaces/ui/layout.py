@@ -1,4 +1,4 @@
-"""Lays a lineage graph out in layers, on the server: longest path from the sources, then barycentres."""
+"""Lays a lineage graph out in layers, on the server: longest path, sources by their readers, barycentres."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from loopwright.engine.platform import Edge, Node
 
 __all__ = ["place"]
 
-_ACROSS, _DOWN = 250, 52
+_ACROSS, _DOWN = 256, 60
 _SWEEPS = 6
 
 
@@ -47,7 +47,18 @@ def _layers(ids: Sequence[str], edges: Sequence[Edge]) -> dict[str, int]:
         for target in after[name]:
             if position[target] > position[name]:
                 layer[target] = max(layer[target], layer[name] + 1)
-    return layer
+    return _sources_near(layer, edges, position)
+
+
+def _sources_near(layer: dict[str, int], edges: Sequence[Edge], position: dict[str, int]) -> dict[str, int]:
+    """What nothing leads to stands right before the first that reads it, so that its edges stay short."""
+    onward = [edge for edge in edges if position[edge.target] > position[edge.source]]
+    reached = {edge.target for edge in onward}
+    readers: dict[str, int] = {}
+    for edge in onward:
+        if edge.source not in reached:
+            readers[edge.source] = min(readers.get(edge.source, layer[edge.target]), layer[edge.target])
+    return {**layer, **{name: first - 1 for name, first in readers.items()}}
 
 
 def _finished_last(ids: Sequence[str], after: dict[str, list[str]]) -> list[str]:

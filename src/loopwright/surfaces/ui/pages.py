@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from loopwright.core.errors import NotFound
+from loopwright.core.nouns import Run
 from loopwright.engine.context import Context
 from loopwright.engine.operation import Operation, invoke
+from loopwright.surfaces.ui.folding import fold
 from loopwright.surfaces.ui.layout import place
+from loopwright.surfaces.ui.series import mark, promotions, series_of, splits, within
 
-__all__ = ["PAGES", "Desk", "Page"]
+__all__ = ["PAGES", "Desk", "Page", "drawn"]
 
 Values = dict[str, Any]
 _TOLD = (
@@ -32,6 +37,10 @@ _KINDS = (
     "policy",
     "experiment",
 )
+_DRAWN = ("roc_auc", "predictions")
+_RANGES = ("30", "90")
+_MOST_LINES = 8
+_AFTER = timedelta(days=14)
 
 
 class Desk:
@@ -69,28 +78,36 @@ class Page(NamedTuple):
 
 def _home(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values:
     told = [event for kind in _TOLD for event in desk.call("journal.list", kind=kind, limit=25).items]
+    told = [e for e in told if e.kind != "alias.moved" or not e.subject.startswith("endpoint:")]
     told.sort(key=lambda event: -event.seq)
     endpoints = desk.call("serving.list", limit=20).items
     models = desk.call("assets.list", kind="model", limit=20).items
-    views = desk.call("assets.list", kind="feature_view", limit=200).items
-    datasets = desk.call("assets.list", kind="dataset", limit=200).items
-    signals = {e.name: desk.call("signals.list", subject=f"endpoint:{e.name}", limit=4000) for e in endpoints}
+    incidents = desk.call("incidents.list", limit=20).items
+    measured = _measured(desk, endpoints[0].name) if endpoints else {}
     return {
         "title": "Home",
-        "events": told[:60],
-        "datasets": datasets,
-        "views": views,
+        "events": told[:40],
+        "names": {f"incident:{run.id}": run.name for run in incidents},
+        "datasets": desk.call("assets.list", kind="dataset", limit=200).items,
+        "views": desk.call("assets.list", kind="feature_view", limit=200).items,
         "models": [desk.call("assets.show", kind="model", name=model.name) for model in models],
         "endpoints": endpoints,
-        "latest": {name: _latest(found) for name, found in signals.items()},
-        "incidents": desk.call("incidents.list", state="running", limit=20).items,
-        "decisions": desk.call("decisions.list", limit=5).items,
+        "series": measured,
+        "newest": {name: points[-1] for name, points in measured.items() if points},
+        "incidents": incidents,
+        "monitored": [asset.name for asset in desk.call("assets.list", kind="monitor", limit=1).items],
+        "marks": [mark(run) for run in incidents],
+        "promotions": promotions(desk.call("journal.list", kind="alias.moved", limit=200).items),
+        "decisions": desk.call("decisions.list", limit=6).items,
         "now": desk.now,
     }
 
 
-def _latest(signals: Any) -> Values:
-    return {signal.name: signal for signal in signals if not signal.facts.get("version")}
+def _measured(desk: Desk, endpoint: str) -> dict[str, list[Any]]:
+    """What the home page draws of an endpoint."""
+    subject = f"endpoint:{endpoint}"
+    found = [s for name in _DRAWN for s in desk.call("signals.list", subject=subject, name=name, limit=2000)]
+    return within(series_of(found), None)
 
 
 def _assets(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values:
@@ -112,24 +129,43 @@ def _version(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values:
     return {
         "title": address,
         "view": view,
-        "lineage": _graph(desk, address),
+        "lineage": _graph(desk, address, whole="all" in query),
         "decisions": desk.call("decisions.list", subject=address, limit=20).items,
     }
 
 
-def _graph(desk: Desk, address: str) -> Values:
+def _graph(desk: Desk, address: str, *, whole: bool) -> Values:
     found = desk.call("lineage.show", address=address)
-    where = place(found.nodes, found.edges)
-    nodes = [
-        {"id": n.id, "kind": n.kind, "label": n.label, "x": where[n.id][0], "y": where[n.id][1]}
-        for n in found.nodes
-    ]
+    nodes, edges, members = fold(found.nodes, found.edges, keep=address)
+    if whole:
+        nodes, edges = list(found.nodes), list(found.edges)
+    where = place(nodes, edges)
+    rows = max(Counter(x for x, _ in where.values()).values(), default=0)
     return {
-        "nodes": nodes,
-        "edges": [{"source": e.source, "target": e.target} for e in found.edges],
+        "nodes": [
+            {
+                "id": n.id,
+                "kind": n.kind,
+                "label": n.label,
+                "detail": n.detail,
+                "x": where[n.id][0],
+                "y": where[n.id][1],
+            }
+            for n in nodes
+        ],
+        "edges": [{"source": e.source, "target": e.target} for e in edges],
         "focus": address,
         "cut": found.cut,
+        "whole": whole,
+        "rows": rows,
+        "folded": sum(map(len, members.values())),
+        "every": sorted(found.nodes, key=lambda n: (n.kind, n.label)),
     }
+
+
+def drawn(lineage: Values) -> Values:
+    """The part of a graph that the browser draws."""
+    return {key: lineage[key] for key in ("nodes", "edges", "focus", "whole")}
 
 
 def _runs(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values:
@@ -141,7 +177,11 @@ def _runs(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values:
 
 def _run(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values:
     view = desk.call("runs.show", run_id=path["run_id"])
-    return {"title": view.run.name, "view": view, "lineage": _graph(desk, f"run:{view.run.id}")}
+    return {
+        "title": view.run.name,
+        "view": view,
+        "lineage": _graph(desk, f"run:{view.run.id}", whole="all" in query),
+    }
 
 
 def _endpoints(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values:
@@ -150,55 +190,46 @@ def _endpoints(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Value
 
 def _endpoint(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values:
     view = desk.call("serving.show", endpoint=path["name"])
-    signals = desk.call("signals.list", subject=f"endpoint:{path['name']}", limit=4000)
-    routed = desk.call("journal.list", kind="endpoint.routed", limit=50).items
+    subject = f"endpoint:{view.name}"
+    signals = desk.call("signals.list", subject=subject, name="predictions", limit=4000)
+    routed = desk.call("journal.list", kind="endpoint.routed", subject=subject, limit=100).items
+    series = within(series_of(signals), None)
+    days = series.get("predictions", [])
     return {
         "title": view.name,
         "view": view,
-        "series": _series(signals),
-        "routed": [event for event in routed if event.subject == f"endpoint:{view.name}"],
+        "series": series,
+        "total": sum(point[1] for point in days),
+        "days": days,
+        "routed": routed,
+        "split": splits(routed),
     }
 
 
-def _series(signals: Any) -> Values:
-    """Signals by name as points `[milliseconds, value, low, high, n]`; a window's newest value stands."""
-    found: dict[str, dict[int, list[Any]]] = {}
-    for signal in signals:
-        if signal.facts.get("version"):
-            continue
-        moment = signal.window_start or signal.at
-        at = int(moment.timestamp() * 1000)
-        found.setdefault(signal.name, {})[at] = [at, signal.value, signal.low, signal.high, signal.n]
-    return {name: [points[at] for at in sorted(points)] for name, points in found.items()}
-
-
 def _monitors(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values:
-    return {"title": "Monitoring", "page": desk.call("assets.list", kind="monitor", limit=200)}
+    return {"title": "Monitoring", "page": desk.call("monitoring.list", limit=200)}
 
 
 def _monitor(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values:
     view = desk.call("monitoring.show", name=path["name"])
-    endpoint = view.monitor.endpoint
-    signals = desk.call("signals.list", subject=f"endpoint:{endpoint}", limit=20_000)
+    days = int(query["days"]) if query.get("days") in _RANGES else None
+    signals = desk.call("signals.list", subject=f"endpoint:{view.monitor.endpoint}", limit=20_000)
+    series = within(series_of(signals), days)
     incidents = desk.call("incidents.list", limit=100).items
     moves = desk.call("journal.list", kind="alias.moved", limit=200).items
     return {
         "title": f"Monitoring {path['name']}",
         "name": path["name"],
-        "endpoint": endpoint,
-        "series": _series(signals),
+        "endpoint": view.monitor.endpoint,
+        "alarms": view.alarms,
+        "series": series,
+        "newest": {name: points[-1] for name, points in series.items() if points},
+        "days": days,
+        "ranges": _RANGES,
         "incidents": incidents,
-        "marks": [_mark(run) for run in incidents],
-        "promotions": [
-            [int(e.at.timestamp() * 1000), e.payload.get("to")]
-            for e in moves
-            if e.payload.get("alias") == "champion"
-        ],
+        "marks": [mark(run) for run in incidents],
+        "promotions": promotions(moves),
     }
-
-
-def _mark(run: Any) -> Values:
-    return {"since": run.facts.get("since"), "until": run.facts.get("until"), "name": run.name, "id": run.id}
 
 
 def _incidents(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values:
@@ -209,7 +240,29 @@ def _incident(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values
     run = desk.call("incidents.show", incident_id=path["incident_id"])
     refused = [d for d in desk.call("decisions.list", limit=200).items if f"incident:{run.id}" in d.reason]
     told = desk.call("journal.list", subject=f"incident:{run.id}", limit=50).items
-    return {"title": run.name, "run": run, "decisions": refused, "events": told}
+    return {
+        "title": f"Incident {run.name}",
+        "run": run,
+        "decisions": refused,
+        "events": told,
+        "names": {f"incident:{run.id}": run.name},
+        "series": _around(desk, run),
+        "marks": [mark(run)],
+    }
+
+
+def _around(desk: Desk, run: Run) -> dict[str, list[Any]]:
+    """The measurements of an incident's columns, from four weeks before it to two after it."""
+    if not isinstance(run.facts.get("since"), str):
+        return {}
+    since = datetime.fromisoformat(run.facts["since"])
+    until = datetime.fromisoformat(run.facts.get("until") or run.facts["detected_at"])
+    found = []
+    for column in list(run.facts.get("columns", ()))[:_MOST_LINES]:
+        for name in (f"strange.{column}", f"drift.{column}"):
+            asked = {"subject": run.facts["subject"], "name": name, "start": since - timedelta(days=28)}
+            found += [s for s in desk.call("signals.list", **asked, limit=2000) if s.at < until + _AFTER]
+    return series_of(found)
 
 
 def _decisions(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values:

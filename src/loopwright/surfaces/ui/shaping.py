@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, unquote
 
+from markupsafe import Markup, escape
+
 from loopwright.core.nouns import Event
 
-__all__ = ["FILTERS", "event_link", "event_text", "event_tone"]
+__all__ = ["FILTERS", "event_link", "event_subject", "event_text", "event_tone", "interval", "span"]
 
 _KB = 1000.0
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)")
+_HEX = re.compile(r"[0-9a-f]{64}")
+_VERSION = re.compile(r"([a-z_]+):([^@#:\s]+)@(\d+)")
+_NAMED = re.compile(r"\(?\b(run|incident|decision):([0-9a-z]{26})\b\)?")
 
 
 def count(value: float | None) -> str:
@@ -56,6 +64,69 @@ def interval(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"[{low:.4f}, {high:.4f}]"
 
 
+def day(value: datetime | str | None) -> str:
+    """`19 Dec 2013`, UTC."""
+    if value is None:
+        return "\u2013"
+    moment = (datetime.fromisoformat(value) if isinstance(value, str) else value).astimezone(UTC)
+    return f"{moment.day} {moment:%b %Y}"
+
+
+def day_of(milliseconds: int) -> str:
+    """The day of a point of a chart."""
+    return day(datetime.fromtimestamp(milliseconds / 1000, UTC))
+
+
+def span(start: datetime | str | None, end: datetime | str | None) -> str:
+    """The time between two instants in its two largest units: `7 d 23 h`, `4 min 10 s`."""
+    if start is None or end is None:
+        return "\u2013"
+    ends = [datetime.fromisoformat(each) if isinstance(each, str) else each for each in (start, end)]
+    seconds = max(0, int((ends[1] - ends[0]) / timedelta(seconds=1)))
+    parts: list[str] = []
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        amount, seconds = divmod(seconds, length)
+        if amount or (parts and len(parts) < 2):
+            parts.append(f"{amount} {unit}")
+    told = [part for part in parts[:2] if not part.startswith("0 ")]
+    return " ".join(told) or "at once"
+
+
+def words(value: str) -> str:
+    """The name of a field as words."""
+    return value.replace("_", " ")
+
+
+def signs(value: str) -> str:
+    """A limit with the signs of print: `>= -0.01` as `\u2265 \u22120.01`."""
+    text = value.replace(">=", "\u2265").replace("<=", "\u2264")
+    return re.sub(r"(?<![\w.])-(?=\d)", "\u2212", text)
+
+
+def linked(value: Any) -> Markup:
+    """A value of a record, in which addresses of versions, runs, incidents and decisions are links."""
+    if isinstance(value, list | tuple):
+        return Markup(", ").join(linked(item) for item in value)
+    if value is None or value is True or value is False:
+        return escape("\u2013" if value is None else "yes" if value else "no")
+    if isinstance(value, int):
+        return escape(f"{value:,}")
+    text = shown(value)
+    if _INSTANT.fullmatch(text):
+        return escape(when(text))
+    if _HEX.fullmatch(text):
+        return Markup('<span class="mono faint" title="{}">{}\u2026</span>').format(text, text[:16])
+    if _VERSION.fullmatch(text):
+        return Markup('<a href="/versions/{}">{}</a>').format(path(text), text)
+    found, at = Markup(), 0
+    for hit in _NAMED.finditer(text):
+        kind, name = hit[1], hit[2]
+        link = Markup('<a href="/{}s/{}">{}</a>').format(kind, name, f"its {kind}")
+        found += escape(signs(text[at : hit.start()])) + Markup("({})").format(link)
+        at = hit.end()
+    return found + escape(signs(text[at:]))
+
+
 def shown(value: Any) -> str:
     """A small value of a record."""
     if isinstance(value, float):
@@ -73,8 +144,7 @@ _TEXTS = {
     "run.started": "started",
     "run.finished": "finished",
     "run.failed": "failed",
-    "incident.opened": "incident opened",
-    "incident.resolved": "incident resolved",
+    "incident.resolved": "resolved",
     "alarm.raised": "raised an alarm",
     "alarm.cleared": "is clear again",
 }
@@ -97,10 +167,19 @@ def event_text(event: Event) -> str:
         case "quarantine.added":
             return f"{body.get('rows')} quarantined: {shown(body.get('reasons', ''))}"
         case "incident.opened":
-            return f"incident: {body.get('cause')} ({shown(body.get('columns', []))})"
-        case "run.started" | "run.finished" | "run.failed":
-            return f"{body.get('name', '')} {_TEXTS[event.kind]}"
+            return f"opened: {shown(body.get('columns', []))}"
     return _TEXTS.get(event.kind, event.kind.replace(".", " "))
+
+
+def event_subject(event: Event, names: Mapping[str, str] = MappingProxyType({})) -> str:
+    """What an event is about: its address, or for what has none but an id, a name from `names` by address."""
+    kind, _, name = event.subject.partition(":")
+    if event.subject in names:
+        return f"{kind} {names[event.subject]}"
+    if kind in ("incident", "run", "job", "schedule", "asset"):
+        told = str(event.payload.get("cause") or event.payload.get("name") or name[-6:])
+        return f"{kind} {told}"
+    return event.subject
 
 
 def event_tone(event: Event) -> str:
@@ -131,6 +210,11 @@ def event_link(event: Event) -> str:
 
 
 FILTERS: dict[str, Callable[..., str]] = {
+    "day": day,
+    "day_of": day_of,
+    "linked": linked,
+    "signs": signs,
+    "words": words,
     "count": count,
     "number": number,
     "percent": percent,

@@ -20,8 +20,16 @@ from starlette.staticfiles import StaticFiles
 import loopwright
 from loopwright.core.errors import LoopwrightError, NotFound
 from loopwright.engine.context import Context, Principal
-from loopwright.surfaces.ui.pages import PAGES, Desk, Page
-from loopwright.surfaces.ui.shaping import FILTERS, event_link, event_text, event_tone, interval
+from loopwright.surfaces.ui.pages import PAGES, Desk, Page, drawn
+from loopwright.surfaces.ui.shaping import (
+    FILTERS,
+    event_link,
+    event_subject,
+    event_text,
+    event_tone,
+    interval,
+    span,
+)
 
 __all__ = ["build_site"]
 
@@ -74,8 +82,11 @@ def _environment() -> jinja2.Environment:
         version=loopwright.__version__,
         event_text=event_text,
         event_link=event_link,
+        event_subject=event_subject,
         event_tone=event_tone,
         interval=interval,
+        span=span,
+        lineage_drawn=drawn,
     )
     return environment
 
@@ -123,14 +134,17 @@ class _Site:
         here = "/" + request.url.path.strip("/").partition("/")[0]
         section = "/assets" if here == "/versions" else here
         text = self._environment.get_template(template).render(
-            section=section, path_now=request.url.path, **values
+            section=section, path_now=request.url.path, page_token=request.query_params.get("token"), **values
         )
         return Response(text, status, _HEADERS, "text/html; charset=utf-8")
 
     async def missing(self, request: Request, error: Exception) -> Response:
         """Nothing is at this address."""
         status = error.status_code if isinstance(error, HTTPException) else 404
-        told = NotFound(f"there is no page at {request.url.path[:120]}", hint="the pages are listed above")
+        told = NotFound(
+            f"there is no page at {request.url.path[:120]}",
+            hint="its address may be mistyped, or what it showed has gone; press / to find a page",
+        )
         response = self._failed(request, told)
         response.status_code = status
         return response

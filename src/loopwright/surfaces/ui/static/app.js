@@ -1,14 +1,16 @@
 // What every page has: theme, keyboard, the finder, and the live feed.
 const byId = (id) => document.getElementById(id);
 
-byId("theme").addEventListener("click", () => {
+function switchTheme() {
   const dark = matchMedia("(prefers-color-scheme: dark)").matches;
   const now = document.documentElement.dataset.theme || (dark ? "dark" : "light");
   const next = now === "dark" ? "light" : "dark";
   document.documentElement.dataset.theme = next;
   localStorage.setItem("theme", next);
   dispatchEvent(new CustomEvent("themechange"));
-});
+}
+byId("theme").addEventListener("click", switchTheme);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => dispatchEvent(new CustomEvent("themechange")));
 
 // -- finder -------------------------------------------------------------------
 const pages = [...document.querySelectorAll(".nav a")].map((a) => ({ name: a.textContent, href: a.getAttribute("href") }));
@@ -50,16 +52,40 @@ byId("find-text").addEventListener("keydown", (event) => {
   if (event.key === "Enter") byId("find-list").querySelector("a")?.click();
   if (event.key === "ArrowDown") { event.preventDefault(); byId("find-list").querySelector("a")?.focus(); }
 });
+byId("find-list").addEventListener("keydown", (event) => {
+  const item = event.target.closest("li");
+  const next = { ArrowDown: item?.nextElementSibling, ArrowUp: item?.previousElementSibling }[event.key];
+  if (event.key === "ArrowDown" || event.key === "ArrowUp") { event.preventDefault(); (next?.querySelector("a") ?? byId("find-text")).focus(); }
+});
+for (const dialog of [finder, byId("help")]) dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+byId("help-open").addEventListener("click", () => byId("help").showModal());
+
+// -- keyboard -----------------------------------------------------------------
+function moveRow(step) {
+  const rows = [...document.querySelectorAll("main .rows tbody tr, main .line li")].filter((row) => row.querySelector("a"));
+  const now = rows.indexOf(document.activeElement?.closest("tr, li"));
+  const next = rows[now < 0 ? (step > 0 ? 0 : rows.length - 1) : Math.min(rows.length - 1, Math.max(0, now + step))];
+  next?.querySelector("a").focus();
+}
+
+let going = 0;
+const plain = { "?": () => byId("help").showModal(), t: switchTheme, j: () => moveRow(1), k: () => moveRow(-1), g: () => { going = Date.now(); } };
 addEventListener("keydown", (event) => {
   const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(document.activeElement?.tagName ?? "");
-  if ((event.key === "/" && !typing) || (event.key === "k" && (event.ctrlKey || event.metaKey))) {
+  if ((event.key === "/" && !typing && !document.querySelector("dialog[open]")) || (event.key === "k" && (event.ctrlKey || event.metaKey))) {
     event.preventDefault();
-    openFinder();
+    byId("help").close();
+    if (!finder.open) openFinder();
+    return;
   }
+  if (typing || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  const page = Date.now() - going < 1500 && pages.find((p) => p.name[0].toLowerCase() === event.key);
+  going = 0;
+  if (page) location.href = page.href;
+  else if (plain[event.key]) { event.preventDefault(); plain[event.key](); }
 });
 
 // -- live feed ----------------------------------------------------------------
-const told = new Set(["alias.moved", "decision.made", "endpoint.routed", "incident.opened", "incident.resolved", "quarantine.added", "run.failed"]);
 let refresh = null;
 
 function say(text, on) {
@@ -67,27 +93,59 @@ function say(text, on) {
   byId("live-dot").classList.toggle("on", on);
 }
 
-function note(body) {
-  if (body.instant && byId("clock")) byId("clock").textContent = body.instant.replace("T", " ").slice(0, 16);
-  if (body.said && byId("progress")) byId("progress").textContent = body.said;
-  if (body.rate !== undefined && byId("rate")) {
-    byId("rate").textContent = `${Math.round(body.rate).toLocaleString("en")}/s`;
-  }
-  dispatchEvent(new CustomEvent("livenote", { detail: body }));
+function tell(id, text) {
+  const place = byId(id);
+  if (!place || text === undefined) return;
+  place.textContent = text;
+  place.dataset.told = "1";
 }
 
-// A page is asked for again, at most every two seconds, and only its content is put in place: the place on the page stays.
+let day = null;
+function note(body) {
+  tell("clock", body.instant?.replace("T", " ").slice(0, 16));
+  tell("progress", body.said);
+  tell("rate", body.rate === undefined ? undefined : `${Math.round(body.rate).toLocaleString("en")}/s`);
+  dispatchEvent(new CustomEvent("livenote", { detail: body }));
+  const now = body.instant?.slice(0, 10);
+  if (now && now !== day) {
+    if (day && byId("main").dataset.renewDays) renew();
+    day = now;
+  }
+}
+
+// A page says which kinds of event change it. It is asked for again, at most every two seconds, and its content is
+// put in place: the place on the page, the focus, what is unfolded and what is drawn stay.
+const drawing = (box) => `[data-names="${box.dataset.names}"][data-chart="${box.dataset.chart}"]`;
+function keep(old, fresh) {
+  const live = old.querySelector("[data-live]"), place = fresh.querySelector("[data-live]");
+  if (live && place) place.replaceWith(live);
+  for (const box of old.querySelectorAll("[data-chart]")) fresh.querySelector(box.dataset.names ? drawing(box) : `[data-chart="${box.dataset.chart}"]`)?.replaceWith(box);
+  for (const id of ["rate", "progress", "clock"]) {
+    const kept = old.querySelector(`#${id}[data-told]`), put = fresh.querySelector(`#${id}`);
+    if (kept && put) put.replaceWith(kept);
+  }
+  old.querySelectorAll("details").forEach((each, i) => { const same = fresh.querySelectorAll("details")[i]; if (same) same.open = each.open; });
+}
+
+async function replace() {
+  const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+  if (!answer.ok) return;
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("main");
+  const old = byId("main"), focused = old.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+  keep(old, fresh);
+  old.replaceWith(fresh);
+  if (focused) [...fresh.querySelectorAll("a")].find((link) => link.getAttribute("href") === focused)?.focus({ preventScroll: true });
+  dispatchEvent(new CustomEvent("contentchange"));
+}
+
 function renew() {
-  if (refresh || finder.open) return;
-  refresh = setTimeout(async () => {
+  refresh ??= setTimeout(async () => {
+    if (!document.hidden && !document.querySelector("dialog[open]")) await replace().catch(() => say("reconnecting", false));
     refresh = null;
-    if (!byId("timeline") || document.hidden) return;
-    const answer = await fetch(location.href, { headers: { accept: "text/html" } });
-    if (!answer.ok) return;
-    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-    byId("main").replaceWith(fresh.getElementById("main"));
   }, 2000);
 }
+
+const changes = (kind) => (byId("main").dataset.renew ?? "").split(" ").some((start) => start && (start === "*" || kind.startsWith(start)));
 
 function listen() {
   const feed = new EventSource("/api/v1/events");
@@ -96,7 +154,7 @@ function listen() {
   const take = (message) => {
     const item = JSON.parse(message.data);
     if (item.topic) note(item.body);
-    else if (told.has(item.kind)) renew();
+    else if (changes(item.kind)) renew();
   };
   feed.onmessage = take;
   feed.addEventListener("note", take);
