@@ -476,9 +476,7 @@ class _Documents:
     def remove(self, space: str, collection: str, key: str) -> None:
         self._unit.edit("documents").pop((space, collection, key), None)
 
-    def all(
-        self, space: str, collection: str, *, start: str = "", end: str | None = None
-    ) -> Mapping[str, Json]:
+    def all(self, space: str, collection: str, *, start: str = "", end: str | None = None) -> dict[str, Json]:
         rows = self._unit.rows("documents")
         keys = [k for k in sorted(rows) if k[:2] == (space, collection)]
         return {k[2]: kept(rows[k]) for k in keys if k[2] >= start and (end is None or k[2] < end)}

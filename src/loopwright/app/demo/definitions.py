@@ -240,13 +240,14 @@ def gate() -> Gate:
 
 _PARAMS = {
     "num_leaves": 31,
-    "learning_rate": 0.06,
+    "learning_rate": 0.08,
     "min_data_in_leaf": 200,
     "feature_fraction": 0.5,
     "lambda_l2": 10.0,
     "max_cat_threshold": 16,
     "cat_smooth": 50.0,
-    "max_bin": 127,
+    "max_bin": 63,
+    "use_quantized_grad": True,
 }
 
 
@@ -264,7 +265,7 @@ def training(service_name: str = MODEL) -> TrainingSpec:
         holdout="7d",
         slices=("origin", "carrier"),
         params=dict(_PARAMS),
-        rounds=220,
+        rounds=160,
         seed=7,
         tuning=TuningSpec(
             spaces=(
@@ -275,7 +276,7 @@ def training(service_name: str = MODEL) -> TrainingSpec:
             ),
             trials=6,
             rows=32_000,
-            rounds=120,
+            rounds=90,
         ),
     )
 

@@ -1,0 +1,49 @@
+"""Every module that keeps rows is known: erasure will have to ask each of them."""
+
+import ast
+
+from tests.architecture.sources import dotted, modules, parsed
+
+KEEPERS = {
+    "data/appending.py": "parts of dataset versions, and quarantined rows",
+    "data/compaction.py": "segments put together from those of a stream",
+    "data/streams.py": "segments of any stream: predictions, labels, quarantine",
+    "features/feeding.py": "the online store, as a clock moves on",
+    "features/materializing.py": "the online store, from a dataset",
+    "features/publishing.py": "training sets",
+    "features/verbs.py": "the online store, from rows that a caller pushes",
+    "monitoring/labels.py": "labels",
+    "serving/log.py": "predictions with their inputs",
+}
+CARRIERS = {
+    "data/reading.py": "an empty file that stands for a column nobody has",
+    "data/verbs.py": "an export, which is the caller's",
+    "features/files.py": "a file of the caller's own machine",
+}
+SLICES = ("data", "features", "tracking", "registry", "tuning", "gates", "serving", "monitoring")
+ROOMS = (*SLICES, "loops", "app")
+WRITES = {"prepare_segment", "write_segment"}
+
+
+def _keeps_rows(call: ast.Call) -> bool:
+    name = dotted(call.func)
+    return name in WRITES or name.endswith((".tables.write", "online.push", "._online.push"))
+
+
+def _writers() -> set[str]:
+    return {
+        module
+        for module in modules(*ROOMS)
+        if any(isinstance(node, ast.Call) and _keeps_rows(node) for node in ast.walk(parsed(module)))
+    }
+
+
+def test_every_module_that_writes_rows_is_on_the_list() -> None:
+    assert _writers() == set(KEEPERS) | set(CARRIERS)
+
+
+def test_a_writer_is_seen() -> None:
+    call = ast.parse("ctx.ports.tables.write(table)").body[0]
+    assert isinstance(call, ast.Expr)
+    assert isinstance(call.value, ast.Call)
+    assert _keeps_rows(call.value)
