@@ -44,7 +44,7 @@ from loopwright.ports.ledger import (
     Signals,
     Versions,
 )
-from loopwright.testing.ledger_unit import Unit, kept, missing, page_of
+from loopwright.testing.ledger_unit import Unit, kept, matches, missing, page_of
 
 __all__ = ["MemoryTransaction"]
 
@@ -193,7 +193,7 @@ class _Runs:
             "state": state,
             "parent_id": parent_id,
         }
-        items = [r for r in self._unit.rows("runs").values() if _matches(r, wanted)]
+        items = [r for r in self._unit.rows("runs").values() if matches(r, wanted)]
         return page_of(items, request, lambda r: (to_micros(r.created_at), r.id))
 
     def link(self, link: Link) -> None:
@@ -215,10 +215,6 @@ class _Runs:
             if (where, edge.version.kind, edge.version.name, edge.version.number, edge.role) == wanted
         ]
         return tuple(run_id for _, _, run_id in sorted(found, reverse=True))
-
-
-def _matches(value: object, wanted: Mapping[str, object]) -> bool:
-    return all(want is None or getattr(value, name) == want for name, want in wanted.items())
 
 
 def _edge(link: Link) -> tuple[object, ...]:
@@ -290,7 +286,7 @@ class _Signals:
         found = [
             s
             for s in self._unit.rows("signals").values()
-            if _matches(s, wanted) and (start is None or s.at >= start)
+            if matches(s, wanted) and (start is None or s.at >= start)
         ]
         return tuple(sorted(found, key=lambda s: (s.at, s.id))[-limit:])
 
@@ -323,7 +319,7 @@ class _Decisions:
         action: str | None = None,
     ) -> Page[Decision]:
         wanted = {"space": space, "subject": subject, "action": action}
-        items = [d for d in self._unit.rows("decisions").values() if _matches(d, wanted)]
+        items = [d for d in self._unit.rows("decisions").values() if matches(d, wanted)]
         return page_of(items, request, lambda d: (to_micros(d.at), d.id))
 
 
@@ -351,7 +347,7 @@ class _Journal:
     ) -> Sequence[Event]:
         wanted = {"space": space, "subject": subject}
         lines = self._unit.rows("journal")
-        return tuple([lines[n] for n in sorted(lines) if n > after and _matches(lines[n], wanted)][:limit])
+        return tuple([lines[n] for n in sorted(lines) if n > after and matches(lines[n], wanted)][:limit])
 
     def page(
         self, space: str, request: PageRequest, *, subject: str | None = None, kind: str | None = None
@@ -418,7 +414,7 @@ class _Jobs:
         operation: str | None = None,
     ) -> Page[Job]:
         wanted = {"space": space, "state": state, "operation": operation}
-        items = [job for job in self._unit.rows("jobs").values() if _matches(job, wanted)]
+        items = [job for job in self._unit.rows("jobs").values() if matches(job, wanted)]
         return page_of(items, request, lambda j: (to_micros(j.created_at), j.id))
 
 
@@ -478,8 +474,8 @@ class _Documents:
 
     def all(self, space: str, collection: str, *, start: str = "", end: str | None = None) -> dict[str, Json]:
         rows = self._unit.rows("documents")
-        keys = [k for k in sorted(rows) if k[:2] == (space, collection)]
-        return {k[2]: kept(rows[k]) for k in keys if k[2] >= start and (end is None or k[2] < end)}
+        keys = (k[2] for k in sorted(rows) if k[:2] == (space, collection) and start <= k[2])
+        return {k: kept(rows[space, collection, k]) for k in keys if end is None or k < end}
 
 
 class MemoryTransaction:

@@ -26,7 +26,7 @@ from loopwright.core.nouns import (
 )
 from loopwright.ports.ledger import Page, PageRequest, Segment
 
-__all__ = ["TYPES", "Rows", "Unit", "kept", "missing", "page_of"]
+__all__ = ["TYPES", "Rows", "Unit", "kept", "matches", "missing", "page_of"]
 
 T = TypeVar("T")
 Rows = dict[Any, Any]
@@ -119,3 +119,8 @@ def _place(token: str, items: Sequence[T], key: Callable[[T], tuple[Any, ...]]) 
     if items and [isinstance(p, str) for p in place] != [isinstance(k, str) for k in key(items[0])]:
         raise Invalid("the page token is of another list", hint="start again without a token")
     return place
+
+
+def matches(value: object, wanted: Mapping[str, object]) -> bool:
+    """Whether the fields of a value are those wanted; None asks for nothing."""
+    return all(want is None or getattr(value, name) == want for name, want in wanted.items())
