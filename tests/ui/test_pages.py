@@ -3,95 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Literal, NamedTuple
-from urllib.parse import quote, urlsplit
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from loopwright.app.assembling import assemble
-from loopwright.app.demo.progress import load_progress
-from loopwright.app.demo.story import START
-from loopwright.app.server import Server
 from loopwright.engine.live import Note
-from loopwright.engine.publishing import ensure_asset
 from loopwright.surfaces.ui.pages import PAGES
-from loopwright.workspace import ReplayClock, Workspace
-from tests.journeys.telling import copied, finished
-from tests.ui.browsing import Watch, browser, ink_of
+from tests.ui.browsing import Watch, ink_of
+from tests.ui.showing import HOSTILE, MODEL, Shown, empty
 
 pytestmark = pytest.mark.browser
 
 Scheme = Literal["light", "dark"]
-HOSTILE = "<script>alert(1)</script>"
-MODEL = "model:arrival-delay@1"
-CHARTED = {"/endpoints/{name:path}": 2, "/monitoring/{name:path}": 5}
+CHARTED = {
+    "/": 1,
+    "/endpoints/{name:path}": 3,
+    "/monitoring/{name:path}": 5,
+    "/incidents/{incident_id}": 1,
+}
 DRAWN = ("/versions/{address:path}", "/runs/{run_id}")
-
-
-class Shown(NamedTuple):
-    """A server over the story's workspace, and an address of every page."""
-
-    workspace: Workspace
-    server: Server
-    paths: dict[str, str]
-
-    @property
-    def host(self) -> str:
-        return urlsplit(self.server.url).netloc
-
-
-def at_its_instant(workspace: Workspace, clock: ReplayClock) -> None:
-    """The clock stands where the story ended."""
-    found = load_progress(workspace.context())
-    assert found is not None
-    assert found.instant is not None
-    clock.advance(found.instant)
-
-
-def addresses(workspace: Workspace) -> dict[str, str]:
-    run = workspace.call("runs.list", kind="training").items[-1]
-    incident = workspace.call("incidents.list").items[0]
-    decision = workspace.call("decisions.list").items[0]
-    of_one = {
-        "/assets/{kind}/{name:path}": "/assets/model/arrival-delay",
-        "/versions/{address:path}": f"/versions/{quote(MODEL, safe='')}",
-        "/runs/{run_id}": f"/runs/{run.id}",
-        "/endpoints/{name:path}": "/endpoints/delays",
-        "/monitoring/{name:path}": "/monitoring/delays",
-        "/incidents/{incident_id}": f"/incidents/{incident.id}",
-        "/decisions/{decision_id}": f"/decisions/{decision.id}",
-    }
-    return {page.path: of_one.get(page.path, page.path) for page in PAGES}
-
-
-@pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
-    folder = copied(finished(tmp_path_factory), tmp_path_factory.mktemp("pages")) / ".loopwright"
-    clock = ReplayClock(START)
-    with Workspace.open(folder, clock=clock) as workspace:
-        at_its_instant(workspace, clock)
-        ctx = workspace.context()
-        ctx.write(lambda tx: ensure_asset(ctx, tx, "dataset", HOSTILE, description=HOSTILE))
-        app = assemble(workspace)
-        with Server(app, on_stopping=app.stop_feeds) as server:
-            yield Shown(workspace, server, addresses(workspace))
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browser() as opened:
-        yield opened
-
-
-@pytest.fixture
-def page(chromium: Browser, shown: Shown) -> Iterator[Page]:
-    context = chromium.new_context(base_url=shown.server.url, color_scheme="light")
-    context.set_default_timeout(20_000)
-    yield context.new_page()
-    context.close()
 
 
 def test_every_page_has_an_address(shown: Shown) -> None:
@@ -129,6 +63,49 @@ def look(page: Page, path: str, scheme: Scheme) -> None:
         assert ink_of(chart).drawn > 300
     if path in DRAWN:
         assert ink_of(page.locator("#graph")).drawn > 2_000
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_an_empty_workspace_is_shown_as_one(chromium: Browser, tmp_path: Path, scheme: Scheme) -> None:
+    with empty(tmp_path / ".loopwright") as nothing:
+        context = chromium.new_context(base_url=nothing.server.url, color_scheme=scheme)
+        page = context.new_page()
+        watch = Watch(page, nothing.host)
+        for path in nothing.paths.values():
+            page.goto(path)
+            expect(page.locator(".empty").first).to_be_visible()
+            expect(page.locator("#live-dot.on")).to_be_visible()
+        context.close()
+    assert watch.faults == []
+
+
+_CONTRAST = """() => {
+  const style = getComputedStyle(document.documentElement);
+  const light = (name) => {
+    const hex = style.getPropertyValue(name).trim();
+    const parts = [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16) / 255);
+    const [r, g, b] = parts.map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ratio = (a, b) => (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  const pairs = [["--good", "--good-soft"], ["--bad", "--bad-soft"], ["--warn", "--warn-soft"]];
+  for (const text of ["--ink", "--soft", "--faint", "--accent"])
+    pairs.push([text, "--panel"], [text, "--bg"]);
+  for (const kind of ["dataset", "feature", "run", "model", "endpoint"])
+    pairs.push(["--ink", `--k-${kind}-soft`]);
+  return pairs.map(([a, b]) => [`${a} on ${b}`, ratio(light(a), light(b))]);
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read(chromium: Browser, shown: Shown, scheme: Scheme) -> None:
+    """Contrast of WCAG 2.2, 1.4.3: at least 4.5 for text of any size."""
+    context = chromium.new_context(base_url=shown.server.url, color_scheme=scheme)
+    page = context.new_page()
+    page.goto("/")
+    found = page.evaluate(_CONTRAST)
+    context.close()
+    assert [(name, round(ratio, 2)) for name, ratio in found if ratio < 4.5] == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from loopwright.core.errors import NotFound
-from loopwright.core.nouns import Run
+from loopwright.core.nouns import Event, Run
 from loopwright.engine.context import Context
 from loopwright.engine.operation import Operation, invoke
 from loopwright.surfaces.ui.folding import fold
@@ -20,13 +20,17 @@ __all__ = ["PAGES", "Desk", "Page", "drawn"]
 Values = dict[str, Any]
 _TOLD = (
     "alias.moved",
+    "asset.created",
     "decision.made",
     "endpoint.routed",
     "incident.opened",
     "incident.resolved",
     "quarantine.added",
     "run.failed",
+    "run.started",
 )
+_STARTED = ("training", "retraining")
+_MADE = ("dataset", "feature_service", "model", "endpoint", "monitor")
 _KINDS = (
     "dataset",
     "feature_view",
@@ -78,8 +82,7 @@ class Page(NamedTuple):
 
 def _home(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values:
     told = [event for kind in _TOLD for event in desk.call("journal.list", kind=kind, limit=25).items]
-    told = [e for e in told if e.kind != "alias.moved" or not e.subject.startswith("endpoint:")]
-    told.sort(key=lambda event: -event.seq)
+    told = sorted(filter(_is_told, told), key=lambda event: -event.seq)
     endpoints = desk.call("serving.list", limit=20).items
     models = desk.call("assets.list", kind="model", limit=20).items
     incidents = desk.call("incidents.list", limit=20).items
@@ -101,6 +104,18 @@ def _home(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values:
         "decisions": desk.call("decisions.list", limit=6).items,
         "now": desk.now,
     }
+
+
+def _is_told(event: Event) -> bool:
+    """Whether the timeline holds it: the beginnings of things that matter, and no move told twice."""
+    match event.kind:
+        case "alias.moved":
+            return not event.subject.startswith("endpoint:")
+        case "run.started":
+            return event.payload.get("kind") in _STARTED
+        case "asset.created":
+            return event.subject.partition(":")[0] in _MADE
+    return True
 
 
 def _measured(desk: Desk, endpoint: str) -> dict[str, list[Any]]:

@@ -96,24 +96,42 @@ function say(text, on) {
 function tell(id, text) {
   const place = byId(id);
   if (!place || text === undefined) return;
+  place.dataset.still ??= place.textContent;
   place.textContent = text;
   place.dataset.told = "1";
 }
+
+// A rate is true for a moment: without news for ten seconds its place shows again what it showed before.
+let stale = null;
+function calm() {
+  const place = byId("rate");
+  if (!place?.dataset.told) return;
+  place.textContent = place.dataset.still;
+  delete place.dataset.told;
+}
+
+function hurry(rate) {
+  tell("rate", `${Math.round(rate).toLocaleString("en")}/s`);
+  clearTimeout(stale);
+  stale = setTimeout(calm, 10_000);
+}
+addEventListener("rate", ({ detail }) => hurry(detail));
 
 let day = null;
 function note(body) {
   tell("clock", body.instant?.replace("T", " ").slice(0, 16));
   tell("progress", body.said);
-  tell("rate", body.rate === undefined ? undefined : `${Math.round(body.rate).toLocaleString("en")}/s`);
+  if (body.rate !== undefined) hurry(body.rate);
   dispatchEvent(new CustomEvent("livenote", { detail: body }));
   const now = body.instant?.slice(0, 10);
   if (now && now !== day) {
-    if (day && byId("main").dataset.renewDays) renew();
+    const wait = Number(byId("main").dataset.renewDays ?? 0);
+    if (day && wait) renew(1000 * wait);
     day = now;
   }
 }
 
-// A page says which kinds of event change it. It is asked for again, at most every two seconds, and its content is
+// A page says which kinds of event change it. It is asked for again, at most every two seconds (for a new day, as seldom as the page says), and its content is
 // put in place: the place on the page, the focus, what is unfolded and what is drawn stay.
 const drawing = (box) => `[data-names="${box.dataset.names}"][data-chart="${box.dataset.chart}"]`;
 function keep(old, fresh) {
@@ -138,11 +156,11 @@ async function replace() {
   dispatchEvent(new CustomEvent("contentchange"));
 }
 
-function renew() {
+function renew(wait = 2000) {
   refresh ??= setTimeout(async () => {
     if (!document.hidden && !document.querySelector("dialog[open]")) await replace().catch(() => say("reconnecting", false));
     refresh = null;
-  }, 2000);
+  }, wait);
 }
 
 const changes = (kind) => (byId("main").dataset.renew ?? "").split(" ").some((start) => start && (start === "*" || kind.startsWith(start)));

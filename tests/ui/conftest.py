@@ -1,0 +1,33 @@
+"""One browser, one told story and one page for the tests of the pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.journeys.telling import copied, finished
+from tests.ui.browsing import browser
+from tests.ui.showing import Shown, told
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    with browser() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
+    folder = copied(finished(tmp_path_factory), tmp_path_factory.mktemp("pages")) / ".loopwright"
+    with told(folder) as found:
+        yield found
+
+
+@pytest.fixture
+def page(chromium: Browser, shown: Shown) -> Iterator[Page]:
+    context = chromium.new_context(base_url=shown.server.url, color_scheme="light")
+    context.set_default_timeout(20_000)
+    yield context.new_page()
+    context.close()

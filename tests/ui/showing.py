@@ -1,0 +1,82 @@
+"""A server over a workspace the story was told in, and one over an empty workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote, urlsplit
+
+from loopwright.app.assembling import assemble
+from loopwright.app.demo.progress import load_progress
+from loopwright.app.demo.story import START
+from loopwright.app.server import Server
+from loopwright.engine.publishing import ensure_asset
+from loopwright.surfaces.ui.pages import PAGES
+from loopwright.workspace import ReplayClock, Workspace
+
+__all__ = ["HOSTILE", "MODEL", "MODEL_PATH", "Shown", "empty", "told"]
+
+HOSTILE = "<script>alert(1)</script>"
+MODEL = "model:arrival-delay@1"
+MODEL_PATH = f"/versions/{quote(MODEL, safe='')}"
+
+
+class Shown(NamedTuple):
+    """A server over the story's workspace, and an address of every page."""
+
+    workspace: Workspace
+    server: Server
+    paths: dict[str, str]
+
+    @property
+    def host(self) -> str:
+        """The server's name and port."""
+        return urlsplit(self.server.url).netloc
+
+
+def _at_its_instant(workspace: Workspace, clock: ReplayClock) -> None:
+    """The clock stands where the story ended."""
+    found = load_progress(workspace.context())
+    assert found is not None
+    assert found.instant is not None
+    clock.advance(found.instant)
+
+
+def _addresses(workspace: Workspace) -> dict[str, str]:
+    run = workspace.call("runs.list", kind="training").items[-1]
+    incident = workspace.call("incidents.list").items[0]
+    decision = workspace.call("decisions.list").items[0]
+    of_one = {
+        "/assets/{kind}/{name:path}": "/assets/model/arrival-delay",
+        "/versions/{address:path}": MODEL_PATH,
+        "/runs/{run_id}": f"/runs/{run.id}",
+        "/endpoints/{name:path}": "/endpoints/delays",
+        "/monitoring/{name:path}": "/monitoring/delays",
+        "/incidents/{incident_id}": f"/incidents/{incident.id}",
+        "/decisions/{decision_id}": f"/decisions/{decision.id}",
+    }
+    return {page.path: of_one.get(page.path, page.path) for page in PAGES}
+
+
+@contextmanager
+def told(folder: Path) -> Iterator[Shown]:
+    """A finished story's workspace, served at the instant the story ended."""
+    clock = ReplayClock(START)
+    with Workspace.open(folder, clock=clock) as workspace:
+        _at_its_instant(workspace, clock)
+        ctx = workspace.context()
+        ctx.write(lambda tx: ensure_asset(ctx, tx, "dataset", HOSTILE, description=HOSTILE))
+        app = assemble(workspace)
+        with Server(app, on_stopping=app.stop_feeds) as server:
+            yield Shown(workspace, server, _addresses(workspace))
+
+
+@contextmanager
+def empty(folder: Path) -> Iterator[Shown]:
+    """A workspace in which nothing has happened; the addresses are those of lists."""
+    with Workspace.open(folder) as workspace:
+        app = assemble(workspace)
+        with Server(app, on_stopping=app.stop_feeds) as server:
+            yield Shown(workspace, server, {p.path: p.path for p in PAGES if "{" not in p.path})
