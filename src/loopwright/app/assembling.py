@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import cached_property
 from importlib import import_module
 from typing import Any
 
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from loopwright.core.errors import Denied, Invalid
@@ -52,7 +55,27 @@ def assemble(workspace: Workspace) -> Application:
         made: ASGIApp = import_module("loopwright.surfaces.ui").build_site(workspace)
         return made
 
-    return build_app(workspace, mounts=[("/v2", Deferred(inference)), ("/", Deferred(pages))])
+    app = build_app(workspace, mounts=[("/v2", Deferred(inference)), ("/", Deferred(pages))])
+    app.metrics.registry.register(_Predictions(workspace))
+    return app
+
+
+class _Predictions(Collector):
+    """What the workspace's endpoints answered; the collector is made at the first scrape."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    @cached_property
+    def _collector(self) -> Collector:
+        made: Collector = import_module("loopwright.surfaces.inference.metrics").RuntimeCollector(
+            self._workspace.runtime
+        )
+        return made
+
+    def collect(self) -> Iterable[Metric]:
+        """As the runtime's own collector."""
+        return self._collector.collect()
 
 
 def _may_predict(scope: Any) -> None:

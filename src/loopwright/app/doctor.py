@@ -108,7 +108,7 @@ def _extras() -> Iterator[Finding]:
 def _workspace(settings: Settings) -> Iterator[Finding]:
     folder = settings.folder
     yield _disk(folder)
-    if not folder.is_dir():
+    if not folder.exists():
         yield Finding(
             check="workspace",
             held=True,
@@ -117,13 +117,32 @@ def _workspace(settings: Settings) -> Iterator[Finding]:
             hint="loopwright up",
         )
         return
+    if not folder.is_dir():
+        hint = "move it away, or choose another folder with --workspace"
+        yield Finding(check="workspace", held=False, found=f"{folder} is no folder", hint=hint)
+        return
     try:
         with Workspace.open(settings=settings) as workspace:
             yield Finding(check="workspace", held=True, found=f"{folder} is writable")
-            yield _tried("ledger", lambda: f"revision {workspace.ports.ledger.revision()}")
+            yield _ledger(workspace)
             yield _tried("objects", lambda: _kept(workspace))
     except LoopwrightError as error:
         yield Finding(check="workspace", held=False, found=error.message, hint=error.hint)
+
+
+def _ledger(workspace: Workspace) -> Finding:
+    """All of it is read once (`loopwright db check` tells more)."""
+    try:
+        found = workspace.ports.ledger.check()
+    except LoopwrightError as error:
+        return Finding(check="ledger", held=False, found=error.message, hint=error.hint)
+    faults = "; ".join(found.faults[:3])
+    return Finding(
+        check="ledger",
+        held=not faults,
+        found=faults or f"revision {found.revision}, whole",
+        hint="restore a backup: loopwright restore FILE --force" if faults else "",
+    )
 
 
 def _kept(workspace: Workspace) -> str:

@@ -69,6 +69,8 @@ class _Uvicorn(uvicorn.Server):
         if self._on_stopping is not None:
             self._on_stopping()
         await super().shutdown(sockets=sockets)
+        if self.force_exit:  # else uvicorn cancels the application, with a traceback in the log
+            await self.lifespan.shutdown()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -50,7 +50,10 @@ def parse_instant(text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
     except ValueError as error:
-        raise Invalid(f"{text!r} is not a time", hint="write it as 2013-07-01T00:00:00Z") from error
+        raise Invalid(
+            f"{text[:80]!r} is not a time",
+            hint="write it as 2013-07-01T00:00:00Z, or 2013-07-01 for midnight UTC",
+        ) from error
     if found.tzinfo is None:
         if len(text) > len("2013-07-01"):
             raise Invalid(
@@ -58,7 +61,10 @@ def parse_instant(text: str) -> datetime:
                 hint="append Z or an offset such as +02:00",
             )
         found = found.replace(tzinfo=UTC)
-    return found.astimezone(UTC)
+    try:
+        return found.astimezone(UTC)
+    except OverflowError as error:
+        raise Invalid(f"the time {text!r} is out of range", hint="name a year between 1 and 9999") from error
 
 
 def format_instant(instant: datetime) -> str:

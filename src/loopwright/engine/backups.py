@@ -28,6 +28,7 @@ from loopwright.core.errors import (
 )
 from loopwright.core.manifests import decode_manifest
 from loopwright.engine.journal import HEADS_FILE, read_anchors, verify_ledger
+from loopwright.engine.presence import IN_USE, alone
 from loopwright.ports.ledger import Ledger
 from loopwright.ports.objects import Objects
 from loopwright.ports.world import Keys
@@ -39,6 +40,7 @@ __all__ = [
     "RestoreReport",
     "has_ledger_file",
     "inspect_backup",
+    "make_folder",
     "place_backup",
     "set_aside",
     "write_backup",
@@ -368,13 +370,26 @@ def has_ledger_file(folder: Path) -> bool:
 def set_aside(folder: Path, *, at: datetime) -> Path | None:
     """Rename a workspace's folder so that another can take its place; its new name, None when there is none.
 
-    Nobody may have it open. To be called after `inspect_backup` and before the new workspace is opened.
+    `Conflict` when another process has it open. To be called after `inspect_backup` and before the new
+    workspace is opened.
     """
     if not folder.exists():
         return None
     target = folder.with_name(f"{folder.name}.before-restore-{at:%Y%m%dT%H%M%S%f}")
-    folder.rename(target)
+    with alone(folder, IN_USE):
+        folder.rename(target)
     return target
+
+
+def make_folder(folder: Path) -> None:
+    """Make a workspace's folder; `Unavailable` when that cannot be."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(
+            f"the workspace {folder} cannot be made: {error.strerror}",
+            hint="move away what is there, or choose another folder with --workspace",
+        ) from error
 
 
 def place_backup(file: Path, *, ledger: Ledger, objects: Objects, folder: Path, keys: Keys) -> RestoreReport:

@@ -6,7 +6,8 @@ import collections.abc
 import inspect
 import re
 import typing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 from types import ModuleType
@@ -15,8 +16,10 @@ from typing import Any, BinaryIO, ParamSpec, Protocol, TypeVar, cast
 import msgspec
 
 from loopwright.core.addresses import AssetName, check_name
-from loopwright.core.errors import Fault, Invalid
+from loopwright.core.errors import Corrupt, Fault, Invalid, NotFound
+from loopwright.core.instants import parse_instant
 from loopwright.core.nouns import Event, Job, Json
+from loopwright.engine.damage import located
 from loopwright.ports.ledger import Page
 
 __all__ = [
@@ -35,6 +38,7 @@ __all__ = [
     "operations_in",
     "perform",
     "reactors_in",
+    "with_instants",
 ]
 
 P = ParamSpec("P")
@@ -126,6 +130,15 @@ class Operation:
     def asset_names(self) -> tuple[str, ...]:
         """Names of the parameters that name an asset, which are checked before the call."""
         return tuple(p.name for p in self.parameters if p.annotation == AssetName)
+
+    @cached_property
+    def instant_names(self) -> frozenset[str]:
+        """Names of the parameters that are an instant."""
+        return frozenset(
+            p.name
+            for p in self.parameters
+            if p.annotation is datetime or datetime in typing.get_args(p.annotation)
+        )
 
     @cached_property
     def request_type(self) -> type[msgspec.Struct]:
@@ -311,17 +324,38 @@ def perform(declared: Operation, ctx: Any, values: Json, *, upload: Upload | Non
     ctx.require(declared.scope)
     for name in declared.asset_names:
         check_name(values[name])
-    if declared.upload_name is None:
-        return declared.function(ctx, **values)
-    if upload is None:
-        raise Invalid(f"{declared.name} needs a body", hint="send the bytes as the request's body")
-    return declared.function(ctx, **values, **{declared.upload_name: upload})
+    body = {}
+    if declared.upload_name is not None:
+        if upload is None:
+            raise Invalid(f"{declared.name} needs a body", hint="send the bytes as the request's body")
+        body[declared.upload_name] = upload
+    try:
+        return declared.function(ctx, **values, **body)
+    except (Corrupt, NotFound) as error:
+        raise located(ctx, error) from error
+
+
+def with_instants(names: Iterable[str], values: Mapping[str, Any], *, where: str = "") -> dict[str, Any]:
+    """The values with the texts under these names read as instants; a plain date is its midnight in UTC.
+
+    `where` is what an error puts before the name.
+    """
+    found = dict(values)
+    for name in names:
+        text = found.get(name)
+        if isinstance(text, str):
+            try:
+                found[name] = parse_instant(text)
+            except Invalid as error:
+                raise Invalid(error.message, hint=error.hint, where=where + name) from error
+    return found
 
 
 def decode_arguments(declared: Operation, arguments: Json) -> msgspec.Struct:
     """The arguments as the operation's request struct; texts are read as numbers where numbers are meant."""
     try:
-        return msgspec.convert(arguments, declared.request_type, strict=False)
+        read = with_instants(declared.instant_names, arguments)
+        return msgspec.convert(read, declared.request_type, strict=False)
     except msgspec.ValidationError as error:
         what, _, spot = str(error).partition(" - at `")
         names = ", ".join(declared.request_type.__struct_fields__)

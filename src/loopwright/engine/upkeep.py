@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -12,12 +13,15 @@ from loopwright.engine.backups import (
     RestoreReport,
     has_ledger_file,
     inspect_backup,
+    make_folder,
     place_backup,
     set_aside,
     write_backup,
 )
 from loopwright.engine.context import Context
+from loopwright.engine.damage import versions_needing
 from loopwright.engine.operation import operation
+from loopwright.engine.presence import IN_USE, alone
 from loopwright.ports.ledger import StoreCheck
 
 __all__ = ["backup", "check_store", "restore"]
@@ -39,6 +43,7 @@ def backup(ctx: Context, file: str) -> BackupReport:
     if report.missing:
         raise CheckFailed(
             f"{file} was written, but {len(report.missing)} objects are missing: {report.missing[0]}, ...",
+            where=", ".join(islice(versions_needing(ctx, report.missing[0]), 3)),
             hint="what is there was kept; the versions that need them cannot be read, here as well as there",
         )
     return report
@@ -49,15 +54,17 @@ def restore(ctx: Context, file: str, force: bool = False) -> RestoreReport:
     """Put a backup into this workspace, which must be empty; the whole file is verified first.
 
     With `force` a workspace that is there is renamed to `<folder>.before-restore-<time>`, not overwritten;
-    nobody may have it open. A ledger on a server is never emptied: name an empty schema of it instead.
+    no other process may have it open. A ledger on a server is never emptied: name an empty schema instead.
     """
     inspect_backup(Path(file))
     folder = ctx.ports.folder
     aside = set_aside(folder, at=ctx.ports.clock.wall()) if force and has_ledger_file(folder) else None
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    report = place_backup(
-        Path(file), ledger=ctx.ports.ledger, objects=ctx.ports.objects, folder=folder, keys=ctx.ports.keys
-    )
+    make_folder(folder)
+    ports = ctx.ports
+    with alone(folder, IN_USE):
+        report = place_backup(
+            Path(file), ledger=ports.ledger, objects=ports.objects, folder=folder, keys=ports.keys
+        )
     if not report.journal.ok:
         raise CheckFailed(
             f"{file} was restored, but its journal is not whole: {report.journal.reason}",

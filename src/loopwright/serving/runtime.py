@@ -128,7 +128,7 @@ class Runtime:
         """Swap in every change known so far, in the caller's thread (replays and tests).
 
         An endpoint whose new configuration cannot be loaded goes on with its old one; the first such error is
-        raised once all others are swapped in.
+        raised once all others are swapped in. What a store out of reach kept back is tried again next time.
         """
         failed: LoopwrightError | None = None
         for endpoint in list(self._stale):
@@ -136,8 +136,23 @@ class Runtime:
                 self.refresh(endpoint)
             except LoopwrightError as error:
                 failed = failed or error
+                if isinstance(error, Unavailable):
+                    self._stale.add(endpoint)
         if failed is not None:
             raise failed
+
+    def catch_up(self) -> None:
+        """Swap in every change that anybody committed before this call, in the caller's thread.
+
+        Raises as `settle`; waits for what the runtime's own thread is swapping in just now.
+        """
+        if self._loaded.is_set():
+            self._take_note()
+            self.settle()
+        else:
+            self._load_all()
+        with self._load_lock:
+            return
 
     # -- predictions -----------------------------------------------------------
 
@@ -287,13 +302,20 @@ class Runtime:
 
     def _poll(self) -> None:
         """Look at what other processes committed, load what is stale, find what dead writers lost."""
-        with self._ctx.read() as tx:
-            events = tx.journal.read(self._seen, _BATCH, space=self._ctx.space)
-        if events:
-            self._seen = events[-1].seq
-        self.on_events(events)
+        self._take_note()
         self.settle()
         record_gaps(self._ctx)
+
+    def _take_note(self) -> None:
+        """Look at every line of the journal since the last look."""
+        found = _BATCH
+        while found == _BATCH:
+            with self._ctx.read() as tx:
+                events = tx.journal.read(self._seen, _BATCH, space=self._ctx.space)
+            if events:
+                self._seen = events[-1].seq
+            self.on_events(events)
+            found = len(events)
 
     def _guarded(self, step: Callable[[], object]) -> None:
         try:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -11,17 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from loopwright.core.errors import NotFound, Unavailable
+from loopwright.core.errors import Corrupt, NotFound, Unavailable
 from loopwright.core.nouns import Event, Job
 from loopwright.engine.context import Context, Principal
 from loopwright.engine.controller import Controller
 from loopwright.engine.jobs import Worker
-from loopwright.engine.journal import anchor_head
+from loopwright.engine.journal import HEADS_FILE, anchor_head
 from loopwright.engine.live import LiveFeed
 from loopwright.engine.operation import Operation, handlers_in, invoke, operations_in, reactors_in
+from loopwright.engine.presence import AT_WORK, IN_USE, alone, shared
 from loopwright.engine.relay import Relay
 from loopwright.workspace.catalogue import Assembly, runtime_of, slice_modules
-from loopwright.workspace.settings import Settings, load_settings
+from loopwright.workspace.settings import LEDGER_FILE, Settings, load_settings
 
 if TYPE_CHECKING:
     from loopwright.ports.world import Clock
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Workspace"]
 
+_HEADER_BYTES = 4096
+"""what SQLite leaves of a ledger whose every page is in the log beside it"""
 _CONTROLLER = Principal(name="controller")
 
 
@@ -37,13 +43,17 @@ class Workspace:
 
     def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
         _make_folder(settings.folder)
+        _check_ledger_is_there(settings)
         self.settings = settings
         self.ports = Assembly(settings, clock=clock)
         self.live = LiveFeed()
         self._modules = slice_modules()
         self.operations: dict[str, Operation] = operations_in(self._modules)
         self._started = False
-        self.ports.ledger.subscribe(self._committed)
+        with ExitStack() as marks:
+            marks.enter_context(shared(settings.folder, IN_USE))
+            self.ports.ledger.subscribe(self._committed)
+            self._marks = marks.pop_all()
 
     @classmethod
     def open(
@@ -105,29 +115,58 @@ class Workspace:
 
     def anchor(self) -> None:
         """Sign the journal's head and keep it outside the ledger."""
-        anchor_head(self.context(_CONTROLLER), self.settings.folder / "journal.heads")
+        anchor_head(self.context(_CONTROLLER), self.settings.folder / HEADS_FILE)
 
     def start(self) -> None:
-        """Start schedules, reactors, jobs and the endpoints in threads of this process."""
+        """Start schedules, reactors, jobs and the endpoints in threads of this process.
+
+        `Conflict` while another process replays in this workspace.
+        """
+        self._marks.enter_context(shared(self.settings.folder, AT_WORK))
         self._started = True
         self.runtime.start()
         self.controller.start()
 
-    def settle(self) -> int:
-        """Do everything that is due now in the caller's thread (replays and tests)."""
-        return self.controller.settle()
+    @contextmanager
+    def replaying(self) -> Iterator[None]:
+        """A block in which no other process works in this workspace: its clock may be moved.
 
-    def close(self) -> None:
-        """Stop what was started, write out what is buffered, let go of files and connections."""
+        Others may read and write meanwhile. `Conflict` when one serves, works or replays there.
+        """
+        with alone(self.settings.folder, AT_WORK):
+            yield
+
+    def settle(self) -> int:
+        """Do everything that is due now in the caller's thread (replays and tests); how many steps it took.
+
+        Endpoints this process serves then answer by every route change committed before the return.
+        """
+        steps = self.controller.settle()
         runtime = self.__dict__.get("runtime")
         if runtime is not None:
-            runtime.close()
-        if "controller" in self.__dict__:
-            self.controller.stop()
-        self.ports.close()
+            runtime.catch_up()
+        return steps
+
+    def close(self) -> None:
+        """Stop what was started, write out what is buffered, let go of files and connections.
+
+        All of it is tried, even when a full disk keeps a part from being written; the error is then raised.
+        """
+        with ExitStack() as steps:
+            steps.callback(self._marks.close)
+            steps.callback(self.ports.close)
+            if "controller" in self.__dict__:
+                steps.callback(self.controller.stop)
+            if "runtime" in self.__dict__:
+                steps.callback(self.runtime.close)
 
 
 def _make_folder(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise Unavailable(
+            f"the workspace {folder} is a file where a folder should be",
+            hint="move the file away, or choose another folder with --workspace",
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         probe = folder / f".probe-{os.getpid()}"
@@ -138,6 +177,31 @@ def _make_folder(folder: Path) -> None:
             f"the workspace {folder} cannot be written: {error.strerror}",
             hint="make the folder writable, free some space, or choose another one with --workspace",
         ) from error
+
+
+def _check_ledger_is_there(settings: Settings) -> None:
+    """`Corrupt` where objects or signed heads tell that there once was a ledger: none is made anew."""
+    path = settings.folder / LEDGER_FILE
+    log = path.with_name(f"{path.name}-wal")
+    if settings.database or path.is_dir() or _size(log) or _size(path) > _HEADER_BYTES:
+        return
+    left = [name for name in (HEADS_FILE, "objects") if _size(settings.folder / name)]
+    if left and (left != ["objects"] or any((settings.folder / "objects").glob("??/*"))):
+        state = "empty" if path.exists() else "missing"
+        raise Corrupt(
+            f"the ledger {path} is {state}, but {' and '.join(left)} are there",
+            hint="restore a backup: loopwright restore FILE --force; name the store with --database if the "
+            f"ledger is kept elsewhere; or move {settings.folder} away to begin anew",
+        )
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file (of a folder: more than none); 0 when it is not there."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return 0
+    return 1 if stat.S_ISDIR(found.st_mode) else found.st_size
 
 
 def describe(settings: Settings) -> dict[str, Any]:

@@ -13,9 +13,10 @@ import msgspec
 
 from loopwright.core.errors import Invalid
 
-__all__ = ["FOLDER", "Settings", "find_workspace", "load_settings"]
+__all__ = ["FOLDER", "LEDGER_FILE", "Settings", "find_workspace", "load_settings"]
 
 FOLDER = ".loopwright"
+LEDGER_FILE = "ledger.db"
 _FILE = "loopwright.toml"
 _PREFIX = "LOOPWRIGHT_"
 
@@ -70,7 +71,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     @property
     def database_url(self) -> str:
         """The ledger's URL with its default."""
-        return self.database or f"sqlite:///{self.folder / 'ledger.db'}"
+        return self.database or f"sqlite:///{self.folder / LEDGER_FILE}"
 
     @property
     def principal(self) -> str:
@@ -105,10 +106,11 @@ def _from_file(start: Path) -> dict[str, Any]:
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """What is set; a variable that is empty counts as not set."""
     found: dict[str, Any] = {}
     for field in Settings.__struct_fields__:
         value = environment.get(_PREFIX + field.upper())
-        if value is None or field == "objects_options":
+        if not value or field == "objects_options":
             continue
         found[field] = tuple(value.split(",")) if field == "allowed_hosts" else value
     return found
@@ -129,6 +131,8 @@ def load_settings(
         **arguments,
     }
     merged.setdefault("workspace", str(find_workspace(start)))
+    if not merged["workspace"] or "\0" in str(merged["workspace"]):
+        raise Invalid("the workspace has no folder's name", hint="give --workspace DIR, or leave it out")
     merged["workspace"] = str(Path(str(merged["workspace"])).absolute())
     try:
         return msgspec.convert(merged, Settings, strict=False)

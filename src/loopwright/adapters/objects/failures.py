@@ -23,7 +23,9 @@ def absent(digest: str) -> NotFound:
     """No object has this digest."""
     return NotFound(
         f"there is no object {digest}",
-        hint="it was collected, or belongs to another store: check the workspace's setting of objects",
+        hint="it was collected, or belongs to another store: check the workspace's setting of objects, "
+        "or restore a backup",
+        where=f"object:{digest}",
     )
 
 
@@ -32,6 +34,7 @@ def damaged(digest: str, found: str) -> Corrupt:
     return Corrupt(
         f"the object {digest} is damaged: its bytes have the digest {found}",
         hint="restore it from a backup, or publish the same content again, which puts it right",
+        where=f"object:{digest}",
     )
 
 

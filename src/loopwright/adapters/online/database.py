@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from loopwright.core.errors import Corrupt, Unavailable
+from loopwright.core.errors import Corrupt, Invalid, Unavailable
 
 __all__ = ["Batch", "Database", "News", "Overtaken", "Stored"]
 
 _VERSION = 1
 _WAIT_MS = 10_000
+_TABLES = frozenset({"views", "entities", "forgotten", "counter"})
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS views (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, definition BLOB NOT NULL, watermark INTEGER
@@ -82,14 +83,23 @@ class Database:
         self._lock = threading.Lock()
         with self._translated():
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._prepare()
+            try:
+                self._prepare()
+            except BaseException:
+                self._connection.close()
+                raise
 
     def _prepare(self) -> None:
         run = self._connection.execute
         run(f"PRAGMA busy_timeout = {_WAIT_MS}")
         found = run("PRAGMA user_version").fetchone()[0]
+        tables = {row[0] for row in run("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if tables and not tables >= _TABLES:
+            raise Invalid(
+                f"{self._path} is the database of another program",
+                hint="move it away, then materialize the feature views again",
+            )
         if found > _VERSION:
-            self._connection.close()
             raise Unavailable(
                 f"the online store {self._path.name} was made by a newer version of Loopwright",
                 hint="install that version, or remove the file and materialize again",
@@ -127,10 +137,11 @@ class Database:
                     "UPDATE counter SET generation = generation + 1 RETURNING generation"
                 )
                 yield int(row.fetchone()[0])
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:  # a full disk may have ended it already
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
     def data_version(self) -> int:
         """A number that changes when another connection has written."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -32,6 +33,8 @@ BUSY_MS = 30_000
 """how long a writer waits for another process"""
 _READERS_KEPT = 8
 _READERS_MOST = 64
+_ROOM = 64 << 10
+"""less than this free and the disk is full: SQLite maps its index in pieces of 32 KiB"""
 _INTEGRITY = text("PRAGMA integrity_check")
 
 
@@ -58,6 +61,7 @@ def translated(path: Path) -> _Translated:
     return _Translated(str(path))
 
 
+_RESTORE = "restore a backup: loopwright restore FILE --force (the present workspace is set aside)"
 _BY_CODE: dict[int, tuple[type[LoopwrightError], str, str]] = {
     sqlite3.SQLITE_FULL: (Unavailable, "the disk is full", "free some space; what was acknowledged is safe"),
     sqlite3.SQLITE_IOERR: (Unavailable, "the disk reports an error", "look at the disk, then try again"),
@@ -75,8 +79,8 @@ _BY_CODE: dict[int, tuple[type[LoopwrightError], str, str]] = {
         "try again, or end that process",
     ),
     sqlite3.SQLITE_NOMEM: (Unavailable, "there is not enough memory", "free some memory and try again"),
-    sqlite3.SQLITE_CORRUPT: (Corrupt, "the ledger is damaged", "restore a backup: loopwright restore FILE"),
-    sqlite3.SQLITE_NOTADB: (Corrupt, "the file is not a ledger", "move it away, or restore a backup"),
+    sqlite3.SQLITE_CORRUPT: (Corrupt, "the ledger is damaged", _RESTORE),
+    sqlite3.SQLITE_NOTADB: (Corrupt, "the file is not a ledger", _RESTORE),
     sqlite3.SQLITE_CONSTRAINT: (
         Conflict,
         "a row does not fit the rows that are there",
@@ -95,13 +99,22 @@ def _ours(error: BaseException, where: str) -> LoopwrightError | None:
     if extended == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
         return NotFound("a row names what is not there", where=where, hint="make that first")
     code = extended & 0xFF
+    if code == sqlite3.SQLITE_IOERR and _is_full(Path(where).parent):
+        code = sqlite3.SQLITE_FULL  # SQLite tells so only of the file itself, not of what it maps beside it
     if code in _BY_CODE:
         kind, message, hint = _BY_CODE[code]
         detail = f" ({error})" if kind is not Corrupt else ""
         return kind(f"{message}{detail}", where=where, hint=hint)
     if isinstance(error, sqlite3.DatabaseError) and "file is not a database" in str(error):
-        return Corrupt("the file is not a ledger", where=where, hint="move it away, or restore a backup")
+        return Corrupt("the file is not a ledger", where=where, hint=_RESTORE)
     return Fault(f"a statement failed: {error}", where=where)
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < _ROOM
+    except OSError:
+        return False
 
 
 def connect_file(path: Path, *, read_only: bool) -> sqlite3.Connection:
@@ -130,6 +143,10 @@ def connect_file(path: Path, *, read_only: bool) -> sqlite3.Connection:
 
 def _prepare(path: Path) -> str:
     """Make the tables when the file is new, else look whether it is ours; the revision."""
+    if path.is_dir():
+        raise Invalid(
+            f"{path} is a folder, not a ledger", hint="move it away, or name a file with --database"
+        )
     connection = connect_file(path, read_only=False)
     try:
         with translated(path):
@@ -149,7 +166,8 @@ def _is_empty(connection: sqlite3.Connection, path: Path) -> bool:
     mark = connection.execute("PRAGMA application_id").fetchone()[0]
     if tables and mark != APPLICATION_ID:
         raise Invalid(
-            f"{path} is the database of another program", hint="choose another file with --database"
+            f"{path} is the database of another program",
+            hint="choose another file with --database, or move that one away",
         )
     return not tables
 

@@ -81,7 +81,10 @@ def _upgrade_file(path: Path, migrations: Path, revisions: Sequence[str]) -> Upg
 def _revision_of(path: Path) -> str:
     with contextlib.closing(connect_file(path, read_only=True)) as connection, translated(path):
         if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-            raise Invalid(f"{path} is not a ledger", hint="name another file with --database")
+            raise Invalid(
+                f"{path} is not a ledger",
+                hint="name another file with --database, or run: loopwright restore FILE --force",
+            )
         row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
         return "" if row is None else str(row[0])
 

@@ -99,7 +99,7 @@ def open_caller(entry: Entry, settings: Settings) -> Iterator[Caller]:
 def _check_there(entry: Entry, folder: Path) -> None:
     """Reading makes no workspace, and upkeep none but to restore one."""
     only_reads = entry.method == "GET" or (entry.local and entry.scope != f"{_UPKEEP}restore")
-    if only_reads and not folder.is_dir():
+    if only_reads and not folder.exists():
         raise NotFound(
             f"there is no workspace at {folder}",
             hint="go to its folder, give --workspace DIR, or make one with `loopwright up`",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -52,7 +53,8 @@ def print_help(error: click.exceptions.NoArgsIsHelpError) -> None:
 
 
 def _refuse(output: Output, error: LoopwrightError) -> int:
-    output.error(error)
+    with contextlib.suppress(OSError):  # where nothing can be said the code still tells
+        output.error(error)
     return error.exit_code
 
 

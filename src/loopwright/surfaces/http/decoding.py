@@ -12,7 +12,7 @@ import msgspec
 
 from loopwright.core.errors import Invalid
 from loopwright.core.nouns import Json
-from loopwright.engine.operation import Operation
+from loopwright.engine.operation import Operation, with_instants
 from loopwright.engine.wire import Place, is_list, is_text_like, places
 
 __all__ = ["RequestDecoder"]
@@ -34,6 +34,7 @@ class RequestDecoder:
         self._path_type = _struct("Path", in_path)
         self._rest_type = _struct("Request", rest)
         self._body = msgspec.json.Decoder(self._rest_type)
+        self._instants = operation.instant_names & {p.name for p in rest}
         self._needs_body = any(p.default is inspect.Parameter.empty for p in rest)
         self._lists = frozenset(p.name for p in rest if is_list(p.annotation))
         self._texts = frozenset(p.name for p in rest if is_text_like(p.annotation))
@@ -57,7 +58,16 @@ class RequestDecoder:
             body = b"{}"
         if _ZERO.search(body):
             raise Invalid("the body has a zero character (\\u0000)", hint="remove it", where="body")
-        return self._guarded("body", lambda: self._body.decode(body))
+        return self._guarded("body", lambda: self._decoded(body))
+
+    def _decoded(self, body: bytes) -> msgspec.Struct:
+        """The body's values; instants are read by the one grammar there is for them."""
+        if not self._instants:
+            return self._body.decode(body)
+        plain = msgspec.json.decode(body)
+        if isinstance(plain, dict):
+            plain = with_instants(self._instants, plain, where="body $.")
+        return msgspec.convert(plain, self._rest_type)
 
     def _from_query(self, query: bytes) -> msgspec.Struct:
         given: dict[str, Any] = {}
@@ -68,7 +78,8 @@ class RequestDecoder:
                 raise Invalid(f"{key[:80]!r} is given twice", hint="give it once", where="query")
             else:
                 given[key] = self._value(key, text)
-        return self._guarded("query", lambda: msgspec.convert(given, self._rest_type, strict=False))
+        read = with_instants(self._instants, given, where="query $.")
+        return self._guarded("query", lambda: msgspec.convert(read, self._rest_type, strict=False))
 
     def _value(self, key: str, text: str) -> Any:
         if key in self._texts or key not in self._rest_type.__struct_fields__:
