@@ -89,7 +89,7 @@ def _home(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values:
     measured = _measured(desk, endpoints[0].name) if endpoints else {}
     return {
         "title": "Home",
-        "events": told[:40],
+        "events": told[:60],
         "names": {f"incident:{run.id}": run.name for run in incidents},
         "datasets": desk.call("assets.list", kind="dataset", limit=200).items,
         "views": desk.call("assets.list", kind="feature_view", limit=200).items,
@@ -112,7 +112,7 @@ def _is_told(event: Event) -> bool:
         case "alias.moved":
             return not event.subject.startswith("endpoint:")
         case "run.started":
-            return event.payload.get("kind") in _STARTED
+            return event.payload.get("kind") in _STARTED and not event.payload.get("parent")
         case "asset.created":
             return event.subject.partition(":")[0] in _MADE
     return True
@@ -128,7 +128,8 @@ def _measured(desk: Desk, endpoint: str) -> dict[str, list[Any]]:
 def _assets(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values:
     kind = query.get("kind")
     found = desk.call("assets.list", kind=kind, limit=200, token=query.get("token"))
-    return {"title": "Assets", "kinds": _KINDS, "kind": kind, "page": found}
+    views = {asset.id: desk.call("assets.show", kind=asset.kind, name=asset.name) for asset in found.items}
+    return {"title": "Assets", "kinds": _KINDS, "kind": kind, "page": found, "views": views}
 
 
 def _asset(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values:
