@@ -3,6 +3,9 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -69,8 +72,44 @@ def test_an_address_that_is_not_ours_is_told(tmp_path: Path) -> None:
     assert (done.returncode, "Traceback" in done.stderr) == (6, False)
 
 
-def test_two_servers_on_one_workspace_both_answer(tmp_path: Path) -> None:
-    with server(tmp_path) as (_, first), server(tmp_path) as (_, second):
+def test_a_second_signal_ends_it_without_a_traceback(tmp_path: Path) -> None:
+    with server(tmp_path) as (process, _):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 0
+        assert process.stderr is not None
+        assert b"Traceback" not in process.stderr.read()
+
+
+def _append(url: str, rows: range) -> None:
+    for number in rows:
+        sent = httpx.post(
+            f"{url}/api/v1/datasets/shared/rows",
+            content=f"id\n{number}\n",
+            headers={"content-type": "text/csv"},
+            timeout=60,
+        )
+        assert sent.status_code == 200, sent.text
+
+
+def test_two_servers_and_a_command_write_one_workspace_and_lose_nothing(tmp_path: Path) -> None:
+    with server(tmp_path) as (_, first), server(tmp_path) as (_, second), ThreadPoolExecutor(3) as pool:
         assert first["url"] != second["url"]
+        work = [
+            pool.submit(_append, first["url"], range(20)),
+            pool.submit(_append, second["url"], range(20, 40)),
+            pool.submit(loopwright, tmp_path, "data", "upload", "shared", "-", stdin=b"id\n40\n"),
+        ]
+        for each in work:
+            each.result()
         for said in (first, second):
-            assert httpx.get(f"{said['url']}/readyz").status_code == 200
+            newest = httpx.get(f"{said['url']}/api/v1/assets/dataset/shared").json()["newest"]
+            assert newest["facts"]["rows"] == 41
+            assert httpx.get(f"{said['url']}/api/v1/journal/verify").json()["ok"]
+        rows = httpx.get(f"{first['url']}/api/v1/datasets/shared/rows", params={"limit": 100}).json()
+        assert sorted(row["id"] for row in rows["items"]) == list(range(41))
+    ledger = sqlite3.connect(tmp_path / ".loopwright" / "ledger.db")
+    leases = ledger.execute("SELECT count(*) FROM documents WHERE collection = 'leases'").fetchone()
+    ledger.close()
+    assert leases == (1,)
