@@ -5,7 +5,7 @@ import signal
 import socket
 import sqlite3
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -96,7 +96,7 @@ def _append(url: str, rows: range) -> None:
 def test_two_servers_and_a_command_write_one_workspace_and_lose_nothing(tmp_path: Path) -> None:
     with server(tmp_path) as (_, first), server(tmp_path) as (_, second), ThreadPoolExecutor(3) as pool:
         assert first["url"] != second["url"]
-        work = [
+        work: list[Future[object]] = [
             pool.submit(_append, first["url"], range(20)),
             pool.submit(_append, second["url"], range(20, 40)),
             pool.submit(loopwright, tmp_path, "data", "upload", "shared", "-", stdin=b"id\n40\n"),
