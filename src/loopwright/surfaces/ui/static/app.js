@@ -12,6 +12,10 @@ function switchTheme() {
 byId("theme").addEventListener("click", switchTheme);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => dispatchEvent(new CustomEvent("themechange")));
 
+// On a narrow screen the row of pages is longer than the screen: the page one is on is in sight.
+const row = document.querySelector(".nav"), current = row.querySelector("[aria-current]");
+if (current) row.scrollLeft = current.offsetLeft - row.offsetLeft - (row.clientWidth - current.offsetWidth) / 2;
+
 // -- finder -------------------------------------------------------------------
 const pages = [...document.querySelectorAll(".nav a")].map((a) => ({ name: a.textContent, href: a.getAttribute("href") }));
 const finder = byId("find");
