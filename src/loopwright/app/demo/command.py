@@ -41,16 +41,13 @@ def _settings(given: dict[str, Any]) -> Settings:
     return load_settings(given)
 
 
-def _start_of(settings: Settings) -> tuple[ReplayClock, float]:
-    """The clock where the story stands in that workspace, and the seconds it took to there."""
-    clock, spent = ReplayClock(START), 0.0
-    if (settings.folder / "ledger.db").exists() or settings.database:
-        with Workspace.open(settings=settings, clock=clock) as workspace:
-            found = load_progress(workspace.context())
-        if found is not None and found.instant is not None:
-            clock.advance(found.instant)
-            spent = found.seconds
-    return clock, spent
+def _catch_up(workspace: Workspace, clock: ReplayClock) -> float:
+    """Move the clock to where the story stands in that workspace; the seconds it took to there."""
+    found = load_progress(workspace.context())
+    if found is None or found.instant is None:
+        return 0.0
+    clock.advance(found.instant)
+    return found.seconds
 
 
 class _Teller:
@@ -204,9 +201,13 @@ def run(settings: Settings, output: Output, *, days: int, once: bool) -> None:
     teller = _Teller(output)
     begun = time.monotonic()
     flights = load()
-    clock, spent = _start_of(settings)
-    begun -= spent
-    with PeakMemory() as peak, Workspace.open(settings=settings, clock=clock) as workspace:
+    clock = ReplayClock(START)
+    with (
+        PeakMemory() as peak,
+        Workspace.open(settings=settings, clock=clock) as workspace,
+        workspace.replaying(),
+    ):
+        begun -= _catch_up(workspace, clock)
         app = assemble(workspace)
         with Server(app, host=settings.host, port=settings.port, on_stopping=app.stop_feeds) as server:
             output.say(f"watch it at {server.url}")
