@@ -1,0 +1,161 @@
+"""Real MLflow, in environments of its own made from pinned requirements, and its server."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["QUIET", "Peer", "mlflow_server", "peer_python", "run_as_peer"]
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+PATIENCE_S = 180.0
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+FIRST_EXPERIMENT = 7_300_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peer:
+    """A running MLflow server."""
+
+    name: str
+    url: str
+    pid: int
+
+
+def peer_python(major: str) -> Path:
+    """The Python of an environment with MLflow 2 or 3; made on first use, kept in the user's cache."""
+    requirements = HERE / f"requirements-{major}.txt"
+    digest = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = cache / "loopwright" / "peers" / f"mlflow-{major}-{digest}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "made").exists():
+            _make(folder / "env", requirements)
+            (folder / "made").touch()
+    return folder / "env/bin/python"
+
+
+def _make(folder: Path, requirements: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    uv = shutil.which("uv")
+    if uv:
+        _run(uv, "venv", "-q", "--python", sys.executable, str(folder))
+        _run(uv, "pip", "install", "-q", "--python", str(folder / "bin/python"), "-r", str(requirements))
+        return
+    _run(sys.executable, "-m", "venv", str(folder))
+    _run(str(folder / "bin/python"), "-m", "pip", "install", "-q", "-r", str(requirements))
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+
+
+def run_as_peer(major: str, module: str, *arguments: str, folder: Path, **environment: str) -> str:
+    """What a module of ours prints when MLflow's own Python runs it in a folder."""
+    done = subprocess.run(
+        [str(peer_python(major)), "-m", module, *arguments],
+        cwd=folder,
+        env={**_environment(), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore", **environment},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    if done.returncode:
+        raise AssertionError(done.stderr[-4000:])
+    return done.stdout
+
+
+def _environment() -> dict[str, str]:
+    ours = ("LOOPWRIGHT_", "MLFLOW_", "PYTHON")
+    return {**{key: value for key, value in os.environ.items() if not key.startswith(ours)}, **QUIET}
+
+
+@contextlib.contextmanager
+def mlflow_server(major: str, *, workers: int = 1) -> Iterator[Peer]:
+    """A real server on an SQLite file in a passing folder; its experiments are numbered from 7300000001."""
+    python = peer_python(major)
+    with tempfile.TemporaryDirectory(prefix="mlflow-") as folder:
+        port = _free_port()
+        command = [str(python), "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+        command += ["--workers", str(workers), "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
+        command += ["--artifacts-destination", f"{folder}/artifacts"]
+        with (Path(folder) / "server.log").open("w") as log:
+            process = subprocess.Popen(
+                command, cwd=folder, env=_environment(), stdout=log, stderr=log, start_new_session=True
+            )
+            try:
+                url = f"http://127.0.0.1:{port}"
+                _wait(process, url, Path(log.name))
+                _spread_ids(Path(folder) / "mlflow.db")
+                yield Peer(name=f"mlflow {_text(url + '/version')}", url=url, pid=process.pid)
+            finally:
+                _stop(process)
+
+
+def _spread_ids(database: Path) -> None:
+    """Ids that cannot be taken for other numbers in a reply."""
+    with contextlib.closing(sqlite3.connect(database, timeout=60)) as connection, connection:
+        connection.execute(
+            "insert into experiments (experiment_id, name, artifact_location, lifecycle_stage, "
+            "creation_time, last_update_time) "
+            "select ?, 'anchor', 'mlflow-artifacts:/anchor', 'deleted', "
+            "creation_time, last_update_time from experiments where experiment_id = 0",
+            (FIRST_EXPERIMENT,),
+        )
+
+
+def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    until = time.monotonic() + PATIENCE_S
+    while process.poll() is None and time.monotonic() < until:
+        with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
+            _text(f"{url}/api/2.0/mlflow/experiments/get?experiment_id=0")
+            return
+        time.sleep(0.1)
+    raise AssertionError(log.read_text()[-4000:])
+
+
+def _text(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return str(answer.read().decode())
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End the whole group: workers outlive a parent that is killed."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(20)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
