@@ -20,12 +20,14 @@ from loopwright.adapters.sql.upgrading import MIGRATIONS, migrate
 from loopwright.core.errors import Corrupt, Invalid, NotFound, Unavailable
 from loopwright.testing import ledger_values as make
 
+NEXT = f"{int(REVISION) + 1:04}"
+LATER = (*REVISIONS, NEXT)
 SECOND = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "{next}"
+down_revision = "{last}"
 
 
 def upgrade():
@@ -122,12 +124,17 @@ def test_the_newest_migration_is_the_revision_of_the_schema() -> None:
     assert [script.revision for script in reversed(list(scripts.walk_revisions()))] == list(REVISIONS)
 
 
+def write_later(folder: Path, *, broken: bool) -> None:
+    text = SECOND.replace("{broken}", str(broken)).replace("{next}", NEXT).replace("{last}", REVISION)
+    (folder / "versions" / "later.py").write_text(text)
+
+
 @pytest.fixture
 def later(tmp_path: Path) -> Path:
     """The migrations of a later release, which has one more."""
     folder = tmp_path / "migrations"
     shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "versions" / "r0002_second.py").write_text(SECOND.replace("{broken}", "False"))
+    write_later(folder, broken=False)
     return folder
 
 
@@ -136,16 +143,16 @@ def test_an_older_file_is_copied_then_upgraded(tmp_path: Path, later: Path) -> N
     ledger = open_ledger(f"sqlite:///{file}")
     ledger.write(lambda tx: tx.assets.add(make.asset()))
     ledger.close()
-    report = upgrade_ledger(f"sqlite:///{file}", migrations=later, revisions=("0001", "0002"))
-    assert (report.before, report.after) == ("0001", "0002")
-    assert report.copy == f"{file}.before-0001"
+    report = upgrade_ledger(f"sqlite:///{file}", migrations=later, revisions=LATER)
+    assert (report.before, report.after) == (REVISION, NEXT)
+    assert report.copy == f"{file}.before-{REVISION}"
     with contextlib.closing(sqlite3.connect(file)) as now:
         assert now.execute("SELECT id, owner FROM assets").fetchall() == [("a1", "nobody")]
     old = open_ledger(f"sqlite:///{report.copy}")
     with old.read() as tx:
         assert tx.assets.get("a1") == make.asset()
     old.close()
-    with pytest.raises(Unavailable, match="0002, newer than this release knows"):
+    with pytest.raises(Unavailable, match=f"{NEXT}, newer than this release knows"):
         open_ledger(f"sqlite:///{file}")
     with pytest.raises(Unavailable, match="newer"):
         upgrade_ledger(f"sqlite:///{file}")
@@ -154,11 +161,11 @@ def test_an_older_file_is_copied_then_upgraded(tmp_path: Path, later: Path) -> N
 def test_a_failed_upgrade_changes_nothing(tmp_path: Path, later: Path) -> None:
     file = tmp_path / "ledger.db"
     open_ledger(f"sqlite:///{file}").close()
-    (later / "versions" / "r0002_second.py").write_text(SECOND.replace("{broken}", "True"))
+    write_later(later, broken=True)
     for copies in (1, 2):
         with pytest.raises(Unavailable, match="nothing was changed"):
-            upgrade_ledger(f"sqlite:///{file}", migrations=later, revisions=("0001", "0002"))
-        assert len(list(tmp_path.glob("ledger.db.before-0001*"))) == copies
+            upgrade_ledger(f"sqlite:///{file}", migrations=later, revisions=LATER)
+        assert len(list(tmp_path.glob(f"ledger.db.before-{REVISION}*"))) == copies
     open_ledger(f"sqlite:///{file}").close()
 
 
@@ -166,8 +173,8 @@ def test_an_older_server_is_upgraded(postgres_url: str, later: Path) -> None:
     ledger = open_ledger(postgres_url)
     ledger.write(lambda tx: tx.assets.add(make.asset()))
     ledger.close()
-    report = upgrade_ledger(postgres_url, migrations=later, revisions=("0001", "0002"))
-    assert (report.before, report.after, report.copy) == ("0001", "0002", None)
+    report = upgrade_ledger(postgres_url, migrations=later, revisions=LATER)
+    assert (report.before, report.after, report.copy) == (REVISION, NEXT, None)
     with pytest.raises(Unavailable, match="newer"):
         open_ledger(postgres_url)
 
@@ -185,8 +192,8 @@ def test_an_upgrade_of_the_newest_does_nothing(tmp_path: Path, postgres_url: str
 def test_an_older_file_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "ledger.db"
     open_ledger(f"sqlite:///{file}").close()
-    monkeypatch.setattr("loopwright.adapters.sql.creating.REVISIONS", ("0001", "0002"))
-    monkeypatch.setattr("loopwright.adapters.sql.creating.REVISION", "0002")
+    monkeypatch.setattr("loopwright.adapters.sql.creating.REVISIONS", LATER)
+    monkeypatch.setattr("loopwright.adapters.sql.creating.REVISION", NEXT)
     with pytest.raises(Unavailable, match="loopwright db upgrade"):
         open_ledger(f"sqlite:///{file}")
 

@@ -343,7 +343,7 @@ def test_a_file_of_another_user_is_a_clear_error(tmp_path: Path) -> None:
     SqliteLedger(folder / "ledger.db").close()
     (folder / "ledger.db").chmod(0o444)
     folder.chmod(0o555)
-    for part in (tmp_path, *tmp_path.parents[:2]):
+    for part in (tmp_path, *tmp_path.parents[:3]):
         part.chmod(part.stat().st_mode | 0o055)
     done = subprocess.run(
         [sys.executable, "-c", OPEN_AS_NOBODY, folder / "ledger.db"],

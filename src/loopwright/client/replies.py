@@ -24,7 +24,7 @@ def value_of(body: bytes, wanted: Any) -> Any:
     """A value, a page or a job; `wanted` is its type, or `Any` for plain values."""
     try:
         return msgspec.json.decode(body, type=wanted)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Fault(
             f"the server's answer cannot be read: {error}",
             hint="is the server of another version? `loopwright doctor` says",
@@ -35,7 +35,7 @@ def error_in(response: httpx.Response) -> LoopwrightError:
     """The error a refused call was answered with."""
     try:
         return error_of(msgspec.json.decode(response.content, type=Failure))
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return Unavailable(
             f"the server answered {response.status_code} without a reason",
             hint="is it a Loopwright server, and is a proxy in between?",

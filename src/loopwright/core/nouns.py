@@ -17,6 +17,7 @@ __all__ = [
     "Decision",
     "Event",
     "Evidence",
+    "FoundRun",
     "Job",
     "JobState",
     "Json",
@@ -47,6 +48,12 @@ class Asset(msgspec.Struct, frozen=True, kw_only=True):
     created_by: str
     tags: dict[str, str] = {}
     description: str = ""
+    facts: Json = {}
+    """what the kind keeps (an experiment's artifact location)"""
+    updated_at: datetime | None = None
+    """when name, tags, description or facts changed last"""
+    deleted_at: datetime | None = None
+    """since when it is in the trash; its name stays taken"""
 
 
 class VersionRef(msgspec.Struct, frozen=True, kw_only=True, order=True):
@@ -80,6 +87,12 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     """small facts shown in lists (row counts, flavour); part of the manifest, never values of data"""
     tags: dict[str, str] = {}
     description: str = ""
+    stage: str = ""
+    """where it stands in its life, for those who speak of stages"""
+    updated_at: datetime | None = None
+    """when tags, description or stage changed last"""
+    deleted_at: datetime | None = None
+    """since when it is in the trash; its number is not used again"""
 
     @property
     def ref(self) -> VersionRef:
@@ -137,6 +150,15 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     tags: dict[str, str] = {}
     facts: Json = {}
     """what the kind keeps (an incident's cause and columns, a rollout's step, a training's code digest)"""
+    deleted_at: datetime | None = None
+    """since when it is in the trash"""
+
+
+class FoundRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A run with the latest point of each of its metrics, by name."""
+
+    run: Run
+    metrics: tuple[MetricPoint, ...]
 
 
 class LinkRole(StrEnum):

@@ -314,7 +314,7 @@ class _Inspection:
             raise Corrupt(f"{file} was cut: its end is missing", hint="take another backup file")
         try:
             manifest = msgspec.json.decode(self._manifest, type=BackupManifest)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Corrupt(
                 f"the manifest of {file} cannot be read", hint="take another backup file"
             ) from error

@@ -1,4 +1,4 @@
-"""Garbage collection: removes the objects that no version and no stream of rows needs any more."""
+"""Garbage collection: removes objects that no version, stream of rows or artifact needs any more."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Collected(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def reachable(ctx: Context) -> frozenset[str]:
-    """Digests of all objects that a version of any space (with its parents) or a stream needs.
+    """Digests of all objects that a version of any space (with its parents), a stream or an artifact needs.
 
     Whatever in a manifest looks like a digest counts as needed, so that a kind of asset may name
     objects wherever it likes. A version whose manifest cannot be read stops the collection: what it
@@ -47,6 +47,7 @@ def reachable(ctx: Context) -> frozenset[str]:
     """
     with ctx.read() as tx:
         versions, found = set(tx.versions.digests()), set(tx.segments.digests())
+        found |= set(tx.artifacts.digests())
     found |= versions
     waiting, seen = list(versions), set(versions)
     while waiting:
@@ -67,7 +68,7 @@ def _named_by(objects: Objects, digest: str, *, is_version: bool) -> tuple[set[s
         if not is_version:
             return set(), None
         raise _unknown(digest) from error
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise _unknown(digest) from error
     return {name.decode() for name in _DIGEST.findall(data)}, parent
 

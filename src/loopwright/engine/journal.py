@@ -127,7 +127,7 @@ def _names(lines: Sequence[bytes], head: Head) -> bool:
 def _decoded(line: bytes) -> Anchor | None:
     try:
         return _DECODER.decode(line)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 

@@ -15,6 +15,7 @@ from loopwright.core.nouns import (
     Asset,
     Decision,
     Event,
+    FoundRun,
     Job,
     JobState,
     Json,
@@ -26,9 +27,12 @@ from loopwright.core.nouns import (
     Signal,
     Version,
 )
+from loopwright.core.queries import RunQuery
 
 __all__ = [
     "Aliases",
+    "Artifact",
+    "Artifacts",
     "Assets",
     "Decisions",
     "Documents",
@@ -82,6 +86,18 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     facts: Json = {}
 
 
+class Artifact(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of an owner (`run:<id>`, `logged_model:<id>`): its path and the object of its bytes."""
+
+    space: str
+    owner: str
+    path: str
+    """relative, with `/` between its parts, none of them empty, `.` or `..`"""
+    digest: str
+    size_bytes: int
+    at: datetime
+
+
 class Assets(Protocol):
     """Assets by id and by (space, kind, name); a name is unique in its space and kind."""
 
@@ -95,7 +111,10 @@ class Assets(Protocol):
         """The asset of that name, or None."""
 
     def update(self, asset: Asset) -> None:
-        """Replace name, tags and description; `NotFound` when it is not there."""
+        """Replace all but id, space, kind and who made it when; `NotFound` when it is not there.
+
+        A new name of an experiment is that of its runs too. `Conflict` when the name is taken.
+        """
 
     def page(self, space: str, kind: str | None, request: PageRequest) -> Page[Asset]:
         """Assets ordered by kind, then name."""
@@ -117,7 +136,12 @@ class Versions(Protocol):
         """The versions whose digest starts so, newest first, at most two."""
 
     def update(self, version: Version) -> None:
-        """Replace tags and description alone."""
+        """Replace tags, description, stage and the times of change and deletion alone."""
+
+    def among(
+        self, space: str, kind: str, *, name: str | None = None, run_id: str | None = None
+    ) -> Iterator[Version]:
+        """All versions of a kind, of one name, or made by one run, in no order."""
 
     def page(self, asset_id: str, request: PageRequest) -> Page[Version]:
         """Versions, newest first."""
@@ -164,7 +188,13 @@ class Runs(Protocol):
         state: RunState | None = None,
         parent_id: str | None = None,
     ) -> Page[Run]:
-        """Runs that match, newest first."""
+        """Runs that match and are not in the trash, newest first."""
+
+    def search(self, space: str, query: RunQuery, request: PageRequest) -> Page[FoundRun]:
+        """Runs that a query is about, in its order, with their latest metrics."""
+
+    def latest(self, run_ids: Sequence[str]) -> Sequence[FoundRun]:
+        """Runs by id with their latest metrics, in the order asked; `NotFound` for one that is not there."""
 
     def link(self, link: Link) -> None:
         """Add an edge; the same edge twice is one."""
@@ -189,6 +219,25 @@ class Metrics(Protocol):
 
     def history(self, run_id: str, key: str, request: PageRequest) -> Page[MetricPoint]:
         """Points of a key in order of (at, step, value)."""
+
+
+class Artifacts(Protocol):
+    """Files that belong to a run, a model or whatever else has an id: paths to objects."""
+
+    def put(self, artifact: Artifact) -> None:
+        """Make or replace the file at a path."""
+
+    def get(self, space: str, owner: str, path: str) -> Artifact | None:
+        """The file at a path, or None."""
+
+    def under(self, space: str, owner: str, folder: str) -> Iterator[Artifact]:
+        """The files below a folder (all for an empty one), however deep, by path."""
+
+    def remove(self, space: str, owner: str, path: str) -> None:
+        """Take a file away; nothing happens when it is not there."""
+
+    def digests(self) -> Iterator[str]:
+        """Every digest: roots of what is reachable."""
 
 
 class Signals(Protocol):
@@ -341,6 +390,7 @@ class Transaction(Protocol):
     aliases: Aliases
     runs: Runs
     metrics: Metrics
+    artifacts: Artifacts
     signals: Signals
     decisions: Decisions
     journal: Journal

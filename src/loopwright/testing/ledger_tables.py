@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -20,16 +19,12 @@ from loopwright.core.nouns import (
     Job,
     JobState,
     Json,
-    Link,
-    LinkRole,
-    MetricPoint,
-    Run,
-    RunState,
     Signal,
     Version,
 )
 from loopwright.ports.ledger import (
     Aliases,
+    Artifacts,
     Assets,
     Decisions,
     Documents,
@@ -44,6 +39,7 @@ from loopwright.ports.ledger import (
     Signals,
     Versions,
 )
+from loopwright.testing.ledger_runs import MemoryArtifacts, MemoryMetrics, MemoryRuns
 from loopwright.testing.ledger_unit import Unit, kept, matches, missing, page_of
 
 __all__ = ["MemoryTransaction"]
@@ -77,8 +73,8 @@ class _Assets:
         found = self.find(before.space, before.kind, asset.name)
         if found is not None and found.id != asset.id:
             raise Conflict(f"there is already a {asset.kind} named {asset.name!r}")
-        new = replace(before, name=asset.name, tags=asset.tags, description=asset.description)
-        self._unit.edit("assets")[asset.id] = kept(new)
+        fixed = {name: getattr(before, name) for name in ("space", "kind", "created_at", "created_by")}
+        self._unit.edit("assets")[asset.id] = kept(replace(asset, **fixed))
         if before.name != asset.name:
             self._rename(before, asset.name)
 
@@ -91,6 +87,11 @@ class _Assets:
         for number, (space, edge) in links.items():
             if (space, edge.version.kind, edge.version.name) == (asset.space, asset.kind, asset.name):
                 links[number] = (space, replace(edge, version=replace(edge.version, name=name)))
+        if asset.kind == "experiment":
+            runs = self._unit.edit("runs")
+            for key, run in runs.items():
+                if (run.space, run.experiment) == (asset.space, asset.name):
+                    runs[key] = replace(run, experiment=name)
 
     def page(self, space: str, kind: str | None, request: PageRequest) -> Page[Asset]:
         items = [a for a in self._unit.rows("assets").values() if a.space == space and kind in {None, a.kind}]
@@ -125,10 +126,17 @@ class _Versions:
     def update(self, version: Version) -> None:
         for key, known in self._unit.rows("versions").items():
             if known.id == version.id:
-                new = replace(known, tags=version.tags, description=version.description)
+                may = ("tags", "description", "stage", "updated_at", "deleted_at")
+                new = replace(known, **{name: getattr(version, name) for name in may})
                 self._unit.edit("versions")[key] = kept(new)
                 return
         raise missing(f"version {version.ref}")
+
+    def among(
+        self, space: str, kind: str, *, name: str | None = None, run_id: str | None = None
+    ) -> Iterator[Version]:
+        wanted = {"space": space, "kind": kind, "name": name, "run_id": run_id}
+        return (v for v in self._unit.rows("versions").values() if matches(v, wanted))
 
     def page(self, asset_id: str, request: PageRequest) -> Page[Version]:
         return page_of(self._of(asset_id), request, lambda v: (v.number,))
@@ -155,103 +163,6 @@ class _Aliases:
     def of(self, asset_id: str) -> Sequence[Alias]:
         found = [a for a in self._unit.rows("aliases").values() if a.asset_id == asset_id]
         return tuple(sorted(found, key=lambda a: a.alias))
-
-
-class _Runs:
-    def __init__(self, unit: Unit) -> None:
-        self._unit = unit
-
-    def add(self, run: Run) -> None:
-        if run.id in self._unit.rows("runs"):
-            raise Conflict(f"run:{run.id} is already there")
-        self._unit.edit("runs")[run.id] = kept(run)
-
-    def get(self, run_id: str) -> Run:
-        found: Run | None = self._unit.rows("runs").get(run_id)
-        if found is None:
-            raise missing(f"run:{run_id}")
-        return found
-
-    def update(self, run: Run) -> None:
-        known = self.get(run.id)
-        self._unit.edit("runs")[run.id] = kept(replace(run, space=known.space, kind=known.kind))
-
-    def page(
-        self,
-        space: str,
-        request: PageRequest,
-        *,
-        kind: str | None = None,
-        experiment: str | None = None,
-        state: RunState | None = None,
-        parent_id: str | None = None,
-    ) -> Page[Run]:
-        wanted = {
-            "space": space,
-            "kind": kind,
-            "experiment": experiment,
-            "state": state,
-            "parent_id": parent_id,
-        }
-        items = [r for r in self._unit.rows("runs").values() if matches(r, wanted)]
-        return page_of(items, request, lambda r: (to_micros(r.created_at), r.id))
-
-    def link(self, link: Link) -> None:
-        space = self.get(link.run_id).space
-        edges = self._unit.edit("links")
-        if not any(_edge(known) == _edge(link) for _, known in edges.values()):
-            edges[len(edges) + 1] = (space, link)
-
-    def links(self, run_id: str) -> Sequence[Link]:
-        return tuple(edge for _, edge in self._unit.rows("links").values() if edge.run_id == run_id)
-
-    def users(
-        self, kind: str, name: str, number: int, role: LinkRole, *, space: str = "default"
-    ) -> Sequence[str]:
-        wanted = (space, kind, name, number, role)
-        found = [
-            (to_micros(edge.at), no, edge.run_id)
-            for no, (where, edge) in self._unit.rows("links").items()
-            if (where, edge.version.kind, edge.version.name, edge.version.number, edge.role) == wanted
-        ]
-        return tuple(run_id for _, _, run_id in sorted(found, reverse=True))
-
-
-def _edge(link: Link) -> tuple[object, ...]:
-    return (link.run_id, link.role, link.version.kind, link.version.name, link.version.number)
-
-
-class _Metrics:
-    def __init__(self, unit: Unit) -> None:
-        self._unit = unit
-
-    def _points(self, run_id: str) -> list[MetricPoint]:
-        if run_id not in self._unit.rows("runs"):
-            raise missing(f"run:{run_id}")
-        return [point for key, point in self._unit.rows("points").items() if key[0] == run_id]
-
-    def log(self, run_id: str, points: Sequence[MetricPoint]) -> None:
-        self._points(run_id)
-        kept = self._unit.edit("points")
-        for point in points:
-            exact = replace(point, value=point.value + 0.0)
-            kept.setdefault((run_id, point.key, *_place_of(exact)), exact)
-
-    def latest(self, run_id: str) -> Mapping[str, MetricPoint]:
-        best: dict[str, MetricPoint] = {}
-        for point in sorted(self._points(run_id), key=lambda p: (p.step, *_place_of(p))):
-            best[point.key] = point
-        return best
-
-    def history(self, run_id: str, key: str, request: PageRequest) -> Page[MetricPoint]:
-        points = [point for point in self._points(run_id) if point.key == key]
-        return page_of(points, request, _place_of, newest_first=False)
-
-
-def _place_of(point: MetricPoint) -> tuple[Any, ...]:
-    """(at, step, value) with NaN, which equals nothing, as a value of its own above all others."""
-    is_nan = math.isnan(point.value)
-    return (point.at_us, point.step, int(is_nan), 0.0 if is_nan else point.value)
 
 
 class _Signals:
@@ -486,8 +397,9 @@ class MemoryTransaction:
         self.assets: Assets = _Assets(unit)
         self.versions: Versions = _Versions(unit)
         self.aliases: Aliases = _Aliases(unit)
-        self.runs: Runs = _Runs(unit)
-        self.metrics: Metrics = _Metrics(unit)
+        self.runs: Runs = MemoryRuns(unit)
+        self.metrics: Metrics = MemoryMetrics(unit)
+        self.artifacts: Artifacts = MemoryArtifacts(unit)
         self.signals: Signals = _Signals(unit)
         self.decisions: Decisions = _Decisions(unit)
         self.lines = _Journal(unit)

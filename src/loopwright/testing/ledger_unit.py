@@ -24,7 +24,7 @@ from loopwright.core.nouns import (
     Signal,
     Version,
 )
-from loopwright.ports.ledger import Page, PageRequest, Segment
+from loopwright.ports.ledger import Artifact, Page, PageRequest, Segment
 
 __all__ = ["TYPES", "Rows", "Unit", "kept", "matches", "missing", "page_of"]
 
@@ -38,6 +38,7 @@ TYPES: dict[str, Any] = {
     "runs": Run,
     "links": tuple[str, Link],
     "points": MetricPoint,
+    "artifacts": Artifact,
     "signals": Signal,
     "decisions": Decision,
     "journal": Event,

@@ -82,7 +82,7 @@ class Entity:
         """The entity that these bytes were made of, less what the horizon has passed; else `Corrupt`."""
         try:
             packed = _DECODER.decode(data)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Corrupt(
                 f"an entity of the online view {view.view.name} is damaged",
                 hint="remove the online store and materialize again",

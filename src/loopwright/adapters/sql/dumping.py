@@ -133,7 +133,7 @@ class _Loader:
             return
         try:
             mark = _DECODE_MARK(line)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise _not_whole(f"a line cannot be read: {error}") from error
         self._flush()
         match mark:
@@ -174,7 +174,7 @@ class _Loader:
     def _row(self, line: bytes) -> None:
         try:
             values = _DECODE(line)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise _not_whole(f"a row cannot be read: {error}") from error
         if self._insert is None or len(values) != self._width:
             raise _not_whole("a row does not fit its table")

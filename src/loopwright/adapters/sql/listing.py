@@ -63,10 +63,18 @@ def checked_limit(request: PageRequest) -> int:
 
 @lru_cache(maxsize=512)
 def _listing(
-    table: Table, columns: tuple[Column[Any], ...], equal: tuple[str, ...], order: Order, after: bool
+    table: Table,
+    columns: tuple[Column[Any], ...],
+    equal: tuple[str, ...],
+    null: tuple[str, ...],
+    order: Order,
+    *,
+    after: bool,
 ) -> Select[Any]:
     key = [table.c[name] for name in order.columns]
-    found = select(*columns).where(*(table.c[name] == bindparam(name) for name in equal))
+    found = select(*columns).where(
+        *(table.c[name] == bindparam(name) for name in equal), *(table.c[name].is_(None) for name in null)
+    )
     if after:
         place = tuple_(*(bindparam(f"after_{c.name}", type_=c.type) for c in key))
         found = found.where(tuple_(*key) < place if order.newest_first else tuple_(*key) > place)
@@ -79,14 +87,16 @@ def fetch_page(
     request: PageRequest,
     order: Order,
     equal: Mapping[str, Any],
+    *,
+    null: tuple[str, ...] = (),
 ) -> Page[S]:
-    """One page of a table; filters that are None do not count."""
+    """One page of a table; filters that are None do not count; columns in `null` have to be null."""
     table = shape.columns[0].table
     wanted = {name: value for name, value in equal.items() if value is not None}
     places = dict(zip((c.name for c in shape.columns), range(len(shape.columns)), strict=True))
     types = [table.c[name].type.python_type for name in order.columns]
     after = read_token(request.token, types) if request.token else []
-    statement = _listing(table, shape.columns, tuple(wanted), order, bool(after))
+    statement = _listing(table, shape.columns, tuple(wanted), null, order, after=bool(after))
     place = {f"after_{name}": value for name, value in zip(order.columns, after, strict=False)}
     rows = session.rows(statement, **wanted, **place, limit=checked_limit(request) + 1)
     return page_of(rows, request, shape.read, lambda row: [row[places[name]] for name in order.columns])

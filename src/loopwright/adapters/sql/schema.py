@@ -30,9 +30,11 @@ __all__ = [
     "REVISION",
     "REVISIONS",
     "aliases",
+    "artifacts",
     "assets",
     "decisions",
     "documents",
+    "experiments",
     "jobs",
     "journal",
     "journal_head",
@@ -41,13 +43,15 @@ __all__ = [
     "metric_latest",
     "metric_points",
     "revision_table",
+    "run_params",
+    "run_tags",
     "runs",
     "segments",
     "signals",
     "versions",
 ]
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """every revision there was, oldest first; the last is the one this release writes"""
 REVISION = REVISIONS[-1]
 APPLICATION_ID = 0x4C505752
@@ -76,6 +80,11 @@ def _number() -> Column[int]:
     return Column("no", BIG, primary_key=True, autoincrement=True)
 
 
+def _experiment() -> Column[int]:
+    """The number of a run's experiment, 0 without one: what is listed and ordered within it."""
+    return Column("experiment_no", BIG, nullable=False, server_default="0")
+
+
 revision_table = Table(
     "alembic_version",
     METADATA,
@@ -94,6 +103,9 @@ assets = Table(
     _text("created_by"),
     _text("tags"),
     _text("description"),
+    Column("facts", TEXT, nullable=False, server_default="{}"),
+    _big("updated_at", null=True),
+    _big("deleted_at", null=True),
     PrimaryKeyConstraint("id", name="assets_pk"),
     UniqueConstraint("space", "kind", "name", name="assets_name"),
 )
@@ -116,10 +128,15 @@ versions = Table(
     _text("facts"),
     _text("tags"),
     _text("description"),
+    Column("stage", TEXT, nullable=False, server_default=""),
+    _big("updated_at", null=True),
+    _big("deleted_at", null=True),
     PrimaryKeyConstraint("asset_id", "number", name="versions_pk"),
     UniqueConstraint("id", name="versions_id"),
     ForeignKeyConstraint(["asset_id"], ["assets.id"], name="versions_asset"),
     Index("versions_digest", "asset_id", "digest"),
+    Index("versions_name", "space", "kind", "name", "number"),
+    Index("versions_run", "space", "run_id"),
 )
 
 aliases = Table(
@@ -156,13 +173,46 @@ runs = Table(
     _text("params"),
     _text("tags"),
     _text("facts"),
+    _big("deleted_at", null=True),
+    _experiment(),
     UniqueConstraint("id", name="runs_id"),
     Index("runs_time", "space", "created_at", "id"),
     Index("runs_kind", "space", "kind", "created_at", "id"),
     Index("runs_experiment", "space", "experiment", "created_at", "id"),
     Index("runs_state", "space", "state", "created_at", "id"),
     Index("runs_parent", "space", "parent_id", "created_at", "id"),
+    Index("runs_start", "experiment_no", "started_at", "id"),
 )
+
+experiments = Table(
+    "experiments",
+    METADATA,
+    _number(),
+    _text("space"),
+    _text("name"),
+    UniqueConstraint("space", "name", name="experiments_name"),
+)
+
+
+def _texts_of_runs(name: str) -> Table:
+    """A text by run and key, found by the first characters of the text (an index holds no long ones)."""
+    return Table(
+        name,
+        METADATA,
+        _big("run_no"),
+        _big("key_no"),
+        _text("head"),
+        _text("value"),
+        _text("space"),
+        _experiment(),
+        PrimaryKeyConstraint("run_no", "key_no", name=f"{name}_pk"),
+        Index(f"{name}_value", "experiment_no", "key_no", "head", "run_no"),
+        sqlite_with_rowid=False,
+    )
+
+
+run_params = _texts_of_runs("run_params")
+run_tags = _texts_of_runs("run_tags")
 
 links = Table(
     "links",
@@ -214,7 +264,22 @@ metric_latest = Table(
     Column("is_nan", SmallInteger, nullable=False),
     _real("value"),
     _text("space"),
+    _experiment(),
     PrimaryKeyConstraint("run_no", "key_no", name="metric_latest_pk"),
+    Index("metric_latest_value", "experiment_no", "key_no", "is_nan", "value", "run_no"),
+    sqlite_with_rowid=False,
+)
+
+artifacts = Table(
+    "artifacts",
+    METADATA,
+    _text("space"),
+    _text("owner"),
+    _text("path"),
+    _text("digest"),
+    _big("size_bytes"),
+    _big("at"),
+    PrimaryKeyConstraint("space", "owner", "path", name="artifacts_pk"),
     sqlite_with_rowid=False,
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
@@ -143,7 +144,7 @@ def connect_file(path: Path, *, read_only: bool) -> sqlite3.Connection:
 
 def _prepare(path: Path) -> str:
     """Make the tables when the file is new, else look whether it is ours; the revision."""
-    if path.is_dir():
+    if os.path.isdir(path):
         raise Invalid(
             f"{path} is a folder, not a ledger", hint="move it away, or name a file with --database"
         )

@@ -73,6 +73,8 @@ class Compiler:
 
     def __init__(self, dialect: Dialect, insert: Callable[..., Any]) -> None:
         self.dialect = dialect
+        self.mark = "?" if dialect.paramstyle == "qmark" else "%s"
+        """how a parameter is written"""
         self._insert = insert
         self._known: dict[Statement, Compiled] = {}
 
@@ -188,6 +190,18 @@ class Session:
         with self._translated:
             self._cursor.executemany(self._compiler(statement).text, tuples)
             return self._cursor.rowcount
+
+    def fetch(self, text: str, arguments: Sequence[Any]) -> Sequence[Row]:
+        """All rows of a query whose text was put together for this one question, parameters written `?`."""
+        written = text if self._compiler.mark == "?" else text.replace("%", "%%").replace("?", "%s")
+        with self._translated:
+            self._cursor.execute(written, tuple(arguments))
+            return self._cursor.fetchall()
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the store is SQLite: texts put together here differ in few words."""
+        return self._compiler.mark == "?"
 
     def writable(self) -> None:
         """Raise a `Fault` when this is a snapshot."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from loopwright.adapters.sql.repositories.artifacts import SqlArtifacts
 from loopwright.adapters.sql.repositories.assets import SqlAliases, SqlAssets, SqlVersions
 from loopwright.adapters.sql.repositories.jobs import SqlJobs
 from loopwright.adapters.sql.repositories.journal import SqlJournal
@@ -12,6 +13,7 @@ from loopwright.adapters.sql.repositories.streams import SqlDocuments, SqlSegmen
 from loopwright.adapters.sql.statements import Session
 from loopwright.ports.ledger import (
     Aliases,
+    Artifacts,
     Assets,
     Decisions,
     Documents,
@@ -37,6 +39,7 @@ class SqlTransaction:
         self.aliases: Aliases = SqlAliases(session)
         self.runs: Runs = SqlRuns(session)
         self.metrics: Metrics = SqlMetrics(session)
+        self.artifacts: Artifacts = SqlArtifacts(session)
         self.signals: Signals = SqlSignals(session)
         self.decisions: Decisions = SqlDecisions(session)
         self.lines = SqlJournal(session)

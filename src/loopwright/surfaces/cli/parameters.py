@@ -28,7 +28,7 @@ class _JsonValue(click.ParamType[Any]):
             return value
         try:
             return msgspec.json.decode(self._bytes(value))
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             self.fail(f"{value[:60]!r} is not JSON: {error}. Write JSON, @FILE, or - for standard input")
         except OSError as error:
             self.fail(f"{value[1:]!r} cannot be read: {error.strerror}")

@@ -23,6 +23,9 @@ _ASSET = Shape(Asset, schema.assets)
 _VERSION = Shape(Version, schema.versions)
 _ALIAS = Shape(Alias, schema.aliases)
 _a, _v, _al, _l = schema.assets.c, schema.versions.c, schema.aliases.c, schema.links.c
+_r, _e = schema.runs.c, schema.experiments.c
+_FIXED = {"id", "space", "kind", "created_at", "created_by"}
+_EXPERIMENT = "experiment"
 
 _BY_NAME = Order(columns=("kind", "name"), newest_first=False)
 _BY_NUMBER = Order(columns=("number",))
@@ -35,7 +38,17 @@ _FIND_ASSET = select(*_ASSET.columns).where(
 _UPDATE_ASSET = (
     update(schema.assets)
     .where(_a.id == bindparam("b_id"))
-    .values(name=bindparam("name"), tags=bindparam("tags"), description=bindparam("description"))
+    .values({c.name: bindparam(c.name) for c in _ASSET.columns if c.name not in _FIXED})
+)
+_RENAME_EXPERIMENT = (
+    update(schema.experiments)
+    .where(_e.space == bindparam("b_space"), _e.name == bindparam("b_old"))
+    .values(name=bindparam("b_new"))
+)
+_RENAME_RUNS = (
+    update(schema.runs)
+    .where(_r.space == bindparam("b_space"), _r.experiment == bindparam("b_old"))
+    .values(experiment=bindparam("b_new"))
 )
 _RENAME_VERSIONS = (
     update(schema.versions).where(_v.asset_id == bindparam("b_id")).values(name=bindparam("b_new"))
@@ -64,8 +77,12 @@ _BY_DIGEST = (
 _UPDATE_VERSION = (
     update(schema.versions)
     .where(_v.id == bindparam("b_id"))
-    .values(tags=bindparam("tags"), description=bindparam("description"))
+    .values({name: bindparam(name) for name in ("tags", "description", "stage", "updated_at", "deleted_at")})
 )
+_OF_KIND = select(*_VERSION.columns).where(_v.space == bindparam("space"), _v.kind == bindparam("kind"))
+_OF_NAME = _OF_KIND.where(_v.name == bindparam("name"))
+_OF_RUN = _OF_KIND.where(_v.run_id == bindparam("run_id"))
+_OF_BOTH = _OF_NAME.where(_v.run_id == bindparam("run_id"))
 _DIGESTS = select(_v.digest).distinct()
 
 _IS_ALIAS = (_al.asset_id == bindparam("asset_id"), _al.alias == bindparam("alias"))
@@ -99,7 +116,7 @@ class SqlAssets:
         return None if row is None else _ASSET.read(row)
 
     def update(self, asset: Asset) -> None:
-        """Replace name, tags and description; versions and edges of the lineage follow a new name."""
+        """Replace what may change; versions, lineage and the runs of an experiment follow a new name."""
         before = self.get(asset.id)
         values = _ASSET.write(asset)
         if before.name != asset.name:
@@ -112,6 +129,9 @@ class SqlAssets:
         names = {"b_old": before.name, "b_new": asset.name}
         self._session.change(_RENAME_VERSIONS, {"b_id": asset.id, **names})
         self._session.change(_RENAME_LINKS, {"b_space": before.space, "b_kind": before.kind, **names})
+        if before.kind == _EXPERIMENT:
+            self._session.change(_RENAME_EXPERIMENT, {"b_space": before.space, **names})
+            self._session.change(_RENAME_RUNS, {"b_space": before.space, **names})
 
     def page(self, space: str, kind: str | None, request: PageRequest) -> Page[Asset]:
         """Assets ordered by kind, then name."""
@@ -159,10 +179,19 @@ class SqlVersions:
         return tuple(map(_VERSION.read, rows))
 
     def update(self, version: Version) -> None:
-        """Replace tags and description alone."""
+        """Replace tags, description, stage and the times of change and deletion alone."""
         values = _VERSION.write(version)
         if not self._session.change(_UPDATE_VERSION, {**values, "b_id": version.id}):
             raise NotFound(f"there is no version {version.ref}", hint="loopwright assets versions")
+
+    def among(
+        self, space: str, kind: str, *, name: str | None = None, run_id: str | None = None
+    ) -> Iterator[Version]:
+        """All versions of a kind, of one name, or made by one run, in no order."""
+        wanted = {"space": space, "kind": kind, "name": name, "run_id": run_id}
+        asked = {key: value for key, value in wanted.items() if value is not None}
+        statement = {2: _OF_KIND, 4: _OF_BOTH}.get(len(asked), _OF_NAME if name is not None else _OF_RUN)
+        return map(_VERSION.read, self._session.rows(statement, **asked))
 
     def page(self, asset_id: str, request: PageRequest) -> Page[Version]:
         """Versions, newest first."""

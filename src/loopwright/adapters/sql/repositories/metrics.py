@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Select, bindparam, select, tuple_
+from sqlalchemy import bindparam, select, tuple_
 
 from loopwright.adapters.sql import schema
 from loopwright.adapters.sql.listing import checked_limit, limit_param, page_of, read_token
+from loopwright.adapters.sql.repositories.keys import among, key_numbers, rows_among
 from loopwright.adapters.sql.rows import Row
-from loopwright.adapters.sql.schema import TEXT
 from loopwright.adapters.sql.statements import Session, insert_new, upsert
 from loopwright.core.errors import NotFound
 from loopwright.core.nouns import MetricPoint
 from loopwright.ports.ledger import Page, PageRequest
 
-__all__ = ["SqlMetrics"]
+__all__ = ["SqlMetrics", "latest_of"]
 
 _r, _k, _p, _n = schema.runs.c, schema.metric_keys.c, schema.metric_points.c, schema.metric_latest.c
 
-_RUN_NO = select(_r.no, _r.space).where(_r.id == bindparam("id"))
-_ADD_KEY = insert_new(schema.metric_keys, ["space", "name"])
+_RUN_NO = select(_r.no, _r.space, _r.experiment_no).where(_r.id == bindparam("id"))
 _ADD_POINT = insert_new(schema.metric_points)
 _ORDER = ("step", "at_us", "is_nan", "value")
 _PUT_LATEST = upsert(
@@ -37,6 +35,11 @@ _LATEST = (
     .where(_n.run_no == bindparam("run_no"))
     .order_by(_k.name)
 )
+_LATEST_OF = (
+    select(_n.run_no, _k.name, _n.value, _n.step, _n.at_us, _n.is_nan)
+    .join(schema.metric_keys, _k.no == _n.key_no)
+    .where(_n.run_no.in_(among()))
+)
 _KEY_NO = select(_k.no).where(_k.space == bindparam("space"), _k.name == bindparam("name"))
 _PLACE = (_p.at_us, _p.step, _p.is_nan, _p.value)
 _HISTORY = (
@@ -48,13 +51,6 @@ _HISTORY = (
 _HISTORY_AFTER = _HISTORY.where(
     tuple_(*_PLACE) > tuple_(*(bindparam(f"after_{c.name}", type_=c.type) for c in _PLACE))
 )
-_CHUNK = 64
-
-
-@lru_cache(maxsize=8)
-def _keys_among(count: int) -> Select[Any]:
-    names = [bindparam(f"name_{i}", type_=TEXT) for i in range(count)]
-    return select(_k.name, _k.no).where(_k.space == bindparam("space"), _k.name.in_(names))
 
 
 class SqlMetrics:
@@ -65,21 +61,21 @@ class SqlMetrics:
 
     def log(self, run_id: str, points: Sequence[MetricPoint]) -> None:
         """Keep points; a repeated point is a no-op. `NotFound` when there is no such run."""
-        run_no, space = self._run(run_id)
-        keys = self._key_numbers(space, {point.key for point in points})
+        run_no, space, experiment_no = self._run(run_id)
+        keys = key_numbers(self._session, space, {point.key for point in points})
         rows = [_stored(point, run_no, keys[point.key], space) for point in points]
         self._session.insert_tuples(_ADD_POINT, rows)
-        self._session.insert_tuples(_PUT_LATEST, list(_newest(rows)))
+        self._session.insert_tuples(_PUT_LATEST, [(*row, experiment_no) for row in _newest(rows)])
 
     def latest(self, run_id: str) -> Mapping[str, MetricPoint]:
         """The latest point of each key."""
-        run_no, _ = self._run(run_id)
+        run_no, _, _ = self._run(run_id)
         rows = self._session.rows(_LATEST, run_no=run_no)
         return {row[0]: _point(row[0], row[1:]) for row in rows}
 
     def history(self, run_id: str, key: str, request: PageRequest) -> Page[MetricPoint]:
         """Points of a key in order of (at, step, value)."""
-        run_no, space = self._run(run_id)
+        run_no, space, _ = self._run(run_id)
         limit = checked_limit(request) + 1
         after = read_token(request.token, [int, int, int, int | float]) if request.token else None  # type: ignore[list-item]  # isinstance takes a union
         key_no = self._session.row(_KEY_NO, space=space, name=key)
@@ -95,31 +91,11 @@ class SqlMetrics:
             rows, request, lambda row: _point(key, row), lambda row: [row[2], row[1], row[3], row[0]]
         )
 
-    def _run(self, run_id: str) -> tuple[int, str]:
+    def _run(self, run_id: str) -> tuple[int, str, int]:
         row = self._session.row(_RUN_NO, id=run_id)
         if row is None:
             raise NotFound(f"there is no run:{run_id}", hint="loopwright runs list")
-        return row[0], row[1]
-
-    def _key_numbers(self, space: str, names: set[str]) -> dict[str, int]:
-        found = self._known(space, names)
-        missing = sorted(names - found.keys())
-        if missing:
-            self._session.change_many(_ADD_KEY, [{"space": space, "name": name} for name in missing])
-            found.update(self._known(space, missing))
-        return found
-
-    def _known(self, space: str, names: Iterable[str]) -> dict[str, int]:
-        ordered, found = list(names), dict[str, int]()
-        for start in range(0, len(ordered), _CHUNK):
-            part = ordered[start : start + _CHUNK]
-            count = 1 if len(part) == 1 else 8 if len(part) <= 8 else _CHUNK
-            padded = part + [part[-1]] * (count - len(part))
-            binds = {f"name_{i}": name for i, name in enumerate(padded)}
-            found.update(
-                (row[0], row[1]) for row in self._session.rows(_keys_among(count), space=space, **binds)
-            )
-        return found
+        return row[0], row[1], row[2]
 
 
 def _stored(point: MetricPoint, run_no: int, key_no: int, space: str) -> tuple[Any, ...]:
@@ -146,3 +122,11 @@ def _rank(row: tuple[Any, ...]) -> tuple[Any, ...]:
 def _point(key: str, row: Row) -> MetricPoint:
     value, step, at_us, is_nan = row
     return MetricPoint(key=key, value=math.nan if is_nan else value, step=step, at_us=at_us)
+
+
+def latest_of(session: Session, run_numbers: Sequence[int]) -> dict[int, tuple[MetricPoint, ...]]:
+    """The latest points of runs by their numbers, each by name."""
+    found: dict[int, list[MetricPoint]] = {}
+    for row in sorted(rows_among(session, _LATEST_OF, run_numbers), key=lambda row: (row[0], row[1])):
+        found.setdefault(row[0], []).append(_point(row[1], row[2:]))
+    return {number: tuple(points) for number, points in found.items()}

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import bindparam, select, update
 
 from loopwright.adapters.sql import schema
 from loopwright.adapters.sql.listing import Order, fetch_page
-from loopwright.adapters.sql.rows import Row, Shape
+from loopwright.adapters.sql.repositories.keys import among, rows_among
+from loopwright.adapters.sql.repositories.metrics import latest_of
+from loopwright.adapters.sql.repositories.searching import Search
+from loopwright.adapters.sql.repositories.texts import PARAMS, TAGS, Place, write_texts
+from loopwright.adapters.sql.rows import Row, Shape, from_json
 from loopwright.adapters.sql.statements import Session, insert_new
 from loopwright.core.errors import Conflict, NotFound
 from loopwright.core.instants import from_micros, to_micros
-from loopwright.core.nouns import Link, LinkRole, Run, RunState, VersionRef
+from loopwright.core.nouns import FoundRun, Link, LinkRole, Run, RunState, VersionRef
+from loopwright.core.queries import RunQuery
 from loopwright.ports.ledger import Page, PageRequest
 
 __all__ = ["SqlRuns"]
 
 _RUN = Shape(Run, schema.runs)
-_r, _l = schema.runs.c, schema.links.c
+_r, _l, _e = schema.runs.c, schema.links.c, schema.experiments.c
 _NEWEST = Order(columns=("created_at", "id"))
 
-_ADD = insert_new(schema.runs, [column.name for column in _RUN.columns])
+_ADD = insert_new(schema.runs, [*(column.name for column in _RUN.columns), "experiment_no"])
+_PLACE = select(_r.no, _r.space, _r.experiment_no).where(_r.id == bindparam("id"))
+_TEXTS = select(_r.params, _r.tags).where(_r.id == bindparam("id"))
+_ADD_EXPERIMENT = insert_new(schema.experiments, ["space", "name"])
+_EXPERIMENT_NO = select(_e.no).where(_e.space == bindparam("space"), _e.name == bindparam("name"))
 _GET = select(*_RUN.columns).where(_r.id == bindparam("id"))
+_BY_NO = select(_r.no, *_RUN.columns).where(_r.no.in_(among(64)))
 _SPACE = select(_r.space).where(_r.id == bindparam("id"))
-_FIXED = {"id", "space", "kind"}
+_FIXED = {"id", "space", "kind", "experiment"}
 _UPDATE = (
     update(schema.runs)
     .where(_r.id == bindparam("b_id"))
@@ -54,8 +64,28 @@ class SqlRuns:
 
     def add(self, run: Run) -> None:
         """Keep a new run."""
-        if not self._session.change(_ADD, _RUN.write(run)):
+        number = self._experiment_number(run)
+        if not self._session.change(_ADD, {**_RUN.write(run), "experiment_no": number}):
             raise Conflict(f"run:{run.id} is already there", hint="give a new run a new id")
+        if run.params or run.tags:
+            self._index(run, {}, {})
+
+    def _experiment_number(self, run: Run) -> int:
+        if run.experiment is None:
+            return 0
+        wanted = {"space": run.space, "name": run.experiment}
+        found = self._session.row(_EXPERIMENT_NO, **wanted)
+        if found is None:
+            self._session.change(_ADD_EXPERIMENT, wanted)
+            found = self._session.row(_EXPERIMENT_NO, **wanted)
+        return int(found[0]) if found else 0
+
+    def _index(self, run: Run, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
+        """Write what a run's params and tags have become, given what they were, where searches look."""
+        row = self._session.row(_PLACE, id=run.id)
+        if row is not None:
+            write_texts(self._session, PARAMS, Place(*row), params, run.params)
+            write_texts(self._session, TAGS, Place(*row), tags, run.tags)
 
     def get(self, run_id: str) -> Run:
         """The run, else `NotFound`."""
@@ -66,9 +96,13 @@ class SqlRuns:
 
     def update(self, run: Run) -> None:
         """Replace everything but id, space and kind."""
-        values = _RUN.write(run)
-        if not self._session.change(_UPDATE, {**values, "b_id": run.id}):
+        before = self._session.row(_TEXTS, id=run.id)
+        if before is None:
             raise _no_run(run.id)
+        values = _RUN.write(run)
+        self._session.change(_UPDATE, {**values, "b_id": run.id})
+        if (values["params"], values["tags"]) != (before[0], before[1]):
+            self._index(run, from_json(before[0]), from_json(before[1]))
 
     def page(
         self,
@@ -88,7 +122,25 @@ class SqlRuns:
             "state": None if state is None else str(state),
             "parent_id": parent_id,
         }
-        return fetch_page(self._session, _RUN, request, _NEWEST, equal)
+        return fetch_page(self._session, _RUN, request, _NEWEST, equal, null=("deleted_at",))
+
+    def search(self, space: str, query: RunQuery, request: PageRequest) -> Page[FoundRun]:
+        """Runs that a query is about, in its order, with their latest metrics."""
+        found = Search(self._session, space, query).page(request)
+        return Page(items=self._found(found.items), next_token=found.next_token)
+
+    def latest(self, run_ids: Sequence[str]) -> Sequence[FoundRun]:
+        """Runs by id with their latest metrics, in the order asked."""
+        rows = [self._session.row(_PLACE, id=run_id) for run_id in run_ids]
+        missing = [run_id for run_id, row in zip(run_ids, rows, strict=True) if row is None]
+        if missing:
+            raise _no_run(missing[0])
+        return self._found(tuple(row[0] for row in rows if row is not None))
+
+    def _found(self, numbers: Sequence[int]) -> tuple[FoundRun, ...]:
+        runs = {row[0]: _RUN.read(row[1:]) for row in rows_among(self._session, _BY_NO, numbers)}
+        metrics = latest_of(self._session, numbers)
+        return tuple(FoundRun(run=runs[no], metrics=metrics.get(no, ())) for no in numbers if no in runs)
 
     def link(self, link: Link) -> None:
         """Add an edge; the same edge twice is one."""
