@@ -15,9 +15,11 @@ from alembic.script import ScriptDirectory
 
 from loopwright.adapters.sql import open_ledger, upgrade_ledger
 from loopwright.adapters.sql.postgres import connect_server, target_of
-from loopwright.adapters.sql.schema import METADATA, REVISION, REVISIONS
+from loopwright.adapters.sql.schema import APPLICATION_ID, METADATA, REVISION, REVISIONS
 from loopwright.adapters.sql.upgrading import MIGRATIONS, migrate
 from loopwright.core.errors import Corrupt, Invalid, NotFound, Unavailable
+from loopwright.core.queries import Comparison, Condition, Field, RunQuery, SortKey
+from loopwright.ports.ledger import PageRequest
 from loopwright.testing import ledger_values as make
 
 NEXT = f"{int(REVISION) + 1:04}"
@@ -122,6 +124,39 @@ def test_the_newest_migration_is_the_revision_of_the_schema() -> None:
     scripts = ScriptDirectory(str(MIGRATIONS))
     assert scripts.get_heads() == [REVISION]
     assert [script.revision for script in reversed(list(scripts.walk_revisions()))] == list(REVISIONS)
+
+
+OLD_RUNS = """
+INSERT INTO runs (id, space, kind, name, state, created_at, created_by, experiment, started_at, params, tags, facts)
+VALUES ('r1', 'default', 'run', 'one', 'finished', 5, 'me', 'e', 5, '{"lr":"0.1"}', '{"t":"a"}', '{}'),
+       ('r2', 'default', 'run', 'two', 'finished', 6, 'me', 'e', 6, '{"lr":"0.2"}', '{}', '{}'),
+       ('r3', 'default', 'run', 'alone', 'finished', 7, 'me', NULL, 7, '{"lr":"0.1"}', '{}', '{}');
+INSERT INTO metric_keys (no, space, name) VALUES (1, 'default', 'auc');
+INSERT INTO metric_latest (run_no, key_no, at_us, step, is_nan, value, space)
+VALUES (1, 1, 5, 0, 0, 0.7, 'default'), (2, 1, 6, 0, 0, 0.9, 'default');
+"""
+
+
+def test_runs_of_the_first_revision_are_found_after_the_second(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+    with sqlite_engine(file) as engine, engine.begin() as connection:
+        migrate(connection, to="0001")
+    with contextlib.closing(sqlite3.connect(file)) as old:
+        old.executescript(f"PRAGMA application_id = {APPLICATION_ID}; {OLD_RUNS}")
+    report = upgrade_ledger(f"sqlite:///{file}")
+    assert (report.before, report.after) == ("0001", REVISION)
+    ledger = open_ledger(f"sqlite:///{file}")
+    best = SortKey(Field("metric", "auc"), descending=True)
+
+    def found(condition: Condition | None) -> list[str]:
+        query = RunQuery(experiments=("e",), where=condition, order=(best,))
+        with ledger.read() as tx:
+            return [each.run.id for each in tx.runs.search("default", query, PageRequest()).items]
+
+    assert found(None) == ["r2", "r1"]
+    assert found(Comparison(Field("param", "lr"), "=", "0.1")) == ["r1"]
+    assert found(Comparison(Field("tag", "t"), "=", "a")) == ["r1"]
+    ledger.close()
 
 
 def write_later(folder: Path, *, broken: bool) -> None:

@@ -45,8 +45,8 @@ def upgrade_ledger(
     return _upgrade_server(url, migrations, revisions)
 
 
-def migrate(connection: sqlalchemy.Connection, migrations: Path = MIGRATIONS) -> None:
-    """Run every migration that the store behind a connection lacks."""
+def migrate(connection: sqlalchemy.Connection, migrations: Path = MIGRATIONS, to: str = "head") -> None:
+    """Run every migration that the store behind a connection lacks, up to a revision."""
     from alembic import command
     from alembic.config import Config
 
@@ -54,7 +54,7 @@ def migrate(connection: sqlalchemy.Connection, migrations: Path = MIGRATIONS) ->
     config.set_main_option("script_location", str(migrations).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, to)
 
 
 def _needed(found: str, where: str, revisions: Sequence[str]) -> bool:

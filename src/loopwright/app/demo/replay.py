@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Replayer"]
 
-_NOTE_EVERY_S = 0.5
+_NOTE_EVERY_S = 0.2
 
 
 class Replayer:
