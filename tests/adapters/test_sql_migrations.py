@@ -127,7 +127,8 @@ def test_the_newest_migration_is_the_revision_of_the_schema() -> None:
 
 
 OLD_RUNS = """
-INSERT INTO runs (id, space, kind, name, state, created_at, created_by, experiment, started_at, params, tags, facts)
+INSERT INTO runs
+  (id, space, kind, name, state, created_at, created_by, experiment, started_at, params, tags, facts)
 VALUES ('r1', 'default', 'run', 'one', 'finished', 5, 'me', 'e', 5, '{"lr":"0.1"}', '{"t":"a"}', '{}'),
        ('r2', 'default', 'run', 'two', 'finished', 6, 'me', 'e', 6, '{"lr":"0.2"}', '{}', '{}'),
        ('r3', 'default', 'run', 'alone', 'finished', 7, 'me', NULL, 7, '{"lr":"0.1"}', '{}', '{}');
