@@ -33,6 +33,8 @@ from loopwright.tracking.grammar import (
     parse_model_order,
     parse_order,
 )
+from tests.tracking.grammar_refusals import REFUSED, REFUSED_RUNS
+from tests.tracking.grammar_texts import DIALECTS
 
 A, B, C = (Comparison(Field("param", key), "=", "x") for key in "abc")
 Value = str | float | tuple[str, ...] | None
@@ -123,69 +125,7 @@ def test_comparisons_of_other_things(
     assert parse_filter(text, dialect) == Comparison(Field(kind, key), op, value)
 
 
-@pytest.mark.parametrize(
-    ("text", "message", "at"),
-    [
-        ("metric.acc >= 0.94; metrics.rmse < 1", "Search filter contained multiple expression", 19),
-        ("params.a = 'x';", "Invalid clause(s) in filter string", 15),
-        ("m.acc >= 0.94", "Invalid entity type 'm'", 1),
-        ("METRICS.acc >= 0.94", "Invalid entity type 'METRICS'", 1),
-        ("acc >= 0.94", "Invalid attribute key 'acc'", 1),
-        ("attribute.experiment_id != 1", "Invalid attribute key", 1),
-        ("dataset.profile = 'num_rows: 10'", "Invalid dataset key 'profile'", 1),
-        ("metrics.A > 0.1 NAND params.B = 'LR'", "Invalid clause(s) in filter string", 17),
-        ("metrics.A > 0.1 params.B = 'LR'", "Invalid clause(s) in filter string: 'params.B'", 17),
-        ("metrics.A > 0.1 AND (params.B = 'LR'", "Invalid clause(s) in filter string", 37),
-        ("metrics.A > 0.1)", "Invalid clause(s) in filter string", 16),
-        ("()", "Invalid clause(s) in filter string", 2),
-        ("AND", "Invalid clause(s) in filter string", 4),
-        ("params.A = 'x' OR", "Invalid clause(s) in filter string", 18),
-        ("`metrics.A > 0.1", "Invalid clause(s) in filter string", 1),
-        ("metrics.a-b > 1", "Invalid clause(s) in filter string", 10),
-        ("metrics. a > 1", "Invalid clause(s) in filter string", 8),
-        ("params.acc = 'LR", "Invalid clause(s) in filter string", 14),
-        ("params.acc = \"LR'", "Invalid clause(s) in filter string", 14),
-        ("params.acc = 'a\0'", "Invalid clause(s) in filter string", 16),
-        ("params.acc = 'a\ud800'", "Invalid clause(s) in filter string", 16),
-        ("params.acc LR !=", "Invalid clause(s) in filter string", 12),
-        ("metric.acc !=", "Invalid clause(s) in filter string", 14),
-        ("metric.acc", "Invalid clause(s) in filter string", 11),
-        ("tags.acc = = 'LR'", "Invalid clause(s) in filter string", 12),
-        ("attribute.status IS 'RUNNING'", "Invalid clause(s) in filter string", 18),
-        ("run name = 'x'", "Invalid clause(s) in filter string", 5),
-        ("run_id IN 'a'", "Invalid clause(s) in filter string", 11),
-        ("run_id IN ('a'", "Invalid clause(s) in filter string", 15),
-        ("metrics.a BETWEEN 1 AND 2", "Invalid clause(s) in filter string", 11),
-        ("1.0 > metrics.acc", "Invalid comparison clause. Expected 'Identifier' found '1.0'", 1),
-        ("'x' = params.a", "Invalid comparison clause. Expected 'Identifier' found ''x''", 1),
-        ("metric.model = '5'", "Expected numeric value type for metric. Found '5'", 16),
-        ("metrics.acc != metrics.acc", "Expected numeric value type for metric", 16),
-        ("metrics.acc IN (1, 2)", "Expected numeric value type for metric. Found (1, 2)", 17),
-        ("start_time > '5'", "Expected numeric value type for numeric attribute: start_time. Found '5'", 14),
-        ("params.acc = 5", "Expected a quoted string value for param", 14),
-        ("tags.acc = 5", "Expected a quoted string value for tag", 12),
-        ("params.a IN ('x')", "Expected a quoted string value for parameter (e.g. 'my-value')", 14),
-        ("attribute.status = 1", "Expected a quoted string value for attributes. Got value 1", 20),
-        ("dataset.name = 1", "Expected a quoted string value for dataset attributes", 16),
-        ("params.acc = LR", "Parameter value is either not quoted or unidentified quote types", 14),
-        ("params.acc = `LR`", "Parameter value is either not quoted or unidentified quote types", 14),
-        ("run_id IN ()", "While parsing a list in the query, expected a non-empty list", 8),
-        ("run_id IN (1)", "While parsing a list in the query, expected string value", 12),
-        ("run_id IN ('a' 'b')", "While parsing a list in the query, expected a non-empty list", 16),
-        ("run_id IN ('a',,'b')", "While parsing a list in the query", 16),
-        ("run_id IN (,'a')", "While parsing a list in the query", 12),
-        ("metrics.acc IS NULL", "IS NULL / IS NOT NULL is only supported for tags and params", 13),
-        ("dataset.name IS NOT NULL", "IS NULL / IS NOT NULL is only supported for tags and params", 14),
-        ("metrics.abc ~= 1", "Invalid comparator '~='", 13),
-        ("metrics.abc == 1", "Invalid comparator '=='", 13),
-        ("params.abc > '1'", "Invalid comparator '>'", 12),
-        ("params.abc NOT LIKE '1'", "Invalid comparator 'NOT LIKE'", 12),
-        ("status <> '1'", "Invalid comparator '<>'", 8),
-        ("start_time LIKE 1234", "Invalid comparator 'LIKE'", 12),
-        ("datasets.name >= 'x'", "Invalid comparator '>='", 15),
-        ("run_id = ('a')", "Invalid comparator '='", 8),
-    ],
-)
+@pytest.mark.parametrize(("text", "message", "at"), REFUSED_RUNS)
 def test_filters_of_runs_refused(text: str, message: str, at: int) -> None:
     """In MLflow's words, with the place of the mistake."""
     with pytest.raises(Invalid) as refused:
@@ -194,46 +134,10 @@ def test_filters_of_runs_refused(text: str, message: str, at: int) -> None:
     assert refused.value.where == f"character {at}"
 
 
-@pytest.mark.parametrize(
-    ("dialect", "text", "message"),
-    [
-        (
-            EXPERIMENTS,
-            "attributes.name = 'x'",
-            "Invalid entity type 'attributes'. Valid entity types are ('attr",
-        ),
-        (EXPERIMENTS, "params.a = 'x'", "Invalid entity type 'params'"),
-        (EXPERIMENTS, "run_id = 'x'", "Invalid attribute key 'run_id'"),
-        (EXPERIMENTS, "experiment_id LIKE '1'", "Invalid comparator 'LIKE'"),
-        (EXPERIMENTS, "creation_time > 1.5", "Invalid value for numeric attribute 'creation_time': '1.5'"),
-        (
-            EXPERIMENTS,
-            "creation_time > '1'",
-            "Expected numeric value type for numeric attribute: creation_time",
-        ),
-        (
-            REGISTERED_MODELS,
-            "run_id = 'x'",
-            "Invalid attribute key 'run_id' specified. Valid keys are '{'name'}'",
-        ),
-        (REGISTERED_MODELS, "evilhax = true", "Invalid attribute key 'evilhax'"),
-        (
-            REGISTERED_MODELS,
-            "name != something",
-            "Parameter value is either not quoted or unidentified quote",
-        ),
-        (MODEL_VERSIONS, "creation_timestamp > 5", "Invalid attribute key 'creation_timestamp'"),
-        (MODEL_VERSIONS, "version_number = 1.5", "Invalid value for numeric attribute 'version_number'"),
-        (MODEL_VERSIONS, "version_number IN ('1')", "Expected numeric value type"),
-        (MODEL_VERSIONS, "tags.a > 'x'", "Invalid comparator '>'"),
-        (LOGGED_MODELS, "metric.a > 1", "Invalid entity type 'metric'. Expected one of ['attributes', 'metr"),
-        (LOGGED_MODELS, "params.a > 1", "Invalid comparator '>'"),
-        (LOGGED_MODELS, "artifact_location = 'x'", "Invalid attribute key 'artifact_location'"),
-    ],
-)
-def test_filters_of_other_things_refused(dialect: Dialect, text: str, message: str) -> None:
+@pytest.mark.parametrize(("name", "text", "message"), REFUSED)
+def test_filters_of_other_things_refused(name: str, text: str, message: str) -> None:
     with pytest.raises(Invalid) as refused:
-        parse_filter(text, dialect)
+        parse_filter(text, DIALECTS[name])
     assert refused.value.message.startswith(message)
 
 

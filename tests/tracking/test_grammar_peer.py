@@ -19,6 +19,7 @@ from loopwright.testing.querying import ordered
 from loopwright.tracking.dialects import RUNS
 from loopwright.tracking.grammar import parse_filter, parse_order
 from tests.protocols.mlflow.peers import run_as_peer
+from tests.tracking.grammar_refusals import OWN_WORDS, REFUSED, REFUSED_RUNS
 from tests.tracking.grammar_texts import DIALECTS, some_order, some_text
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow]
@@ -130,6 +131,20 @@ def test_filters_are_read_and_refused_as_by_mlflow(tmp_path: Path, seed: int) ->
     assert set(found) == {"read", "refused", "wider", "narrower"}
     assert min(found["read"], found["refused"]) > 1000
     assert max(found["wider"], found["narrower"]) < 500
+
+
+def test_refusals_are_in_the_words_of_mlflow(tmp_path: Path) -> None:
+    """As its clients and their tests know them."""
+    rows = [("runs", text, message) for text, message, _ in REFUSED_RUNS] + REFUSED
+    rows = [row for row in rows if row[1] not in OWN_WORDS]
+    corpus = {name: [text for of, text, _ in rows if of == name] for name in DIALECTS}
+    answers = asked("filters", corpus, tmp_path)
+    told = {
+        (name, text): answer.get("refused", "")
+        for name, texts in corpus.items()
+        for text, answer in zip(texts, answers[name], strict=True)
+    }
+    assert [(row, told[row[:2]]) for row in rows if row[2] not in told[row[0], row[1]]] == []
 
 
 def order_verdict(name: str, text: str, answer: dict[str, Any]) -> str:

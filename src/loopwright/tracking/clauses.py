@@ -81,7 +81,7 @@ def field_named(token: Token, dialect: Dialect, attributes: Mapping[str, str], t
         return Field("attribute", _known(token, attributes, told))
     kind = dialect.entities.get(token.entity)
     if kind is None:
-        refuse(f"Invalid entity type '{excerpt(token.entity)}'. {dialect.entities_told}", token)
+        refuse(dialect.entity_refused.format(entity=excerpt(token.entity)), token)
     if kind == "attribute":
         return Field(kind, _known(token, attributes, told))
     if kind == "dataset" and token.value not in DATASET_KEYS:
@@ -187,11 +187,13 @@ def _operator(field: Field, clause: Clause, dialect: Dialect) -> Operator:
     allowed = operators(dialect, field)
     is_fit = clause.is_list == clause.operator.endswith("IN")
     if clause.operator not in allowed or not is_fit:
-        refuse(
-            f"Invalid comparator '{excerpt(clause.operator)}' not one of '{_set(allowed)}'",
-            clause.sign,
-            _INSTEAD.get(clause.operator, "compare with a list by IN, with one value by another operator"),
+        told = dialect.operator_refused.format(
+            kind=field.kind,
+            key=excerpt(field.key),
+            operator=excerpt(clause.operator),
+            allowed=_set(allowed),
         )
+        refuse(told, clause.sign, _INSTEAD.get(clause.operator, f"compare by one of {', '.join(allowed)}"))
     return clause.operator
 
 

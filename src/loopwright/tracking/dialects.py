@@ -33,14 +33,16 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """The words of one kind of search; maps go from the word as written to the one meant."""
 
     entities: Mapping[str, FieldKind]
-    entities_told: str
-    """how an error lists them"""
+    entity_refused: str
+    """the error for another `{entity}`"""
+    operator_refused: str = "Invalid comparator '{operator}' not one of '{allowed}'"
+    """the error for an operator that a field does not take"""
     attributes: Mapping[str, str]
     """what a filter may compare"""
     orders: Mapping[str, str]
     """what a list may be ordered by"""
-    orders_told: str = "Invalid attribute key"
-    """how the error for another one begins"""
+    order_refused: str = "Invalid attribute key"
+    """how the error for another order begins"""
     order_kinds: frozenset[FieldKind] = frozenset({"attribute"})
     ties: tuple[SortKey, ...] = ()
     """what makes an order total; without any, the question itself says it"""
@@ -98,7 +100,8 @@ _LOGGED_MODEL_ATTRIBUTES = {
     "last_updated_time": "last_updated_timestamp",
 }
 _TAGGED: dict[str, FieldKind] = {"attribute": "attribute", "tag": "tag", "tags": "tag"}
-_TAGGED_TOLD = "Valid entity types are ('attribute', 'tag', 'tags')"
+_TAGGED_REFUSED = "Invalid entity type '{entity}'. Valid entity types are ('attribute', 'tag', 'tags')"
+_OPERATOR_REFUSED = "Invalid comparator for {kind}: {operator}"
 
 RUNS = Dialect(
     entities={
@@ -117,7 +120,10 @@ RUNS = Dialect(
         "dataset": "dataset",
         "datasets": "dataset",
     },
-    entities_told="Valid values are ['metric', 'parameter', 'tag', 'attribute', 'dataset']",
+    entity_refused=(
+        "Invalid entity type '{entity}'. "
+        "Valid values are ['metric', 'parameter', 'tag', 'attribute', 'dataset']"
+    ),
     attributes=_RUN_ATTRIBUTES,
     orders=_RUN_ATTRIBUTES,
     order_kinds=frozenset({"attribute", "metric", "param", "tag"}),
@@ -127,7 +133,8 @@ RUNS = Dialect(
 
 EXPERIMENTS = Dialect(
     entities=_TAGGED,
-    entities_told=_TAGGED_TOLD,
+    entity_refused=_TAGGED_REFUSED,
+    operator_refused=_OPERATOR_REFUSED,
     attributes=_same("name", "experiment_id", "creation_time", "last_update_time"),
     orders=_same("name", "experiment_id", "creation_time", "last_update_time"),
     ties=(_attribute("experiment_id", descending=True),),
@@ -139,21 +146,23 @@ EXPERIMENTS = Dialect(
 
 REGISTERED_MODELS = Dialect(
     entities=_TAGGED,
-    entities_told=_TAGGED_TOLD,
+    entity_refused=_TAGGED_REFUSED,
+    operator_refused=_OPERATOR_REFUSED,
     attributes=_same("name"),
     orders={
         "name": "name",
         "timestamp": "last_updated_timestamp",
         "last_updated_timestamp": "last_updated_timestamp",
     },
-    orders_told="Invalid order by key",
+    order_refused="Invalid order by key",
     ties=(_attribute("name"),),
     has_prompts=True,
 )
 
 MODEL_VERSIONS = Dialect(
     entities=_TAGGED,
-    entities_told=_TAGGED_TOLD,
+    entity_refused=_TAGGED_REFUSED,
+    operator_refused=_OPERATOR_REFUSED,
     attributes=_same("name", "version_number", "run_id", "source_path"),
     orders=_same("name", "version_number", "creation_timestamp", "last_updated_timestamp"),
     ties=(_attribute("name"), _attribute("version_number", descending=True)),
@@ -166,7 +175,12 @@ MODEL_VERSIONS = Dialect(
 
 LOGGED_MODELS = Dialect(
     entities={"attributes": "attribute", "metrics": "metric", "params": "param", "tags": "tag"},
-    entities_told="Expected one of ['attributes', 'metrics', 'params', 'tags']",
+    entity_refused=(
+        "Invalid entity type: '{entity}'. Expected one of ['attributes', 'metrics', 'params', 'tags']."
+    ),
+    operator_refused=(
+        "Invalid comparison operator for {kind}s.{key}: '{operator}'. Expected one of '{allowed}'."
+    ),
     attributes=_LOGGED_MODEL_ATTRIBUTES,
     orders=_LOGGED_MODEL_ATTRIBUTES,
     order_kinds=frozenset({"attribute", "metric"}),

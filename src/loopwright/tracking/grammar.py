@@ -261,7 +261,7 @@ def _sort_key(clause: str, dialect: Dialect) -> SortKey:
         refuse(
             f"Invalid ordering key in order_by clause '{excerpt(clause)}'.", pieces[1], "write ASC or DESC"
         )
-    field = field_named(name, dialect, dialect.orders, dialect.orders_told)
+    field = field_named(name, dialect, dialect.orders, dialect.order_refused)
     if field.kind not in dialect.order_kinds:
         refuse(f"Invalid order_by entity: {field.kind}", name)
     return SortKey(field, direction == "DESC")
