@@ -1,4 +1,4 @@
-"""One server from a workspace: the API, with inference and the pages mounted beside it."""
+"""One server from a workspace: the API, with MLflow's protocol, inference and the pages mounted beside it."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from loopwright.workspace import Settings, Workspace
 __all__ = ["Deferred", "assemble", "check_exposure"]
 
 _PREDICT = "endpoint:predict"
+_MLFLOW = ("/api", "/ajax-api", "/health", "/version", "/get-artifact", "/model-versions")
+"""what of the server's paths is MLflow's; ours have longer prefixes"""
 
 
 class Deferred:
@@ -51,11 +53,17 @@ def assemble(workspace: Workspace) -> Application:
         )
         return made
 
+    def mlflow() -> ASGIApp:
+        made: ASGIApp = import_module("loopwright.surfaces.mlflow.application").build_mlflow(workspace)
+        return made
+
     def pages() -> ASGIApp:
         made: ASGIApp = import_module("loopwright.surfaces.ui").build_site(workspace)
         return made
 
-    app = build_app(workspace, mounts=[("/v2", Deferred(inference)), ("/", Deferred(pages))])
+    protocol = Deferred(mlflow)
+    mounts = [("/v2", Deferred(inference)), ("/", Deferred(pages)), *((path, protocol) for path in _MLFLOW)]
+    app = build_app(workspace, mounts=mounts)
     app.metrics.registry.register(_Predictions(workspace))
     return app
 

@@ -14,6 +14,7 @@ __all__ = [
     "LoopwrightError",
     "NotFound",
     "PolicyBlocked",
+    "Taken",
     "TooLarge",
     "Unauthenticated",
     "Unavailable",
@@ -76,6 +77,12 @@ class Conflict(LoopwrightError):
     code = "conflict"
     status = 409
     exit_code = 2
+
+
+class Taken(Conflict):
+    """Something of that name is there already."""
+
+    code = "taken"
 
 
 class PolicyBlocked(LoopwrightError):

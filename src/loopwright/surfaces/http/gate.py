@@ -27,7 +27,7 @@ __all__ = ["Application", "build_app"]
 
 log = logging.getLogger(__name__)
 
-_OWN = ("/api", "/healthz", "/readyz", "/metrics")
+_OWN = ("/api/v1", "/api", "/healthz", "/readyz", "/metrics")
 _PROBES = frozenset({"/healthz", "/readyz"})
 _SAFETY = (
     (b"x-content-type-options", b"nosniff"),
@@ -163,7 +163,8 @@ def build_app(
     """The server of a workspace: API, probes, metrics, live feed, and further applications by path prefix.
 
     A mounted application sees the whole path, and the principal as `scope["loopwright.principal"]`. The
-    longest prefix wins; `/api`, `/healthz`, `/readyz`, `/metrics` are ours unless a mount's prefix is longer.
+    longest prefix wins, a mount before one of ours that is as long: `/api/v1`, `/api`, `/healthz`, `/readyz`,
+    `/metrics`.
     """
     kept = limits or limits_of(host.settings)
     metrics = Metrics(host.operations, loopwright.__version__)

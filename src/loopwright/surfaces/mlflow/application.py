@@ -1,0 +1,172 @@
+"""MLflow's REST protocol as one ASGI application: a table of routes, each with scope, arguments and answer.
+
+To add a group of routes, write a module beside this one with `routes() -> tuple[Route | RawRoute, ...]` and
+name it once in `_groups` below; nothing else knows of it. For a call that takes and gives JSON:
+
+    class Rename(Message, frozen=True):          # wire.Message; unknown fields are let pass
+        name: Needed                             # wire.Needed: a text that must be there
+        new_name: str | None = None              # null is as if it were not there
+        size: Int64 = 100                        # 7 and "7"
+
+    def routes() -> tuple[Route, ...]:
+        return (Route(method="POST", path="things/rename", scope="thing:write", takes=Rename, answer=_rn),)
+
+    def _rn(ctx: Context, asked: Rename) -> Renamed:     # in a thread; a Message, or None for `{}`
+        return Renamed(thing=verbs.rename(ctx, asked.name, asked.new_name))
+
+A path such as `things/{name}/tags/{key}` puts its parts among the arguments. GET reads them from the query,
+all others from the JSON body. Errors are those of `core.errors`; `failures.py` gives them MLflow's codes
+(`Taken` is RESOURCE_ALREADY_EXISTS). Bytes in and out go through a `RawRoute`, whose answer is a coroutine
+that is given the whole `Call` (see `about.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, Protocol
+
+from starlette.types import Message, Receive, Scope, Send
+
+from loopwright.core.errors import Fault, Invalid, LoopwrightError, Unavailable
+from loopwright.engine.context import Context, Principal
+from loopwright.surfaces.mlflow import about
+from loopwright.surfaces.mlflow.bodies import read_body
+from loopwright.surfaces.mlflow.failures import NoRoute, WrongMethod, refusal
+from loopwright.surfaces.mlflow.routing import Call, RawRoute, Route, Table
+from loopwright.surfaces.mlflow.wire import Reader, encode
+
+__all__ = ["Host", "MlflowApp", "build_mlflow"]
+
+log = logging.getLogger(__name__)
+
+PRINCIPAL = "loopwright.principal"
+_THREADS = 16
+_WAITING = 512
+_JSON = (b"content-type", b"application/json")
+_TYPE = b"application/json"
+
+
+class Host(Protocol):
+    """A workspace, as far as this surface needs one."""
+
+    def context(self, principal: Principal | None = None, space: str | None = None) -> Context:
+        """A context to call verbs with; thread safe and cheap."""
+
+
+def _groups() -> tuple[tuple[Route | RawRoute, ...], ...]:
+    """Every group of routes, one line each."""
+    return (about.routes(),)
+
+
+def build_mlflow(host: Host) -> MlflowApp:
+    """The protocol over a workspace."""
+    return MlflowApp(host, (route for group in _groups() for route in group))
+
+
+class MlflowApp:
+    """Answers MLflow's clients; who admitted them has set `scope["loopwright.principal"]`."""
+
+    def __init__(self, host: Host, routes: Iterable[Route | RawRoute], *, threads: int = _THREADS) -> None:
+        self._host = host
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="loopwright-mlflow")
+        self._most = threads + _WAITING
+        self._taken = 0
+        self._table = Table()
+        for route in routes:
+            self._table.add(route, (route, Reader(route.takes) if isinstance(route, Route) else None))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        has_begun = False
+
+        async def noting(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await self._answered(scope, receive, noting)
+        except LoopwrightError as error:
+            if has_begun:
+                raise
+            await _refuse(send, error)
+        except Exception:  # the last handler of the surface: logged, and told without details
+            log.exception("a call failed", extra={"path": scope.get("path")})
+            if has_begun:
+                raise
+            await _refuse(send, Fault("the server failed; its log says why"))
+
+    async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
+        (route, reader), parts = self._found(scope)
+        ctx = self._host.context(scope.get(PRINCIPAL))
+        ctx.require(route.scope)
+        call = Call(
+            scope=scope,
+            receive=receive,
+            send=send,
+            ctx=ctx,
+            parts=parts,
+            headers=dict(scope["headers"]),
+            in_thread=self._in_thread,
+        )
+        if reader is None:
+            await route.answer(call)
+            return
+        asked = await _arguments(route, reader, call)
+        reply = await self._in_thread(partial(_encoded, route.answer, ctx, asked))
+        await _send(send, 200, reply)
+
+    def _found(self, scope: Scope) -> tuple[Any, Mapping[str, str]]:
+        found = self._table.find(scope["method"], scope)
+        if isinstance(found, tuple):
+            return found
+        if found:
+            methods = ", ".join(sorted(found))
+            raise WrongMethod(f"this path does not take {scope['method']}", hint=methods)
+        raise NoRoute(f"Endpoint {scope['path'][:200]} is not found", hint="this server does not have it")
+
+    async def _in_thread(self, work: Callable[[], Any]) -> Any:
+        """The value of `work()`, run in one of the threads; `Unavailable` when too many wait."""
+        if self._taken >= self._most:
+            raise Unavailable("the server is busy", hint="try again in a second")
+        self._taken += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        finally:
+            self._taken -= 1
+
+
+def _encoded(answer: Callable[[Context, Any], Any], ctx: Context, asked: Any) -> bytes:
+    reply = answer(ctx, asked)
+    return b"{}" if reply is None else encode(reply)
+
+
+async def _arguments(route: Route, reader: Reader, call: Call) -> Any:
+    if route.method == "GET":
+        return reader.query(call.scope["query_string"], call.parts)
+    body = await read_body(call.receive, call.headers, route.body_limit)
+    if not body and route.method == "DELETE":
+        return reader.query(call.scope["query_string"], call.parts)
+    if call.headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != _TYPE:
+        raise Invalid("Bad Request. Content-Type must be 'application/json'.")
+    return reader.body(body, call.parts)
+
+
+async def _refuse(send: Send, error: LoopwrightError) -> None:
+    status, body = refusal(error)
+    more: list[tuple[bytes, bytes]] = []
+    if isinstance(error, WrongMethod):
+        more.append((b"allow", error.hint.encode()))
+    if isinstance(error, Unavailable):
+        more.append((b"retry-after", b"1"))
+    await _send(send, status, body, more)
+
+
+async def _send(send: Send, status: int, body: bytes, more: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    headers = [_JSON, (b"content-length", b"%d" % len(body)), *more]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,63 @@
+"""Reads a whole body within its limit, unpacked where it came packed."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+
+from starlette.types import Receive
+
+from loopwright.core.errors import Invalid, TooLarge
+
+__all__ = ["read_body"]
+
+_WINDOWS = {b"gzip": 31, b"deflate": 15}
+
+
+async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int) -> bytes:
+    """The body; `TooLarge` when its header, its bytes or what they unpack to are over the limit."""
+    announced = headers.get(b"content-length", b"0")
+    if announced.isdigit() and int(announced[:20]) > limit:
+        raise _too_large(limit)
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if message.get("more_body", False):
+        body = await _gathered(receive, body, limit)
+    if len(body) > limit:
+        raise _too_large(limit)
+    encoding = headers.get(b"content-encoding", b"")
+    return _unpacked(body, encoding, limit) if encoding not in {b"", b"identity"} else body
+
+
+async def _gathered(receive: Receive, first: bytes, limit: int) -> bytes:
+    parts, size, goes_on = [first], len(first), True
+    while goes_on:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Invalid("the caller went away", hint="send the whole body")
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > limit:
+            raise _too_large(limit)
+        goes_on = message.get("more_body", False)
+    return b"".join(parts)
+
+
+def _unpacked(body: bytes, encoding: bytes, limit: int) -> bytes:
+    window = _WINDOWS.get(encoding)
+    if window is None:
+        raise Invalid("the Content-Encoding is not known", hint="send gzip, deflate or none")
+    unpacker = zlib.decompressobj(window)
+    try:
+        found = unpacker.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise Invalid(f"the body is not {encoding.decode()}", hint="pack it again") from error
+    if len(found) > limit:
+        raise _too_large(limit)
+    if not unpacker.eof:
+        raise Invalid("the packed body is cut short", hint="send the whole body")
+    return found
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"the body is over {limit:,} bytes", hint="send less at once")
