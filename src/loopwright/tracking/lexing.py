@@ -9,9 +9,12 @@ import msgspec
 
 from loopwright.core.errors import Invalid
 
-__all__ = ["Token", "TokenKind", "excerpt", "place", "refuse_unstorable", "tokens"]
+__all__ = ["MAX_TOKENS", "Token", "TokenKind", "excerpt", "place", "refuse_unstorable", "tokens"]
 
 TokenKind = Literal["path", "word", "single", "double", "ticked", "number", "operator", "(", ")", ",", "end"]
+
+MAX_TOKENS = 20_000
+"""words, marks, numbers and texts of a search: what is read costs 3 us each, whether it makes sense or not"""
 
 _QUOTES = ("'", '"', "`")
 _SHOWN = 60
@@ -75,7 +78,8 @@ def refuse_unstorable(text: str) -> None:
 def tokens(text: str) -> tuple[Token, ...]:
     """The tokens of a search, closed by one of kind `end`.
 
-    `Invalid` names the first place where the text is none: an open quote, a mark that means nothing here.
+    `Invalid` names the first place where the text is none (an open quote, a mark that means nothing here), or
+    where there are more than `MAX_TOKENS`.
     """
     refuse_unstorable(text)
     found: list[Token] = []
@@ -84,6 +88,12 @@ def tokens(text: str) -> tuple[Token, ...]:
         match = _TOKEN.match(text, at)
         if match is None:
             raise _stray(text, at)
+        if len(found) == MAX_TOKENS:
+            raise Invalid(
+                f"the search has more than {MAX_TOKENS} words and marks",
+                hint="ask in several parts",
+                where=place(at),
+            )
         found.append(_token(match))
         at = _past_space(text, match.end())
     return (*found, Token("end", "", "", len(text)))
