@@ -39,6 +39,7 @@ _HOMES = {
     "col": "loopwright.core.expressions",
     "connect": "loopwright.app.connecting",
     "lit": "loopwright.core.expressions",
+    "run": "loopwright.app.recording",
     "when": "loopwright.core.expressions",
 }
 

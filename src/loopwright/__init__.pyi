@@ -1,4 +1,5 @@
 from loopwright.app.connecting import connect as connect
+from loopwright.app.recording import run as run
 from loopwright.client import Client as Client
 from loopwright.core.expressions import all_of as all_of
 from loopwright.core.expressions import col as col

@@ -34,6 +34,7 @@ _MODULES = (
     "data.verbs",
     "features.verbs",
     "tracking.verbs",
+    "tracking.recording",
     "tuning.verbs",
     "registry.verbs",
     "gates.verbs",

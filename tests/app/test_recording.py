@@ -1,0 +1,185 @@
+"""`lw.run`: what is logged is kept, here and on a server, however the program ends."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from loopwright.app.recording import run
+from loopwright.app.server import Server
+from loopwright.client import Client
+from loopwright.core.errors import Invalid, Unavailable
+from loopwright.core.nouns import MetricPoint, RunState
+from loopwright.surfaces.http import build_app
+from loopwright.tracking.buffer import PointBuffer
+from loopwright.workspace import Workspace
+
+
+def points(to: Workspace | Client, run_id: str, key: str) -> list[MetricPoint]:
+    found: list[MetricPoint] = []
+    token = ""
+    while True:
+        page = to.call("runs.metric", run_id=run_id, key=key, limit=1000, token=token)
+        found += page.items
+        if not (token := page.next_token):
+            return found
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace.open(tmp_path / ".loopwright")
+
+
+def test_a_block_is_a_run_with_all_that_was_logged(workspace: Workspace) -> None:
+    with workspace, run("train", experiment="delays", params={"lr": 0.1}, to=workspace) as tracked:
+        for step in range(5000):
+            tracked.log({"auc": step / 5000}, step=step)
+        tracked.param(depth=3)
+        tracked.tag(owner="me")
+        tracked.flush()
+        assert len(points(workspace, tracked.id, "auc")) == 5000
+        tracked.end()
+        view = workspace.call("runs.show", run_id=tracked.id)
+        assert view.run.state is RunState.FINISHED
+        assert (view.run.params, view.run.tags) == ({"lr": "0.1", "depth": "3"}, {"owner": "me"})
+        assert view.run.experiment == "delays"
+        assert view.run.facts["environment"]["packages"] > 10
+        assert view.run.facts["machine"]["cores"] >= 1
+
+
+def test_an_error_fails_the_run_and_loses_nothing(workspace: Workspace) -> None:
+    with workspace:
+        tracked = run("bad", to=workspace)
+
+        def fail() -> None:
+            with tracked:
+                tracked.log({"loss": 1.0})
+                raise ValueError("no")
+
+        with pytest.raises(ValueError, match="no"):
+            fail()
+        view = workspace.call("runs.show", run_id=tracked.id)
+        assert view.run.state is RunState.FAILED
+        assert view.run.facts["error"] == "ValueError: no"
+        assert view.metrics["loss"].value == 1.0
+        with pytest.raises(Invalid, match="not going"):
+            tracked.log({"loss": 2.0})
+
+
+def test_a_run_inside_a_run_is_its_child(workspace: Workspace) -> None:
+    with workspace, run("outer", to=workspace) as outer:
+        with run("inner") as inner:
+            assert inner.face is workspace
+        assert workspace.call("runs.show", run_id=inner.id).run.parent_id == outer.id
+        with run("second") as second:
+            pass
+        assert workspace.call("runs.show", run_id=second.id).run.parent_id == outer.id
+
+
+def test_each_call_of_a_function_is_a_run_with_its_arguments(workspace: Workspace) -> None:
+    @run("fit", to=workspace)
+    def fit(lr: float, rounds: int = 3) -> float:
+        return lr * rounds
+
+    with workspace:
+        assert [fit(0.5), fit(0.25, rounds=4)] == [1.5, 1.0]
+        found = workspace.call("runs.list").items
+        assert [each.params for each in reversed(found)] == [
+            {"lr": "0.5", "rounds": "3"},
+            {"lr": "0.25", "rounds": "4"},
+        ]
+
+
+def test_a_server_takes_what_json_has_no_number_for(workspace: Workspace) -> None:
+    with (
+        workspace,
+        Server(build_app(workspace), host="127.0.0.1", port=0) as server,
+        Client(server.url) as client,
+        run("far", to=client, system_metrics=True) as tracked,
+    ):
+        for value in (math.nan, math.inf, -math.inf, 0.5):
+            tracked.log({"m": value}, step=1)
+        tracked.end()
+        values = [point.value for point in points(workspace, tracked.id, "m")]
+        assert math.isnan(values[0])
+        assert sorted(values[1:]) == [-math.inf, 0.5, math.inf]
+        assert points(workspace, tracked.id, "system/memory_used_bytes")
+
+
+KILLED = """
+import os, sys, time
+import loopwright as lw
+with lw.run("killed") as run:
+    print(run.id, flush=True)
+    step = 0
+    while True:
+        step += 1
+        run.log({"m": float(step)}, step=step)
+        print(step, time.time(), flush=True)
+        time.sleep(0.001)
+"""
+
+
+def test_a_killed_program_loses_a_second_at_most(tmp_path: Path) -> None:
+    kept = {**os.environ, "LOOPWRIGHT_WORKSPACE": str(tmp_path / ".loopwright")}
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED], env=kept, cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        run_id = process.stdout.readline().strip()
+        time.sleep(3.0)
+        process.send_signal(signal.SIGKILL)
+        logged = [line.split() for line in process.stdout.read().splitlines()]
+    steps = {int(words[0]): float(words[1]) for words in logged if len(words) == 2}
+    with Workspace.open(tmp_path / ".loopwright") as workspace:
+        there = {point.step for point in points(workspace, run_id, "m")}
+    end = max(steps.values())
+    assert all(step in there for step, at in steps.items() if at < end - 1.0)
+
+
+def test_a_program_that_ends_inside_its_run_keeps_all_of_it(tmp_path: Path) -> None:
+    script = "import loopwright as lw\nrun = lw.run('left').start()\nrun.log({'m': 1.0})\nprint(run.id)"
+    kept = {**os.environ, "LOOPWRIGHT_WORKSPACE": str(tmp_path / ".loopwright")}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=kept, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    with Workspace.open(tmp_path / ".loopwright") as workspace:
+        view = workspace.call("runs.show", run_id=done.stdout.strip())
+    assert view.run.state is RunState.KILLED
+    assert view.metrics["m"].value == 1.0
+
+
+def test_a_buffer_tries_again_what_cannot_be_written_for_a_while() -> None:
+    written: list[MetricPoint] = []
+    failures = [Unavailable("away"), Unavailable("away")]
+
+    def write(batch: Sequence[MetricPoint]) -> None:
+        if failures:
+            raise failures.pop()
+        written.extend(batch)
+
+    buffer = PointBuffer(write, interval_s=0.01)
+    for step in range(2500):
+        buffer.add({"a": 1.0, "b": 2.0}, step)
+    buffer.close()
+    assert [point.step for point in written if point.key == "a"] == list(range(2500))
+    assert len(written) == 5000
+    with pytest.raises(Invalid):
+        buffer.add({"a": 1.0}, 1)
+
+
+def test_a_full_buffer_makes_the_caller_wait() -> None:
+    written: list[int] = []
+    buffer = PointBuffer(lambda batch: written.append(len(batch)), capacity=100, interval_s=60.0)
+    for step in range(101):
+        buffer.add({"a": 1.0}, step)
+    assert sum(written) == 101
+    buffer.close()
