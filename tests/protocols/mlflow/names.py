@@ -11,7 +11,7 @@ __all__ = ["TIMES", "VARIABLE", "Bindings", "Namer"]
 # A server's own instants; the script's are of the years before.
 TIMES = range(1_740_000_000_000, 4_000_000_000_000)
 VARIABLE = re.compile(r"\{(?:experiment|run|model|token|run_name):\d+\}")
-TIME_TEXT = re.compile(r"\b1[789]\d{11}\b")
+TIME_TEXT = re.compile(r"\b1(?:7[4-9]|[89]\d)\d{10}\b")
 FIELDS = {
     "experiment_id": "experiment",
     "run_id": "run",

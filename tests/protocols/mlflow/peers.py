@@ -42,6 +42,8 @@ class Peer:
     name: str
     url: str
     pid: int
+    started_s: float
+    database: Path
 
 
 def peer_python(major: str) -> Path:
@@ -104,6 +106,7 @@ def mlflow_server(major: str, *, workers: int = 1) -> Iterator[Peer]:
         command = [str(python), "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
         command += ["--workers", str(workers), "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
         command += ["--artifacts-destination", f"{folder}/artifacts"]
+        database, begun = Path(folder) / "mlflow.db", time.monotonic()
         with (Path(folder) / "server.log").open("w") as log:
             process = subprocess.Popen(
                 command, cwd=folder, env=_environment(), stdout=log, stderr=log, start_new_session=True
@@ -111,8 +114,10 @@ def mlflow_server(major: str, *, workers: int = 1) -> Iterator[Peer]:
             try:
                 url = f"http://127.0.0.1:{port}"
                 _wait(process, url, Path(log.name))
-                _spread_ids(Path(folder) / "mlflow.db")
-                yield Peer(name=f"mlflow {_text(url + '/version')}", url=url, pid=process.pid)
+                took = time.monotonic() - begun
+                _spread_ids(database)
+                name = f"mlflow {_text(url + '/version')}"
+                yield Peer(name=name, url=url, pid=process.pid, started_s=took, database=database)
             finally:
                 _stop(process)
 
@@ -135,7 +140,7 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
         with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
             _text(f"{url}/api/2.0/mlflow/experiments/get?experiment_id=0")
             return
-        time.sleep(0.1)
+        time.sleep(0.05)
     raise AssertionError(log.read_text()[-4000:])
 
 
