@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from starlette.types import ASGIApp, Message
@@ -59,7 +60,10 @@ def ask(
         "server": ("127.0.0.1", 7070),
         "client": ("127.0.0.1", 50000),
     }
-    return Answer(asyncio.run(_exchange(app, scope, [body] if isinstance(body, bytes) else list(body))))
+    parts = [body] if isinstance(body, bytes) else list(body)
+    # in a thread: the one of the tests may have a loop already, while a browser is open
+    with ThreadPoolExecutor(1) as thread:
+        return Answer(thread.submit(lambda: asyncio.run(_exchange(app, scope, parts))).result())
 
 
 def _unquoted(raw: str) -> str:
