@@ -63,7 +63,7 @@ def assemble(workspace: Workspace) -> Application:
 
     protocol = Deferred(mlflow)
     mounts = [("/v2", Deferred(inference)), ("/", Deferred(pages)), *((path, protocol) for path in _MLFLOW)]
-    app = build_app(workspace, mounts=mounts)
+    app = build_app(workspace, mounts=mounts, protocols=(protocol,))
     app.metrics.registry.register(_Predictions(workspace))
     return app
 

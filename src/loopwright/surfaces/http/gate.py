@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from urllib.parse import quote, unquote_to_bytes
 
 from starlette.responses import RedirectResponse
@@ -23,12 +23,16 @@ from loopwright.surfaces.http.host import Host, Limits, limits_of
 from loopwright.surfaces.http.metrics import Metrics
 from loopwright.surfaces.http.routing import segments_of
 
-__all__ = ["Application", "build_app"]
+__all__ = ["REFUSED", "Application", "build_app"]
 
 log = logging.getLogger(__name__)
 
 _OWN = ("/api/v1", "/api", "/healthz", "/readyz", "/metrics")
 _PROBES = frozenset({"/healthz", "/readyz"})
+
+REFUSED = "loopwright.refused"
+"""where a protocol finds the error of a request that was refused, to tell it in its own form"""
+
 _SAFETY = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),
@@ -46,6 +50,7 @@ class Application:
         api: Api,
         mounts: Sequence[tuple[str, ASGIApp]],
         *,
+        protocols: Collection[ASGIApp],
         rules: Rules,
         limits: Limits,
         principal: Principal,
@@ -56,6 +61,7 @@ class Application:
         self._rules = rules
         self._limits = limits
         self._principal = principal
+        self._protocols = protocols
         targets: list[tuple[str, ASGIApp]] = [*mounts, *((prefix, api) for prefix in _OWN)]
         self._targets = sorted(
             ((prefix.rstrip("/"), app) for prefix, app in targets), key=lambda t: len(t[0]), reverse=True
@@ -74,21 +80,27 @@ class Application:
             await send({"type": "websocket.close", "code": 1008})
             return
         path: str = scope["path"]
+        target = self._target(path)
+        is_protocol = target in self._protocols
         try:
             if path not in _PROBES:
-                self._admit(scope)
+                self._admit(scope, check_parts=not is_protocol)
         except LoopwrightError as error:
-            await self._refuse(error, scope, receive, send)
-            return
+            if not is_protocol:
+                await self._refuse(error, scope, receive, send)
+                return
+            scope[REFUSED] = error
         scope[PRINCIPAL] = self._principal
-        await self._target(path)(scope, receive, _guarded(send))
+        await target(scope, receive, _guarded(send))
 
-    def _admit(self, scope: Scope) -> None:
+    def _admit(self, scope: Scope, *, check_parts: bool) -> None:
         headers = scope["headers"]
         size = sum(len(key) + len(value) for key, value in headers)
         if size > self._limits.header_bytes:
             raise TooLarge(f"the headers have {size} bytes", hint="send fewer headers", where="header")
-        segments_of(scope.get("raw_path") or scope["path"].encode(), self._limits.path_bytes)
+        raw = scope.get("raw_path") or scope["path"].encode()
+        if check_parts or len(raw) > self._limits.path_bytes:
+            segments_of(raw, self._limits.path_bytes)
         admit(self._rules, scope["method"], seen_headers(headers))
 
     async def _refuse(self, error: LoopwrightError, scope: Scope, receive: Receive, send: Send) -> None:
@@ -158,13 +170,15 @@ def build_app(
     host: Host,
     *,
     mounts: Sequence[tuple[str, ASGIApp]] = (),
+    protocols: Collection[ASGIApp] = (),
     limits: Limits | None = None,
 ) -> Application:
     """The server of a workspace: API, probes, metrics, live feed, and further applications by path prefix.
 
     A mounted application sees the whole path, and the principal as `scope["loopwright.principal"]`. The
     longest prefix wins, a mount before one of ours that is as long: `/api/v1`, `/api`, `/healthz`, `/readyz`,
-    `/metrics`.
+    `/metrics`. Of the mounted, `protocols` are other people's: they check the parts of their paths, and tell
+    refusals, themselves (see `REFUSED`).
     """
     kept = limits or limits_of(host.settings)
     metrics = Metrics(host.operations, loopwright.__version__)
@@ -173,6 +187,7 @@ def build_app(
     return Application(
         Api(host, limits=kept, metrics=metrics, version=loopwright.__version__),
         mounts,
+        protocols=protocols,
         rules=rules,
         limits=kept,
         principal=Principal(name=settings.principal),

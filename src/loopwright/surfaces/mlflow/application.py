@@ -33,19 +33,22 @@ from starlette.types import Message, Receive, Scope, Send
 
 from loopwright.core.errors import Fault, Invalid, LoopwrightError, Unavailable
 from loopwright.engine.context import Context, Principal
-from loopwright.surfaces.mlflow import about
+from loopwright.surfaces.mlflow import about, artifacts
 from loopwright.surfaces.mlflow.bodies import read_body
 from loopwright.surfaces.mlflow.failures import NoRoute, WrongMethod, refusal
 from loopwright.surfaces.mlflow.routing import Call, RawRoute, Route, Table
 from loopwright.surfaces.mlflow.wire import Reader, encode
+from loopwright.workspace.settings import Settings
 
 __all__ = ["Host", "MlflowApp", "build_mlflow"]
 
 log = logging.getLogger(__name__)
 
 PRINCIPAL = "loopwright.principal"
+REFUSED = "loopwright.refused"
 _THREADS = 16
 _WAITING = 512
+_MEGABYTE = 1_000_000
 _JSON = (b"content-type", b"application/json")
 _TYPE = b"application/json"
 
@@ -53,22 +56,27 @@ _TYPE = b"application/json"
 class Host(Protocol):
     """A workspace, as far as this surface needs one."""
 
+    settings: Settings
+
     def context(self, principal: Principal | None = None, space: str | None = None) -> Context:
         """A context to call verbs with; thread safe and cheap."""
 
 
-def _groups() -> tuple[tuple[Route | RawRoute, ...], ...]:
+def _groups(host: Host) -> tuple[tuple[Route | RawRoute, ...], ...]:
     """Every group of routes, one line each."""
-    return (about.routes(),)
+    return (about.routes(), artifacts.routes(host.settings.max_upload_mb * _MEGABYTE))
 
 
 def build_mlflow(host: Host) -> MlflowApp:
     """The protocol over a workspace."""
-    return MlflowApp(host, (route for group in _groups() for route in group))
+    return MlflowApp(host, (route for group in _groups(host) for route in group))
 
 
 class MlflowApp:
-    """Answers MLflow's clients; who admitted them has set `scope["loopwright.principal"]`."""
+    """Answers MLflow's clients; who admitted them has set `scope["loopwright.principal"]`.
+
+    Who did not admit a request has set the error as `scope["loopwright.refused"]`: it is told in this form.
+    """
 
     def __init__(self, host: Host, routes: Iterable[Route | RawRoute], *, threads: int = _THREADS) -> None:
         self._host = host
@@ -101,6 +109,8 @@ class MlflowApp:
             await _refuse(send, Fault("the server failed; its log says why"))
 
     async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if REFUSED in scope:
+            raise scope[REFUSED]
         (route, reader), parts = self._found(scope)
         ctx = self._host.context(scope.get(PRINCIPAL))
         ctx.require(route.scope)
