@@ -7,6 +7,9 @@ time of the server's whole process tree per call, holds on a busy one too. Print
 server, and `ratios`, in which more than 1 is in our favour. Sizes to search are seeded in bulk, into the
 database itself; MLflow gets the smallest of them alone.
 
+MLflow's workers leave Nagle's algorithm on, so a reply in two parts waits 40 ms for its caller's late
+acknowledgement, whatever the client; `--acknowledge` answers each packet at once and takes that away.
+
     python benchmarks/tracking.py [--quick] [--only ROW,ROW] [--runs 10000,50000,1000000]
     python benchmarks/tracking.py --without mlflow
     python benchmarks/tracking.py --uri http://127.0.0.1:5000    # a server that runs already; no seeding
@@ -71,6 +74,11 @@ class Server:
     database: Path | None = None
     peer: bool = False
     tables: Mapping[str, str] = field(default_factory=dict)
+    acknowledged: bool = False
+
+    def line(self) -> Line:
+        """A connection of one's own."""
+        return Line(self.url, acknowledged=self.acknowledged)
 
 
 # ------------------------------------------------------------------ measuring
@@ -112,7 +120,7 @@ def crowd(server: Server, clients: int, seconds: float, work: Callable[[Line, in
     """`work(line, client, count)` again and again by several clients at once."""
     times: list[list[float]] = [[] for _ in range(clients)]
     faults: list[Exception] = []
-    lines = [Line(server.url) for _ in range(clients)]
+    lines = [server.line() for _ in range(clients)]
     until = time.perf_counter() + seconds
 
     def one(client: int) -> None:
@@ -193,7 +201,7 @@ def rest(server: Server, sizes: Sizes) -> Figures:
 
 def runs(server: Server, sizes: Sizes) -> Figures:
     """A run created, filled by one batch, finished; then single points, and a run read."""
-    line = Line(server.url)
+    line = server.line()
     home = experiment(line)
     whole_run(line, home)
     told = {
@@ -214,7 +222,7 @@ def runs(server: Server, sizes: Sizes) -> Figures:
 
 def batches(server: Server, sizes: Sizes) -> Figures:
     """1,000 points a call: ten keys, a hundred steps."""
-    line = Line(server.url)
+    line = server.line()
     home, told = experiment(line), {}
     for clients in (1, 4):
         filled = [new_run(line, home) for _ in range(clients)]
@@ -234,7 +242,7 @@ def batches(server: Server, sizes: Sizes) -> Figures:
 
 def history(server: Server, sizes: Sizes) -> Figures:
     """A long curve, whole and sampled."""
-    line = Line(server.url)
+    line = server.line()
     run = new_run(line, experiment(line))
     for first in range(0, sizes.points, 1000):
         points = [point("loss", 1 / (1 + step), step) for step in range(first, first + 1000)]
@@ -259,7 +267,7 @@ def search(server: Server, sizes: Sizes) -> Figures:
     for count in sizes.seeded:
         if server.database is None or (server.peer and count > min(sizes.seeded)):
             continue
-        line = Line(server.url)
+        line = server.line()
         home, begun = seeded(server, line, count), time.perf_counter()
         told |= first_pages(server, sizes, line, home, count)
         if count == min(sizes.seeded):
@@ -307,7 +315,7 @@ def deep_pages(server: Server, sizes: Sizes, line: Line, home: str, count: int) 
 
 def artifacts(server: Server, sizes: Sizes) -> Figures:
     """One large file up and down, then many small ones."""
-    line = Line(server.url)
+    line = server.line()
     home = experiment(line)
     base, size = f"{FILES}{home}/{new_run(line, home)}/artifacts", sizes.artifact_mb * MB
     block = random.Random(1).randbytes(MB)
@@ -343,7 +351,7 @@ def memory_of(server: Server) -> float:
 
 def registry(server: Server, sizes: Sizes) -> Figures:
     """Versions created, searched and pointed at."""
-    line = Line(server.url)
+    line = server.line()
     home = experiment(line)
     run, name = new_run(line, home), f"bench-{uuid.uuid4().hex}"
     line.call("POST", "registered-models/create", {"name": name})
@@ -481,6 +489,7 @@ def main() -> None:
     parser.add_argument("--runs", help="sizes to search, by commas; MLflow gets the smallest alone")
     parser.add_argument("--seconds", type=float, help="length of each repeated piece of work")
     parser.add_argument("--without", choices=["ours", "mlflow"], help="leave one server out")
+    parser.add_argument("--acknowledge", action="store_true", help="acknowledge packets at once (Linux)")
     given = parser.parse_args()
     sizes = QUICK if given.quick else Sizes()
     if given.runs:
@@ -489,12 +498,18 @@ def main() -> None:
         sizes = replace(sizes, seconds=given.seconds)
     rows = given.only.split(",") if given.only else list(ROWS)
     if given.uri:
-        print(json.dumps(measured(Server(url=given.uri, name=given.uri), sizes, rows), indent=2))
+        print(
+            json.dumps(
+                measured(Server(url=given.uri, name=given.uri, acknowledged=given.acknowledge), sizes, rows),
+                indent=2,
+            )
+        )
         return
     told: Figures = {}
     for name, start in {"ours": ours, "mlflow": theirs}.items():
         if name != given.without:
             with start() as server:
+                server = replace(server, acknowledged=given.acknowledge)
                 told[name] = {"server": server.name, "figures": measured(server, sizes, rows)}
     if len(told) == 2:
         told["ratios"] = ratios(told["ours"]["figures"], told["mlflow"]["figures"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -14,38 +15,45 @@ __all__ = ["MB", "PREFIX", "Line"]
 PREFIX = "/api/2.0/mlflow/"
 MB = 1 << 20
 PATIENCE_S = 180.0
+IDLE_S = 2.0
 
 
 class Line:
     """One kept connection; not shared between threads."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, acknowledged: bool = False) -> None:
         address = urlsplit(url)
-        self._host = f"{address.hostname}:{address.port}"
-        self._socket = socket.create_connection((address.hostname, address.port), timeout=PATIENCE_S)
+        self._place = (str(address.hostname), address.port or 80)
+        self._acknowledged = acknowledged
+        self._open()
+
+    def _open(self) -> None:
+        self._socket = socket.create_connection(self._place, timeout=PATIENCE_S)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._rest = b""
+        self._rest, self._used = b"", time.monotonic()
 
     def head(self, method: str, path: str, length: int, kind: str = "application/json") -> bytes:
         """The first lines of a request."""
-        lines = f"{method} {path} HTTP/1.1\r\nHost: {self._host}\r\nContent-Type: {kind}\r\n"
+        lines = (
+            f"{method} {path} HTTP/1.1\r\nHost: {self._place[0]}:{self._place[1]}\r\nContent-Type: {kind}\r\n"
+        )
         return f"{lines}Content-Length: {length}\r\n\r\n".encode()
 
     def send(self, *parts: bytes) -> tuple[int, bytes]:
         """Send a request that is written already; status and body of its answer."""
-        self._socket.sendall(b"".join(parts))
+        self._begin(b"".join(parts))
         return self.answer()
 
     def stream(self, head: bytes, blocks: Iterable[bytes]) -> tuple[int, bytes]:
         """Send a long body block by block."""
-        self._socket.sendall(head)
+        self._begin(head)
         for block in blocks:
             self._socket.sendall(block)
         return self.answer()
 
     def drained(self, request: bytes) -> int:
         """Bytes of an answer's body that is read and let go."""
-        self._socket.sendall(request)
+        self._begin(request)
         return sum(len(piece) for piece in self._body(self._headers()[1]))
 
     def answer(self) -> tuple[int, bytes]:
@@ -65,6 +73,13 @@ class Line:
     def get(self, path: str, **query: Any) -> Any:
         """GET with a query."""
         return self.call("GET", f"{path}?{urlencode(query)}")
+
+    def _begin(self, data: bytes) -> None:
+        if time.monotonic() - self._used > IDLE_S:  # servers hang up on the idle
+            self.close()
+            self._open()
+        self._socket.sendall(data)
+        self._used = time.monotonic()
 
     def close(self) -> None:
         """Hang up."""
@@ -101,6 +116,8 @@ class Line:
         return found
 
     def _read(self) -> bytes:
+        if self._acknowledged:  # the kernel forgets it after each packet
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         piece = self._socket.recv(MB)
         if not piece:
             raise ConnectionError("the server hung up")

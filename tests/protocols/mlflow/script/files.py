@@ -10,7 +10,7 @@ __all__ = ["artifacts"]
 ROOT = "/api/2.0/mlflow-artifacts/artifacts"
 
 
-RANGE = "MLflow answers with the whole file; ours with 206 and the part"
+RANGE = "several ranges and other units may be passed over and the whole file sent (RFC 9110, 14.2)"
 WINDOWS = "backslashes, drives and NUL are refused, whatever the system"
 NORMAL = "a path that is not in its normal form is refused before anything is looked for"
 OURS = {
@@ -38,7 +38,7 @@ def artifacts(talk: Talk) -> None:
         talk.get(f"{base}/{name}", f"read {name}")
     for part in ("bytes=1-3", "bytes=-4", "bytes=3-", "bytes=99-", "bytes=0-0,2-3", "lines=1-2"):
         asked = Request(method="GET", path=f"{base}/a.txt", headers={"Range": part})
-        talk.ask(f"a part: {part}", asked, free=RANGE)
+        talk.ask(f"a part: {part}", asked, free=RANGE if "," in part or "lines" in part else "")
     talk.get(f"/ajax-api/2.0/mlflow-artifacts/artifacts/{home}/{run}/artifacts/a.txt", "for browsers too")
     talk.get(f"{base}/none.txt", "none there")
     talk.get(f"{base}/sub", "a folder is no file")
