@@ -113,7 +113,7 @@ class Alias(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunState(StrEnum):
-    """A run goes forward only."""
+    """A run goes forward; one that has ended may be resumed, and one that runs may have to wait again."""
 
     SCHEDULED = "scheduled"
     RUNNING = "running"
@@ -124,10 +124,10 @@ class RunState(StrEnum):
 
 _RUN_MOVES = {
     RunState.SCHEDULED: {RunState.RUNNING, RunState.FAILED, RunState.KILLED},
-    RunState.RUNNING: {RunState.FINISHED, RunState.FAILED, RunState.KILLED},
-    RunState.FINISHED: set[RunState](),
-    RunState.FAILED: set[RunState](),
-    RunState.KILLED: set[RunState](),
+    RunState.RUNNING: {RunState.FINISHED, RunState.FAILED, RunState.KILLED, RunState.SCHEDULED},
+    RunState.FINISHED: {RunState.RUNNING},
+    RunState.FAILED: {RunState.RUNNING},
+    RunState.KILLED: {RunState.RUNNING},
 }
 
 
@@ -318,7 +318,7 @@ def move_run(run: Run, to: RunState) -> RunState:
     if to not in _RUN_MOVES[run.state]:
         raise Conflict(
             f"run:{run.id} is {run.state} and cannot become {to}",
-            hint="a run goes forward only: start a new run",
+            hint="resume it first, or start a new run",
         )
     return to
 

@@ -178,6 +178,11 @@ class Runs(Protocol):
     def update(self, run: Run) -> None:
         """Replace everything but id, space and kind (legality is the caller's: `nouns.move_run`)."""
 
+    def mark_deleted(
+        self, space: str, experiment: str, *, before: datetime | None, after: datetime | None
+    ) -> int:
+        """Of an experiment's runs, let those deleted at `before` be deleted at `after`; how many."""
+
     def page(
         self,
         space: str,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from msgspec.structs import replace
@@ -40,6 +41,16 @@ class MemoryRuns:
         known = self.get(run.id)
         fixed = {"space": known.space, "kind": known.kind, "experiment": known.experiment}
         self._unit.edit("runs")[run.id] = kept(replace(run, **fixed))
+
+    def mark_deleted(
+        self, space: str, experiment: str, *, before: datetime | None, after: datetime | None
+    ) -> int:
+        runs = self._unit.edit("runs")
+        wanted = {"space": space, "experiment": experiment}
+        found = [run for run in runs.values() if run.deleted_at == before and matches(run, wanted)]
+        for run in found:
+            runs[run.id] = replace(run, deleted_at=after)
+        return len(found)
 
     def page(
         self,

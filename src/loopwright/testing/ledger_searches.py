@@ -208,6 +208,27 @@ class SearchSuite:
         assert _walked(ledger, RunQuery(experiments=("new",)), 10) == [run.id]
         assert _walked(ledger, RunQuery(experiments=("old",)), 10) == []
 
+    def test_the_runs_of_an_experiment_go_to_the_trash_and_come_back_together(self, ledger: Ledger) -> None:
+        """Those that were there before stay there, and those of others are left alone."""
+        (run, _), (other, _), (gone, _) = some_runs(random.Random(1), 3)
+        earlier, later = _BEGIN, _BEGIN.replace(year=_BEGIN.year + 1)
+        run = replace(run, space="default", deleted_at=None, experiment="e")
+        other = replace(other, space="default", deleted_at=None, experiment="f")
+        gone = replace(gone, space="default", deleted_at=earlier, experiment="e")
+        ledger.write(lambda tx: _fill(tx, [(each, []) for each in (run, other, gone)]))
+
+        def mark(before: datetime | None, after: datetime | None) -> int:
+            return ledger.write(lambda tx: tx.runs.mark_deleted("default", "e", before=before, after=after))
+
+        def deleted() -> list[datetime | None]:
+            with ledger.read() as tx:
+                return [tx.runs.get(each.id).deleted_at for each in (run, other, gone)]
+
+        assert mark(None, later) == 1
+        assert deleted() == [later, None, earlier]
+        assert mark(later, None) == 1
+        assert deleted() == [None, None, earlier]
+
     @pytest.mark.parametrize("token", ["x", "AAAA", "k4GhYaFi", "lAABAgM", "=" * 9])
     def test_a_forged_token_is_refused(self, ledger: Ledger, token: str) -> None:
         """Whatever it holds."""

@@ -35,6 +35,8 @@ _MODULES = (
     "features.verbs",
     "tracking.verbs",
     "tracking.recording",
+    "tracking.experiments",
+    "tracking.searching",
     "tuning.verbs",
     "registry.verbs",
     "gates.verbs",

@@ -47,4 +47,15 @@ SCRIPTS: Mapping[str, Callable[[Talk], None]] = {
 }
 
 # A group that is not named here is not collected; name it when the server has its routes.
-DONE_GROUPS: tuple[str, ...] = ()
+DONE_GROUPS: tuple[str, ...] = (
+    "plumbing",
+    "experiments",
+    "experiments_search",
+    "runs",
+    "metrics",
+    "params_and_tags",
+    "batches",
+    "histories",
+    "runs_search",
+    "inputs",
+)

@@ -108,9 +108,10 @@ class Bindings:
         return "".join(parts) + re.escape(template[at:]), unbound
 
     def _part(self, name: str, unbound: dict[str, str], *, whole: bool) -> str:
+        """A token stands for the latest one: MLflow's are offsets, so that two lists may have the same."""
         if name == "{time}":
             return r"\d{13}"
-        if name in self._values:
+        if name in self._values and not name.startswith("{token:"):
             return re.escape(self._values[name])
         if name in unbound:
             return f"(?P={unbound[name]})"

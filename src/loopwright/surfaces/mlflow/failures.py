@@ -24,7 +24,7 @@ from loopwright.core.errors import (
     Unavailable,
 )
 
-__all__ = ["NoRoute", "WrongMethod", "misread", "refusal"]
+__all__ = ["NoRoute", "WrongMethod", "misread", "missing", "refusal"]
 
 _SHOWN = 200
 _API_DOCS = "See the API docs for more information about request parameters."
@@ -83,11 +83,11 @@ def misread(error: msgspec.ValidationError, given: Any) -> Invalid:
     """What is told of arguments that could not be read, in the words that clients and their tests know."""
     found = _PLACE.fullmatch(str(error))
     said, path = (found[1], found[2] or "") if found else (str(error), "")
-    missing = _NAMED.fullmatch(said)
-    if missing is not None:
-        return _missing(f"{path}.{missing[1]}" if path else missing[1])
+    named = _NAMED.fullmatch(said)
+    if named is not None:
+        return missing(f"{path}.{named[1]}" if path else named[1])
     if path and any(sign in said for sign in _NO_VALUE):
-        return _missing(path)
+        return missing(path)
     value = _value_at(given, path)
     told = msgspec.json.encode(value).decode()
     shown = told if len(told) <= _SHOWN else f"{told[:_SHOWN]}..."
@@ -97,7 +97,8 @@ def misread(error: msgspec.ValidationError, given: Any) -> Invalid:
     )
 
 
-def _missing(name: str) -> Invalid:
+def missing(name: str) -> Invalid:
+    """The error for an argument that has to be there."""
     return Invalid(f"Missing value for required parameter '{name}'. {_API_DOCS}")
 
 

@@ -1,7 +1,7 @@
 """How arguments and replies stand on the wire.
 
 Arguments: whole numbers as numbers or texts, NaN and infinities as texts, null as if it were not there,
-unknown fields let pass, in a JSON body or (GET, DELETE without one) in the query, where a name may come twice.
+unknown fields let pass, in a JSON body, or in the query (GET, DELETE without a body) where names may repeat.
 Replies: fields that are not set are left out, NaN and infinities are texts.
 """
 

@@ -93,7 +93,7 @@ def runs_search(talk: Talk) -> None:
         seek(
             f"where {text}",
             text,
-            free=WIDER if text in WIDER_TEXTS else "",
+            free=WIDER if text in WIDER_TEXTS else BY_TAG if "user_id" in text else "",
             order_by=["attributes.run_name ASC"],
         )
     for text in BAD:
@@ -147,6 +147,7 @@ def _pages(seek: Any) -> None:
     seek("a size as text", max_results="1")
 
 
+BY_TAG = "the user of a run is whom its tag tells; clients tell it in both places"
 WIDER = "OR, NOT, brackets and more lists are understood; clauses need their AND, and keys a name"
 WIDER_TEXTS = (
     "metrics.acc > 0.4 OR metrics.acc < 0.2",

@@ -132,7 +132,7 @@ def metrics(talk: Talk) -> None:
     log("a value as text", "text", "1.5", step=2)
     log("an instant and a step as text", "text64", 1.5, step="3", timestamp=str(START))
     log("not a number", "odd", "NaN", step=0)
-    log("a number after it", "odd", 1.0, step=0)
+    log("a number after it", "odd", 1.0, step=1)
     log("infinite", "up", "Infinity")
     log("minus infinite", "down", "-Infinity")
     log("a step below zero", "early", 1.0, step=-3)

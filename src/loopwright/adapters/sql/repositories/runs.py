@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from sqlalchemy import bindparam, select, update
 
@@ -39,6 +40,15 @@ _UPDATE = (
     update(schema.runs)
     .where(_r.id == bindparam("b_id"))
     .values({c.name: bindparam(c.name) for c in _RUN.columns if c.name not in _FIXED})
+)
+_MARK_DELETED = (
+    update(schema.runs)
+    .where(
+        _r.space == bindparam("b_space"),
+        _r.experiment == bindparam("b_experiment"),
+        _r.deleted_at.is_not_distinct_from(bindparam("b_before", type_=_r.deleted_at.type)),
+    )
+    .values(deleted_at=bindparam("b_after"))
 )
 _EDGE = ("space", "run_id", "role", "kind", "name", "version", "digest", "at")
 _LINK = insert_new(schema.links, _EDGE)
@@ -103,6 +113,13 @@ class SqlRuns:
         self._session.change(_UPDATE, {**values, "b_id": run.id})
         if (values["params"], values["tags"]) != (before[0], before[1]):
             self._index(run, from_json(before[0]), from_json(before[1]))
+
+    def mark_deleted(
+        self, space: str, experiment: str, *, before: datetime | None, after: datetime | None
+    ) -> int:
+        """Of an experiment's runs, let those deleted at `before` be deleted at `after`; how many."""
+        moments = {"b_before": _micros(before), "b_after": _micros(after)}
+        return self._session.change(_MARK_DELETED, {"b_space": space, "b_experiment": experiment, **moments})
 
     def page(
         self,
@@ -171,6 +188,10 @@ class SqlRuns:
         """Ids of the runs that read (or made) that version, newest first."""
         rows = self._session.rows(_USERS, space=space, kind=kind, name=name, version=number, role=str(role))
         return tuple(row[0] for row in rows)
+
+
+def _micros(instant: datetime | None) -> int | None:
+    return None if instant is None else to_micros(instant)
 
 
 def _link(row: Row) -> Link:

@@ -1,0 +1,63 @@
+"""The points of one metric of a run: page by page, from the beginning, or evenly sampled."""
+
+from __future__ import annotations
+
+from loopwright.core.errors import NotFound
+from loopwright.core.nouns import MetricPoint
+from loopwright.engine.context import Context
+from loopwright.ports.ledger import Page, PageRequest
+from loopwright.tracking.lifecycle import found_run
+
+__all__ = ["page", "sample", "sampled", "whole"]
+
+_PAGE = 50_000
+
+
+def page(ctx: Context, run_id: str, key: str, request: PageRequest) -> Page[MetricPoint]:
+    """Points in order of (time, step, value); `NotFound` when there is no such run."""
+    with ctx.read() as tx:
+        found_run(ctx, tx, run_id)
+        return tx.metrics.history(run_id, key, request)
+
+
+def whole(ctx: Context, run_id: str, key: str, limit: int) -> tuple[MetricPoint, ...]:
+    """The first points in order of (time, step, value), none of a run that is not there."""
+    found: list[MetricPoint] = []
+    token = ""
+    while len(found) < limit:
+        request = PageRequest(limit=min(_PAGE, limit - len(found)), token=token)
+        try:
+            part = page(ctx, run_id, key, request)
+        except NotFound:
+            break
+        found += part.items
+        token = part.next_token
+        if not token:
+            break
+    return tuple(found)
+
+
+def sampled(
+    ctx: Context, run_id: str, key: str, limit: int, steps: tuple[int, int] | None = None
+) -> tuple[MetricPoint, ...]:
+    """At most `limit` points in order of (step, time, value), evenly taken, the last one always among them.
+
+    `steps` are the least and the greatest step that counts. None of a run that is not there.
+    """
+    points = list(whole(ctx, run_id, key, 1 << 62))
+    if steps is not None:
+        points = [point for point in points if steps[0] <= point.step <= steps[1]]
+    points.sort(key=lambda point: (point.step, point.at_us))
+    return tuple(points[at] for at in sample(len(points), limit))
+
+
+def sample(count: int, limit: int) -> list[int]:
+    """Which of `count` places to show when at most `limit` may be: the first of each of `limit` equal parts.
+
+    Parts differ by one place at most, the longer ones first. The last place stands for the last part.
+    """
+    if count <= limit:
+        return list(range(count))
+    size, longer = divmod(count, limit)
+    starts = [part * size + min(part, longer) for part in range(limit)]
+    return [*starts[:-1], count - 1]

@@ -1,0 +1,48 @@
+"""Ids and names for runs that come without one. Pure: an id gives both."""
+
+from __future__ import annotations
+
+from blake3 import blake3
+
+__all__ = ["hex_id", "made_up_name"]
+
+_DIGITS = {digit: value for value, digit in enumerate("0123456789abcdefghjkmnpqrstvwxyz")}
+_BITS = 128
+
+_QUALITIES = (
+    "able agile airy amber ample azure brave bright brisk calm candid clear clever cosy crisp curious "
+    "dapper daring deft eager early earnest even fair fast fine fleet fond frank free fresh gentle glad "
+    "golden grand green handy happy hardy honest humble jolly just keen kind lively loyal lucid lucky "
+    "mellow merry mild mint modest neat nimble noble open patient plain polite prime proud pure quick "
+    "quiet rapid ready robust rosy rustic sage serene sharp silver simple sleek sly smart smooth snug "
+    "solid sound spry stable steady stout sunny sure swift tender tidy trusty upbeat valiant vivid warm "
+    "wily wise witty young zesty"
+)
+_THINGS = (
+    "acorn alder anchor apple aspen auk badger barley basin beacon beaver beech birch bison brook canyon "
+    "cedar cherry cliff clover comet condor coral cove crane creek crow delta dove drum dune eagle elder "
+    "elm falcon fern finch fjord flint fox frog gale garnet geyser glade grove gull harbor hare hawk "
+    "hazel heron hill ibis iris isle ivy jay juniper kestrel kite lagoon lake lark larch lemur lily "
+    "linden lynx magpie maple marsh martin meadow mesa mole moss oak opal osprey otter owl peak pebble "
+    "pine plover pond poplar puffin quail raven reed reef ridge river robin rook rowan seal shore sorrel "
+    "sparrow spruce squid stork stream swallow swan teal thrush tide toad trout tulip turtle vale vole "
+    "walnut whale willow wren yak yew"
+)
+_NUMBERS = 1000
+
+
+def hex_id(made: str) -> str:
+    """An id of 26 letters as 32 hex digits, in the same order."""
+    value = 0
+    for letter in made:
+        value = value << 5 | _DIGITS[letter]
+    return f"{value % (1 << _BITS):032x}"
+
+
+def made_up_name(run_id: str) -> str:
+    """Two words and a number, such as `calm-otter-217`, always the same for an id."""
+    qualities, things = _QUALITIES.split(), _THINGS.split()
+    drawn = int.from_bytes(blake3(run_id.encode()).digest()[:12], "big")
+    drawn, number = divmod(drawn, _NUMBERS)
+    drawn, thing = divmod(drawn, len(things))
+    return f"{qualities[drawn % len(qualities)]}-{things[thing]}-{number}"
