@@ -5,16 +5,18 @@ from __future__ import annotations
 import msgspec
 
 from loopwright.core.errors import Invalid, NotFound
-from loopwright.core.nouns import Run
+from loopwright.core.nouns import Asset, Run
 from loopwright.ports.ledger import Transaction
 from loopwright.tracking.paths import Checked
 
-__all__ = ["SCHEME", "Home", "Spot", "at_place", "home_of_run", "in_run"]
+__all__ = ["SCHEME", "Home", "Spot", "at_place", "home_of_model", "home_of_run", "in_model", "in_run"]
 
 SCHEME = "mlflow-artifacts:/"
-"""how addresses of homes begin; what follows is a place"""
+"""how the address of a home begins whose files are kept here; what follows is a place"""
 
 _FILES = "artifacts"
+_MODEL = "logged_model"
+_FACT = "artifact_uri"
 _TRIES = 3
 
 
@@ -23,14 +25,9 @@ class Home(msgspec.Struct, frozen=True, kw_only=True):
 
     owner: str
     """`run:<id>` or `logged_model:<id>`: under this the ledger keeps them"""
-    place: str
-    """`<experiment>/<run>/artifacts`, or wherever the experiment wants its files"""
+    address: str
+    """what clients are told; one of another scheme is a store of their own, where nothing is kept here"""
     is_deleted: bool
-
-    @property
-    def address(self) -> str:
-        """What clients are told."""
-        return SCHEME + self.place
 
 
 class Spot(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,11 +42,15 @@ class Spot(msgspec.Struct, frozen=True, kw_only=True):
             raise Invalid("Invalid path: it names no file", hint="name a file", where="path")
 
     def check_open(self) -> None:
-        """`Invalid` when the owner was deleted: its files stay as they are until it is restored or gone."""
+        """`Invalid` when the owner takes no files: it was deleted, or its files are kept elsewhere."""
         if self.home.is_deleted:
             raise Invalid(
-                f"{self.home.owner} must be in the 'active' state. Current state is deleted",
+                f"{self.home.owner} must be in the 'active' state. Current state is deleted.",
                 hint="restore it first",
+            )
+        if not self.home.address.startswith(SCHEME):
+            raise Invalid(
+                f"the files of {self.home.owner} are in a store of their own", hint="write to that store"
             )
 
 
@@ -57,18 +58,27 @@ def home_of_run(tx: Transaction, space: str, run_id: str) -> Home:
     """The home of a run; `NotFound` when the space has none of that id."""
     run = tx.runs.get(run_id)
     if run.space != space:
-        raise NotFound(f"Run with id={run_id} not found", hint="loopwright runs list")
-    return Home(owner=f"run:{run.id}", place=_place_of(tx, run), is_deleted=run.deleted_at is not None)
+        raise NotFound(f"there is no run:{run_id}", hint="loopwright runs list")
+    return Home(owner=f"run:{run.id}", address=_address(tx, run), is_deleted=run.deleted_at is not None)
 
 
-def _place_of(tx: Transaction, run: Run) -> str:
-    told = run.facts.get("artifact_uri")
-    if isinstance(told, str) and told.startswith(SCHEME):
-        return told.removeprefix(SCHEME)
-    experiment = None
+def _address(tx: Transaction, run: Run) -> str:
+    told = run.facts.get(_FACT)
+    if isinstance(told, str):
+        return told
+    experiment: Asset | None = None
     if run.experiment is not None:
         experiment = tx.assets.find(run.space, "experiment", run.experiment)
-    return f"{experiment.id if experiment else 0}/{run.id}/{_FILES}"
+    return f"{SCHEME}{experiment.id if experiment else 0}/{run.id}/{_FILES}"
+
+
+def home_of_model(tx: Transaction, space: str, model_id: str) -> Home:
+    """The home of a logged model; `NotFound` when the space has none of that id."""
+    asset = tx.assets.find(space, _MODEL, model_id)
+    if asset is None:
+        raise NotFound(f"Logged model with ID '{model_id[:100]}' not found.")
+    address = str(asset.facts.get(_FACT, ""))
+    return Home(owner=f"{_MODEL}:{model_id}", address=address, is_deleted=asset.deleted_at is not None)
 
 
 def in_run(tx: Transaction, space: str, run_id: str, path: Checked) -> Spot:
@@ -76,21 +86,27 @@ def in_run(tx: Transaction, space: str, run_id: str, path: Checked) -> Spot:
     return Spot(home=home_of_run(tx, space, run_id), path=path)
 
 
+def in_model(tx: Transaction, space: str, model_id: str, path: Checked) -> Spot:
+    """The spot at a path of a logged model; `NotFound` without the model."""
+    return Spot(home=home_of_model(tx, space, model_id), path=path)
+
+
 def at_place(tx: Transaction, space: str, place: Checked) -> Spot:
     """The spot that a whole place means; `NotFound` unless it is in somebody's home."""
     parts = place.split("/")
     ends = [at for at, part in enumerate(parts) if part == _FILES and at > 0][:_TRIES]
     for at in ends:
-        home = _home(tx, space, parts[at - 1])
-        if home is not None and home.place == "/".join(parts[: at + 1]):
+        home = _home(tx, space, parts, at - 1)
+        if home is not None and home.address == SCHEME + "/".join(parts[: at + 1]):
             return Spot(home=home, path="/".join(parts[at + 1 :]))
     raise NotFound(
         "no run and no model keeps files there", hint="ask for <experiment>/<run>/artifacts/<path>"
     )
 
 
-def _home(tx: Transaction, space: str, owner_id: str) -> Home | None:
+def _home(tx: Transaction, space: str, parts: list[str], at: int) -> Home | None:
+    find = home_of_model if at > 0 and parts[at - 1] == "models" else home_of_run
     try:
-        return home_of_run(tx, space, owner_id)
+        return find(tx, space, parts[at])
     except NotFound:
         return None

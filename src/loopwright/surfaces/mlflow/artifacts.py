@@ -15,12 +15,13 @@ from loopwright.surfaces.mlflow.routing import Call, RawRoute, Route
 from loopwright.surfaces.mlflow.transfers import Transfers
 from loopwright.surfaces.mlflow.wire import Message, Needed
 from loopwright.tracking.artifacts import Entry, Find, listed, remove
-from loopwright.tracking.homes import Spot, at_place, in_run
+from loopwright.tracking.homes import Spot, at_place, in_model, in_run
 from loopwright.tracking.paths import Checked, file_path, folder_path, name_of
 
-__all__ = ["routes"]
+__all__ = ["files_of", "routes"]
 
 _PROXY = "/api/2.0/mlflow-artifacts"
+_MODEL = "logged-models/{model_id}/artifacts"
 _READ, _WRITE = "run:read", "run:write"
 _NO_PARTS = "Multipart {} is not supported for the current artifact repository"
 _NO_PRESIGNED = "Presigned {} is not supported for the current artifact repository"
@@ -67,10 +68,16 @@ def routes(upload_bytes: int) -> tuple[Route | RawRoute, ...]:
         await transfers.get(call, _in_place(call.ctx, file_path(call.parts["place"])))
 
     async def get_of_run(call: Call) -> None:
-        await transfers.get(call, _asked(call, "run_id"))
+        query = _query(call, "run_id", "path")
+        await transfers.get(call, _in_run(call.ctx, query["run_id"], file_path(query["path"])))
+
+    async def get_of_model(call: Call) -> None:
+        path = file_path(_query(call, "artifact_file_path")["artifact_file_path"])
+        await transfers.get(call, _in_model(call.ctx, call.parts["model_id"], path))
 
     async def put_of_run(call: Call) -> None:
-        await transfers.put(call, _asked(call, "run_uuid"))
+        query = _query(call, "run_uuid", "path")
+        await transfers.put(call, _in_run(call.ctx, query["run_uuid"], file_path(query["path"])))
 
     return (
         RawRoute(method="PUT", path=file, scope=_WRITE, answer=put),
@@ -78,6 +85,7 @@ def routes(upload_bytes: int) -> tuple[Route | RawRoute, ...]:
         RawRoute(method="HEAD", path=file, scope=_READ, answer=get),
         RawRoute(method="GET", path="/get-artifact", scope=_READ, answer=get_of_run),
         RawRoute(method="HEAD", path="/get-artifact", scope=_READ, answer=get_of_run),
+        RawRoute(method="GET", path=f"{_MODEL}/files", scope=_READ, answer=get_of_model),
         RawRoute(method="POST", path="upload-artifact", scope=_WRITE, answer=put_of_run, versions=("2.0",)),
         Route(method="DELETE", path=file, scope=_WRITE, takes=_Place, answer=_delete),
         Route(method="GET", path=f"{_PROXY}/artifacts", scope=_READ, takes=_InProxy, answer=_list_place),
@@ -124,18 +132,25 @@ def _in_run(ctx: Context, run_id: str, path: Checked) -> Find:
     return find
 
 
-def _asked(call: Call, name: str) -> Find:
-    """The file that a query names: a run, by its older or newer name, and a path."""
+def _in_model(ctx: Context, model_id: str, path: Checked) -> Find:
+    def find(tx: Transaction) -> Spot:
+        return in_model(tx, ctx.space, model_id, path)
+
+    return find
+
+
+def _query(call: Call, *names: str) -> dict[str, str]:
+    """The values of a query, each of which has to be there; a run's id may have its older name."""
     try:
-        query = parse_qs(call.scope["query_string"].decode("ascii"), errors="strict", max_num_fields=100)
+        given = parse_qs(call.scope["query_string"].decode("ascii"), errors="strict", max_num_fields=100)
     except ValueError as error:
         raise Invalid("the query cannot be read", hint="percent-encode UTF-8") from error
-    run_id = query.get("run_id", query.get("run_uuid", [""]))[-1]
-    path = query.get("path", [""])[-1]
-    for wanted, given in ((name, run_id), ("path", path)):
-        if not given:
-            raise Invalid(f"Request must specify {wanted}.")
-    return _in_run(call.ctx, run_id, file_path(path))
+    if "run_uuid" in given:
+        given.setdefault("run_id", given["run_uuid"])
+    missing = [name for name in names if name not in given]
+    if missing:
+        raise Invalid(f"Request must specify {missing[0]}.")
+    return {name: given[name][-1] for name in names}
 
 
 def _delete(ctx: Context, asked: _Place) -> None:
@@ -148,7 +163,12 @@ def _list_place(ctx: Context, asked: _InProxy) -> Any:
 
 
 def _list_run(ctx: Context, asked: _InRun) -> Any:
-    spot, items = listed(ctx, _in_run(ctx, asked.run_id, folder_path(asked.path)))
+    return files_of(ctx, _in_run(ctx, asked.run_id, folder_path(asked.path)))
+
+
+def files_of(ctx: Context, find: Find) -> Any:
+    """The files and folders in a folder of an owner, with the address of all its files."""
+    spot, items = listed(ctx, find)
     return _Files(files=tuple(_file(each, each.path) for each in items), root_uri=spot.home.address)
 
 
