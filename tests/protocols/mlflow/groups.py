@@ -58,4 +58,13 @@ DONE_GROUPS: tuple[str, ...] = (
     "histories",
     "runs_search",
     "inputs",
+    "logged_models",
+    "logged_models_search",
+    "registered_models",
+    "registered_models_search",
+    "model_versions",
+    "model_versions_search",
+    "stages",
+    "aliases",
+    "prompts",
 )

@@ -135,7 +135,7 @@ def _model_parts(talk: Talk, home: str, path: str, model: str) -> None:
     leaves = {"model_id": model, "params": [{"key": "leaves", "value": "7"}]}
     talk.post(f"{path}/params", "params", leaves)
     talk.post(f"{path}/params", "the id is asked for in the body too", {"params": []}, free=STRICT)
-    talk.post(f"{path}/params", "the same again", leaves)
+    talk.post(f"{path}/params", "the same again", leaves, free=AGAIN)
     leaves = {"model_id": model, "params": [{"key": "leaves", "value": "8"}]}
     talk.post(f"{path}/params", "another value", leaves)
     talk.get(path, "what is there now")
@@ -230,7 +230,8 @@ def logged_models_search(talk: Talk) -> None:
     seek("newest first by default")
     by_name = [{"field_name": "name", "ascending": True}]
     for text in MODEL_GOOD:
-        seek(f"where {text}", text, free=WIDER if text in WIDER_TEXTS else "", order_by=by_name)
+        free = SLIP if text.startswith("status") else WIDER if text in WIDER_TEXTS else ""
+        seek(f"where {text}", text, free=free, order_by=by_name)
     for text in MODEL_BAD:
         seek(f"refused: {text}", text, free=WIDER if text in WIDER_TEXTS else "")
     for order in MODEL_ORDERS:
@@ -276,6 +277,7 @@ def _searchable(talk: Talk, home: str, run: str, number: int, name: str) -> None
         talk.patch(f"logged-models/{model}", "ready", {"model_id": model, "status": "LOGGED_MODEL_READY"})
 
 
+SLIP = "MLflow holds the word against a number, so that nothing is ever found"
 WIDER = "OR, NOT, brackets and NULL are understood; values of texts need quotes"
 WIDER_TEXTS = (
     "name = a",
