@@ -81,7 +81,7 @@ def test_documented_forms(text: str, name: str, selector: object) -> None:
         "dataset:x%ff",
         "dataset:x%00y",
         "dataset: x",
-        "dataset:" + "x" * 251,
+        "dataset:" + "x" * 501,
         "dataset:x\n",
         "dataset:a@b@c",
     ],

@@ -29,7 +29,7 @@ __all__ = [
     "parse_selector",
 ]
 
-NAME_LIMIT = 250
+NAME_LIMIT = 500
 ID_KINDS = frozenset({"run", "job", "event", "decision", "signal", "prediction", "incident", "trace"})
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,39}\Z")
 _ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}\Z")
@@ -112,7 +112,7 @@ def check_kind(kind: str) -> str:
 
 
 def check_name(name: str) -> str:
-    """Return the name itself when it may name an asset: 1 to 250 printable characters.
+    """Return the name itself when it may name an asset: 1 to 500 printable characters.
 
     It has no outer space. It may have slashes (`contract/weather`); a part `.` or `..` between them is
     refused, since names stand in paths of addresses, where clients would resolve it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 
 import msgspec
@@ -13,7 +14,6 @@ from loopwright.core.addresses import (
     ByInstant,
     ByNumber,
     Selector,
-    check_alias,
     check_kind,
     check_name,
     parse_address,
@@ -22,7 +22,7 @@ from loopwright.core.errors import Conflict, Invalid, NotFound
 from loopwright.core.manifests import Manifest, decode_manifest, encode_manifest
 from loopwright.core.nouns import Alias, Asset, Json, LinkRole, Version
 from loopwright.engine.context import Context
-from loopwright.ports.ledger import Transaction
+from loopwright.ports.ledger import PageRequest, Transaction
 
 __all__ = [
     "Draft",
@@ -35,6 +35,7 @@ __all__ = [
     "publish_all",
     "resolve",
     "resolve_in",
+    "standing",
 ]
 
 
@@ -114,7 +115,7 @@ def publish(ctx: Context, tx: Transaction, draft: Draft) -> Version:
             f"{draft.kind}:{draft.name} has {number} versions now, not {draft.expect}",
             hint="somebody published meanwhile: read again and repeat",
         )
-    if newest is not None and newest.digest == draft.digest:
+    if newest is not None and newest.digest == draft.digest and newest.deleted_at is None:
         ctx.touch(tx, LinkRole.OUTPUT, newest.ref)
         return newest
     version = Version(
@@ -154,8 +155,8 @@ def move_alias(
     decision_id: str | None = None,
     reason: str = "",
 ) -> Alias:
-    """Point an alias at a version and write its event; the policies were asked before."""
-    before = tx.aliases.get(version.asset_id, check_alias(alias))
+    """Point an alias at a version and write its event; its form and the policies were asked before."""
+    before = tx.aliases.get(version.asset_id, alias)
     moved = Alias(
         space=ctx.space,
         asset_id=version.asset_id,
@@ -205,7 +206,7 @@ def resolve_in(ctx: Context, tx: Transaction, address: str | Address, *, kind: s
         raise Invalid(f"{wanted} is not a {kind}", hint=f"give the address of a {kind}")
     asset = asset_of(ctx, tx, wanted.kind, wanted.name)
     found = _selected(tx, asset, wanted.selector)
-    if found is None:
+    if found is None or found.deleted_at is not None:
         raise NotFound(
             f"there is no version {wanted}",
             hint=f"loopwright assets versions {asset.kind}:{asset.name}",
@@ -216,7 +217,7 @@ def resolve_in(ctx: Context, tx: Transaction, address: str | Address, *, kind: s
 def _selected(tx: Transaction, asset: Asset, selector: Selector | None) -> Version | None:
     match selector:
         case None:
-            return tx.versions.latest(asset.id)
+            return next(standing(tx, asset), None)
         case ByNumber(number):
             return tx.versions.get(asset.id, number)
         case ByInstant(instant):
@@ -232,6 +233,22 @@ def _selected(tx: Transaction, asset: Asset, selector: Selector | None) -> Versi
                     hint="give more digits",
                 )
             return found[0] if found else None
+
+
+def standing(tx: Transaction, asset: Asset) -> Iterator[Version]:
+    """The versions that are not in the trash, newest first; the first costs one look-up."""
+    newest = tx.versions.latest(asset.id)
+    if newest is None:
+        return
+    if newest.deleted_at is None:
+        yield newest
+    token = ""
+    while True:
+        page = tx.versions.page(asset.id, PageRequest(token=token))
+        yield from (each for each in page.items if each.deleted_at is None and each.number < newest.number)
+        token = page.next_token
+        if not token:
+            return
 
 
 def _existed_at(tx: Transaction, asset: Asset, instant: datetime) -> Version | None:

@@ -23,12 +23,11 @@ from loopwright.engine.publishing import (
 )
 from loopwright.ports.ledger import PageRequest, Transaction
 from loopwright.ports.predictors import FitResult, Predictor
+from loopwright.registry.guarding import guards, point, set_guards
 from loopwright.registry.nouns import KIND, ModelBody, Promotion
-from loopwright.registry.rules import clearing_decision, previous_number
+from loopwright.registry.rules import previous_number
 
 __all__ = ["body_of", "files_of", "guard", "guards", "load", "promote", "register", "rollback"]
-
-_GUARDS = "guards"
 
 
 def register(
@@ -50,8 +49,14 @@ def register(
 
 
 def body_of(ctx: Context, version: Version) -> ModelBody:
-    """The body of a model version's manifest."""
-    return msgspec.convert(manifest_of(ctx, version).body, ModelBody)
+    """The body of a model version's manifest; `Invalid` for a version that was not trained here."""
+    try:
+        return msgspec.convert(manifest_of(ctx, version).body, ModelBody)
+    except msgspec.ValidationError as error:
+        raise Invalid(
+            f"{version.ref} was brought along, not trained here: it does not say what its inputs are",
+            hint="name a version that loopwright trained",
+        ) from error
 
 
 def files_of(ctx: Context, version: Version) -> Mapping[str, bytes]:
@@ -69,19 +74,13 @@ def load(ctx: Context, address: str) -> tuple[Version, ModelBody, Predictor]:
     return version, body, predictor
 
 
-def guards(tx: Transaction, space: str, name: str, alias: str) -> tuple[str, ...]:
-    """Addresses (without version) of the policies that guard an alias of a model."""
-    body = tx.documents.get(space, _GUARDS, f"{name}/{alias}")
-    return tuple(body["policies"]) if body else ()
-
-
 def guard(ctx: Context, name: str, alias: str, policies: tuple[str, ...]) -> None:
     """From now on the alias moves only to versions every one of these policies allowed."""
 
     def work(tx: Transaction) -> None:
         if guards(tx, ctx.space, name, alias) == policies:
             return
-        tx.documents.put(ctx.space, _GUARDS, f"{name}/{check_alias(alias)}", {"policies": list(policies)})
+        set_guards(tx, ctx.space, name, check_alias(alias), policies)
         ctx.record(tx, "setting.changed", f"model:{name}", {"alias": alias, "guards": list(policies)})
 
     ctx.write(work)
@@ -93,14 +92,7 @@ def promote(ctx: Context, name: AssetName, alias: AliasName, version: int, *, re
 
     def work(tx: Transaction) -> Promotion:
         wanted = resolve_in(ctx, tx, Address(kind=KIND, name=name, selector=ByNumber(version)))
-        policies = guards(tx, ctx.space, name, check_alias(alias))
-        about = tx.decisions.page(ctx.space, PageRequest(limit=200), subject=str(wanted.ref)).items
-        decision_id = clearing_decision(wanted, alias, policies, about)
-        before = tx.aliases.get(wanted.asset_id, alias)
-        if before is not None and before.number == version:
-            return Promotion(model=name, alias=before, version=wanted, previous=version)
-        moved = move_alias(ctx, tx, wanted, alias, decision_id=decision_id, reason=reason)
-        return Promotion(model=name, alias=moved, version=wanted, previous=before.number if before else None)
+        return point(ctx, tx, wanted, check_alias(alias), reason)
 
     return ctx.write(work)
 

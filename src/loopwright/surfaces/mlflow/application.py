@@ -33,7 +33,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from loopwright.core.errors import Fault, Invalid, LoopwrightError, Unavailable
 from loopwright.engine.context import Context, Principal
-from loopwright.surfaces.mlflow import about, artifacts, experiments, metrics, runs
+from loopwright.surfaces.mlflow import about, artifacts, experiments, logged_models, metrics, registry, runs
 from loopwright.surfaces.mlflow.bodies import read_body
 from loopwright.surfaces.mlflow.failures import NoRoute, WrongMethod, refusal
 from loopwright.surfaces.mlflow.routing import Call, RawRoute, Route, Table
@@ -70,6 +70,8 @@ def _groups(host: Host) -> tuple[tuple[Route | RawRoute, ...], ...]:
         runs.routes(),
         metrics.routes(),
         artifacts.routes(host.settings.max_upload_mb * _MEGABYTE),
+        registry.routes(),
+        logged_models.routes(),
     )
 
 

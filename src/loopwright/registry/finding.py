@@ -1,0 +1,125 @@
+"""Finds logged models by what they are, by params and tags, and by what was measured of them, and on what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from loopwright.core.errors import Invalid
+from loopwright.core.instants import to_micros
+from loopwright.core.queries import All, AnyOf, Condition, Field, Not, OnDataset, SortKey
+from loopwright.engine.context import Context
+from loopwright.ports.ledger import Transaction
+from loopwright.registry.logged import all_logged, points_of
+from loopwright.registry.nouns import LoggedModel, ModelPoint
+from loopwright.tracking.at_hand import Found, Value, Values, page_of, predicate
+from loopwright.tracking.dialects import LOGGED_MODELS
+from loopwright.tracking.grammar import ModelOrder, parse_filter, parse_model_order
+
+__all__ = ["Measured", "search"]
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """A logged model with its points."""
+
+    model: LoggedModel
+    points: tuple[ModelPoint, ...]
+
+
+def search(
+    ctx: Context,
+    experiments: Sequence[str],
+    *,
+    where: str = "",
+    datasets: Sequence[OnDataset] = (),
+    order: Sequence[ModelOrder] = (),
+    limit: int = 100,
+    token: str = "",
+) -> Found[Measured]:
+    """Logged models of experiments that a filter of MLflow's grammar is about, newest first unless asked.
+
+    With datasets, only what was measured on one of them counts; without a metric in the filter it is enough
+    to have been measured there.
+    """
+    if not all(dataset.name for dataset in datasets):
+        raise Invalid("`dataset_name` in the `datasets` clause must be specified.", hint="name each dataset")
+    condition = parse_filter(where, LOGGED_MODELS)
+    keys = parse_model_order(order)
+    holds = predicate(condition, _look_on(datasets))
+    needs_points = bool(datasets) or _names_metric(condition) or any(_is_metric(key.field) for key in keys)
+    is_measured = _measured_on(datasets if not _names_metric(condition) else ())
+    with ctx.read() as tx:
+        loaded = _loader(ctx, tx)
+        there = [Measured(each, ()) for each in all_logged(ctx, tx) if each.experiment_id in set(experiments)]
+        if needs_points:
+            there = [loaded(each) for each in there]
+        there = [each for each in there if is_measured(each) and holds(each)]
+        page = page_of(there, _place, keys, limit=limit, token=token)
+        return Found(items=tuple(loaded(each) for each in page.items), next_token=page.next_token)
+
+
+def _loader(ctx: Context, tx: Transaction) -> Callable[[Measured], Measured]:
+    return lambda each: Measured(each.model, each.points or tuple(points_of(tx, ctx.space, each.model.id)))
+
+
+def _names_metric(where: Condition | None) -> bool:
+    match where:
+        case None:
+            return False
+        case All(parts) | AnyOf(parts):
+            return any(_names_metric(part) for part in parts)
+        case Not(part):
+            return _names_metric(part)
+    return _is_metric(where.field)
+
+
+def _is_metric(field: Field) -> bool:
+    return field.kind == "metric"
+
+
+def _measured_on(datasets: Sequence[OnDataset]) -> Callable[[Measured], bool]:
+    return lambda each: not datasets or any(_is_on(point, datasets) for point in each.points)
+
+
+def _is_on(point: ModelPoint, datasets: Sequence[OnDataset]) -> bool:
+    return not datasets or any(
+        point.dataset_name == each.name and each.digest in {None, point.dataset_digest} for each in datasets
+    )
+
+
+def _look_on(datasets: Sequence[OnDataset]) -> Callable[[Measured, Field], Values]:
+    def look(each: Measured, field: Field) -> Values:
+        if _is_metric(field):
+            return [p.value for p in each.points if p.key == field.key and _is_on(p, datasets)]
+        return _plain(each.model, field)
+
+    return look
+
+
+def _plain(model: LoggedModel, field: Field) -> Values:
+    if field.kind == "attribute":
+        return (_ATTRIBUTES[field.key](model),)
+    value = (model.tags if field.kind == "tag" else model.params).get(field.key)
+    return () if value is None else (value,)
+
+
+def _place(each: Measured, key: SortKey) -> Value | None:
+    """What it is ordered by: of a metric the latest point, on the dataset that the order names."""
+    if not _is_metric(key.field):
+        return next(iter(_plain(each.model, key.field)), None)
+    on = (key.dataset,) if key.dataset else ()
+    points = [point for point in each.points if point.key == key.field.key and _is_on(point, on)]
+    return max(points, key=lambda point: (point.at_us, point.step)).value if points else None
+
+
+_ATTRIBUTES: dict[str, Callable[[LoggedModel], str | float]] = {
+    "name": lambda model: model.name,
+    "model_id": lambda model: model.id,
+    "model_type": lambda model: model.model_type,
+    "status": lambda model: model.state.upper(),
+    "source_run_id": lambda model: model.source_run_id,
+    "experiment_id": lambda model: model.experiment_id,
+    "creation_timestamp": lambda model: to_micros(model.created_at) // 1000,
+    "last_updated_timestamp": lambda model: to_micros(model.updated_at) // 1000,
+}

@@ -1,0 +1,269 @@
+"""Versions of models that callers bring along: made, read, described, aliased, put in the trash, found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+
+import msgspec
+from msgspec.structs import replace
+
+from loopwright.core.errors import Invalid, PolicyBlocked
+from loopwright.core.instants import to_micros
+from loopwright.core.manifests import Manifest, encode_manifest
+from loopwright.core.nouns import Asset, Json, Link, LinkRole, Version
+from loopwright.core.queries import Condition, Field
+from loopwright.engine.context import Context
+from loopwright.ports.ledger import Transaction
+from loopwright.registry.guarding import drop, guards, point
+from loopwright.registry.naming import check_alias_name, check_tag, check_tags, is_prompt
+from loopwright.registry.nouns import KIND, LOGGED, NewVersion, Promotion, RegisteredVersion
+from loopwright.registry.origins import Origin, origin_of, run_in, version_at
+from loopwright.registry.registered import model_of, noted_stages
+from loopwright.tracking.at_hand import Found, Values, page_of, pinned, place_by, predicate
+from loopwright.tracking.dialects import MODEL_VERSIONS
+from loopwright.tracking.grammar import models_only, parse_filter, parse_order
+
+__all__ = [
+    "by_alias",
+    "create",
+    "delete",
+    "describe",
+    "place_of",
+    "search",
+    "set_alias",
+    "set_tag",
+    "show",
+    "source_of",
+    "unset_alias",
+    "unset_tag",
+]
+
+_MADE = "mlflow.modelVersions"
+"""the tag of a logged model that lists the versions made of it"""
+
+
+def source_of(version: Version) -> str:
+    """Where a version says it comes from; one trained here is its own place."""
+    return str(version.facts.get("source") or f"loopwright:/{version.ref}")
+
+
+def place_of(version: Version) -> str:
+    """Where clients fetch its files."""
+    return str(version.facts.get("place") or source_of(version))
+
+
+def create(ctx: Context, name: str, new: NewVersion) -> Version:
+    """Make the next version of a model of files that are there already: they are named by digest, not copied.
+
+    `NotFound` when there is no such model, `Invalid` when the source is no place for one.
+    """
+    check_tags(new.tags)
+    with ctx.read() as tx:
+        _check_kind(model_of(ctx, tx, name), new)
+        origin = origin_of(ctx, tx, new)
+    digest, data = encode_manifest(_manifest(origin))
+    ctx.ports.objects.put(data)
+    size_bytes = len(data) + sum(entry.size_bytes for entry in origin.entries)
+
+    def work(tx: Transaction) -> Version:
+        asset = model_of(ctx, tx, name)
+        newest = tx.versions.latest(asset.id)
+        version = Version(
+            id=ctx.new_id(),
+            space=ctx.space,
+            asset_id=asset.id,
+            kind=KIND,
+            name=asset.name,
+            number=newest.number + 1 if newest else 1,
+            digest=digest,
+            size_bytes=size_bytes,
+            created_at=ctx.now(),
+            created_by=ctx.principal.name,
+            run_id=origin.run_id or None,
+            facts=_facts(new, origin),
+            tags=dict(new.tags),
+            description=new.description,
+        )
+        _keep(ctx, tx, asset, version)
+        return version
+
+    return ctx.write(work)
+
+
+def _check_kind(asset: Asset, new: NewVersion) -> None:
+    if is_prompt(asset.tags) != is_prompt(new.tags):
+        raise Invalid(
+            f"Invalid model version: model:{asset.name} is {'' if is_prompt(asset.tags) else 'no '}prompt",
+            hint="a prompt has versions that are prompts, a model has none",
+        )
+
+
+def _manifest(origin: Origin) -> Manifest:
+    told = {"source": origin.source, "run_id": origin.run_id, "model_id": origin.model_id}
+    body = {key: value for key, value in told.items() if value}
+    return Manifest(kind=KIND, entries=origin.entries, body={**body, **origin.body})
+
+
+def _facts(new: NewVersion, origin: Origin) -> Json:
+    place = "" if origin.place == origin.source else origin.place
+    told = {"source": origin.source, "place": place, "model_id": origin.model_id, "run_link": new.run_link}
+    return {key: value for key, value in told.items() if value}
+
+
+def _keep(ctx: Context, tx: Transaction, asset: Asset, version: Version) -> None:
+    tx.versions.add(version)
+    tx.assets.update(replace(asset, updated_at=version.created_at))
+    if version.run_id and run_in(ctx, tx, version.run_id) is not None:
+        made = Link(run_id=version.run_id, role=LinkRole.OUTPUT, version=version.ref, at=version.created_at)
+        tx.runs.link(made)
+    model = tx.assets.find(ctx.space, LOGGED, str(version.facts.get("model_id", "")))
+    if model is not None:
+        tx.assets.update(replace(model, tags={**model.tags, _MADE: _listed(model, version)}))
+    payload = {"digest": version.digest, "run": version.run_id}
+    ctx.record(tx, "version.published", version.ref, payload)
+
+
+def _listed(model: Asset, version: Version) -> str:
+    """The versions made of a logged model, as its clients read them; what else they wrote there is lost."""
+    try:
+        before = msgspec.json.decode(model.tags.get(_MADE, "[]"), type=list[Json])
+    except msgspec.MsgspecError:
+        before = []
+    return json.dumps([*before, {"name": version.name, "version": version.number}])
+
+
+def show(ctx: Context, name: str, number: int) -> RegisteredVersion:
+    """A version with the aliases that point to it."""
+    with ctx.read() as tx:
+        return _whole(tx, version_at(ctx, tx, name, number))
+
+
+def _whole(tx: Transaction, version: Version) -> RegisteredVersion:
+    pointing = (each.alias for each in tx.aliases.of(version.asset_id) if each.number == version.number)
+    return RegisteredVersion(version=version, aliases=tuple(pointing))
+
+
+def describe(ctx: Context, name: str, number: int, description: str) -> Version:
+    """Give a version another description."""
+
+    def changed(version: Version) -> Version:
+        return replace(version, description=description, updated_at=ctx.now())
+
+    return _change(ctx, name, number, changed, "description")
+
+
+def set_tag(ctx: Context, name: str, number: int, key: str, value: str) -> Version:
+    """Set a tag of a version; a tag is a note beside it, so that the time of its last change stays."""
+    check_tag(key, value)
+    return _change(ctx, name, number, lambda it: replace(it, tags={**it.tags, key: value}), f"tag {key}")
+
+
+def unset_tag(ctx: Context, name: str, number: int, key: str) -> Version:
+    """Take a tag of a version away; nothing happens when it has none of that name."""
+
+    def changed(version: Version) -> Version:
+        return replace(version, tags={each: text for each, text in version.tags.items() if each != key})
+
+    return _change(ctx, name, number, changed, f"tag {key}")
+
+
+def _change(
+    ctx: Context, name: str, number: int, changed: Callable[[Version], Version], what: str
+) -> Version:
+    def work(tx: Transaction) -> Version:
+        before = version_at(ctx, tx, name, number)
+        after = changed(before)
+        if after != before:
+            tx.versions.update(after)
+            ctx.record(tx, "version.changed", after.ref, {"what": what})
+        return after
+
+    return ctx.write(work)
+
+
+def delete(ctx: Context, name: str, number: int) -> None:
+    """Put a version in the trash with its aliases; its number is not used again.
+
+    `PolicyBlocked` when an alias that policies guard points to it.
+    """
+
+    def work(tx: Transaction) -> None:
+        version = version_at(ctx, tx, name, number)
+        pointing = _whole(tx, version).aliases
+        guarded = [alias for alias in pointing if guards(tx, ctx.space, name, alias)]
+        if guarded:
+            raise PolicyBlocked(
+                f"{version.ref} is {guarded[0]!r}, which policies guard: it cannot be deleted",
+                hint="point the alias at another version first",
+            )
+        for alias in pointing:
+            drop(ctx, tx, version, alias)
+        tx.versions.update(replace(version, deleted_at=ctx.now()))
+        asset = replace(tx.assets.get(version.asset_id), updated_at=ctx.now())
+        tx.assets.update(noted_stages(tx, asset) if version.stage else asset)
+        ctx.record(tx, "version.deleted", version.ref, {"digest": version.digest})
+
+    ctx.write(work)
+
+
+def set_alias(ctx: Context, name: str, alias: str, number: int) -> Promotion:
+    """Point an alias at a version; one that policies guard moves only where they allowed it."""
+    check_alias_name(alias)
+    return ctx.write(lambda tx: point(ctx, tx, version_at(ctx, tx, name, number), alias))
+
+
+def unset_alias(ctx: Context, name: str, alias: str) -> None:
+    """Take an alias away; nothing happens when the model has none of that name."""
+
+    def work(tx: Transaction) -> None:
+        asset = model_of(ctx, tx, name)
+        pointer = tx.aliases.get(asset.id, alias)
+        if pointer is not None:
+            drop(ctx, tx, version_at(ctx, tx, name, pointer.number), alias)
+
+    ctx.write(work)
+
+
+def by_alias(ctx: Context, name: str, alias: str) -> RegisteredVersion:
+    """The version that an alias points to; `Invalid` when there is no such alias, as clients know it."""
+    with ctx.read() as tx:
+        pointer = tx.aliases.get(model_of(ctx, tx, name).id, alias)
+        if pointer is None:
+            raise Invalid(f"Registered model alias {alias[:100]} not found.")
+        return _whole(tx, version_at(ctx, tx, name, pointer.number))
+
+
+def search(
+    ctx: Context, *, where: str = "", order: Sequence[str] = (), limit: int = 10_000, token: str = ""
+) -> Found[Version]:
+    """Versions that a filter of MLflow's grammar is about (prompts where it asks), newest change first."""
+    condition = models_only(parse_filter(where, MODEL_VERSIONS))
+    keys = parse_order(order, MODEL_VERSIONS)
+    holds = predicate(condition, _look)
+    with ctx.read() as tx:
+        there = [each for each in _among(ctx, tx, condition) if each.deleted_at is None and holds(each)]
+    return page_of(there, place_by(_look), keys, limit=limit, token=token)
+
+
+def _among(ctx: Context, tx: Transaction, where: Condition) -> list[Version]:
+    """The candidates: those of a name or a run where the filter says so, else all."""
+    run_id = pinned(where, "run_id") or None
+    return list(tx.versions.among(ctx.space, KIND, name=pinned(where, "name"), run_id=run_id))
+
+
+def _look(version: Version, field: Field) -> Values:
+    if field.kind == "tag":
+        value = version.tags.get(field.key)
+        return () if value is None else (value,)
+    return (_ATTRIBUTES[field.key](version),)
+
+
+_ATTRIBUTES: dict[str, Callable[[Version], str | float]] = {
+    "name": lambda version: version.name,
+    "version_number": lambda version: version.number,
+    "run_id": lambda version: version.run_id or "",
+    "source_path": source_of,
+    "creation_timestamp": lambda version: to_micros(version.created_at) // 1000,
+    "last_updated_timestamp": lambda version: to_micros(version.updated_at or version.created_at) // 1000,
+}
