@@ -35,6 +35,7 @@ _MODULES = (
     "features.verbs",
     "tracking.verbs",
     "tracking.recording",
+    "tracking.artifacts",
     "tracking.experiments",
     "tracking.searching",
     "tuning.verbs",

@@ -57,6 +57,7 @@ DONE_GROUPS: tuple[str, ...] = (
     "batches",
     "histories",
     "runs_search",
+    "artifacts",
     "inputs",
     "logged_models",
     "logged_models_search",
