@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from msgspec.structs import replace
 
 from loopwright.core.errors import Invalid
@@ -39,20 +41,21 @@ def transition(ctx: Context, name: str, number: int, to: Stage, *, archive_other
         )
 
     def work(tx: Transaction) -> Version:
-        moved = _moved(ctx, tx, version_at(ctx, tx, name, number), to)
+        now = ctx.now()  # one for all of them, which the order of lists tells by
+        moved = _moved(ctx, tx, version_at(ctx, tx, name, number), to, now)
         if archive_others:
             for other in list(tx.versions.among(ctx.space, KIND, name=name)):
                 if other.number != number and other.deleted_at is None and stage_of(other) is to:
-                    _moved(ctx, tx, other, Stage.ARCHIVED)
-        asset = replace(tx.assets.get(moved.asset_id), updated_at=ctx.now())
+                    _moved(ctx, tx, other, Stage.ARCHIVED, now)
+        asset = replace(tx.assets.get(moved.asset_id), updated_at=now)
         tx.assets.update(noted_stages(tx, asset))
         return moved
 
     return ctx.write(work)
 
 
-def _moved(ctx: Context, tx: Transaction, version: Version, to: Stage) -> Version:
-    moved = replace(version, stage="" if to is Stage.NONE else to.value, updated_at=ctx.now())
+def _moved(ctx: Context, tx: Transaction, version: Version, to: Stage, now: datetime) -> Version:
+    moved = replace(version, stage="" if to is Stage.NONE else to.value, updated_at=now)
     tx.versions.update(moved)
     payload = {"what": "stage", "from": stage_of(version).value, "to": to.value}
     ctx.record(tx, "version.changed", version.ref, payload)
