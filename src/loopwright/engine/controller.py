@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 _LEASE_S = 10.0
 _PAUSE_S = 1.0
+_GATHER_S = 0.02
+"""what is committed shortly after one another is looked at together"""
 
 
 class Controller:
@@ -108,7 +110,8 @@ class Controller:
         while not self._stop.is_set():
             self._work.clear()
             self._guarded(self._round)
-            self._work.wait(_PAUSE_S)
+            if self._work.wait(_PAUSE_S):
+                self._stop.wait(_GATHER_S)
 
     def _anchor_loop(self) -> None:
         while not self._stop.wait(60.0):

@@ -18,7 +18,6 @@ from loopwright.core.instants import from_micros, to_micros
 from loopwright.core.nouns import Event, Json
 from loopwright.engine.context import Context
 from loopwright.engine.operation import Reactor
-from loopwright.ports.ledger import Transaction
 
 __all__ = ["Cursor", "Relay"]
 
@@ -52,6 +51,8 @@ class Relay:
         self._ctx = ctx
         self._reactors = tuple(reactors)
         self._context_for = context_for
+        self._passed: dict[str, tuple[int, int]] = {}
+        """by reactor: the line its cursor was kept at, and the line up to which nothing concerned it since"""
 
     def step(self) -> int:
         """Hand over what is due; how many reactions were run."""
@@ -60,29 +61,41 @@ class Relay:
     def _load(self, reactor: Reactor) -> Cursor:
         with self._ctx.read() as tx:
             body = tx.documents.get(_SPACE, _COLLECTION, reactor.name)
-        return msgspec.convert(body, Cursor) if body is not None else Cursor()
+        cursor = msgspec.convert(body, Cursor) if body is not None else Cursor()
+        kept_at, passed = self._passed.get(reactor.name, (-1, 0))
+        if kept_at == cursor.seq:  # else another process went on meanwhile
+            cursor.seq = passed
+        else:
+            self._passed[reactor.name] = (cursor.seq, cursor.seq)
+        return cursor
 
-    def _save(self, reactor: Reactor, cursor: Cursor, tx: Transaction) -> None:
-        body: Json = msgspec.to_builtins(cursor)
-        tx.documents.put(_SPACE, _COLLECTION, reactor.name, body)
+    def _keep(self, reactor: Reactor, cursor: Cursor, *, is_changed: bool) -> None:
+        """Write the cursor down, but not for every few lines that concern nobody: those can be read again."""
+        kept_at, _ = self._passed[reactor.name]
+        if is_changed or cursor.seq - kept_at >= _BATCH:
+            body: Json = msgspec.to_builtins(cursor)
+            self._ctx.write(lambda tx: tx.documents.put(_SPACE, _COLLECTION, reactor.name, body))
+            kept_at = cursor.seq
+        self._passed[reactor.name] = (kept_at, cursor.seq)
 
     def _advance(self, reactor: Reactor) -> int:
         cursor = self._load(reactor)
         with self._ctx.read() as tx:
             events = tx.journal.read(cursor.seq, _BATCH)
-        ran = self._retry(reactor, cursor)
+        ran, waits = self._retry(reactor, cursor), 0
         for event in events:
             cursor.seq = event.seq
             if not reactor.wants(event):
                 continue
             if event.subject in cursor.parked:
                 cursor.parked[event.subject].append(_Parked(event.seq, 0, 0))
+                waits += 1
                 continue
             ran += 1
             if not self._react(reactor, event):
                 cursor.parked[event.subject] = [self._later(_Parked(event.seq, 0, 0))]
         if events or ran:
-            self._ctx.write(lambda tx: self._save(reactor, cursor, tx))
+            self._keep(reactor, cursor, is_changed=ran + waits > 0)
         return ran
 
     def _later(self, parked: _Parked) -> _Parked:
