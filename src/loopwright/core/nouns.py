@@ -177,7 +177,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
-class MetricPoint(msgspec.Struct, frozen=True, kw_only=True):
+class MetricPoint(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One point of a run's metric; `at` in microseconds since 1970."""
 
     key: str

@@ -18,6 +18,7 @@ from loopwright.core.instants import from_micros, to_micros
 from loopwright.core.nouns import Event, Json
 from loopwright.engine.context import Context
 from loopwright.engine.operation import Reactor
+from loopwright.ports.ledger import Transaction
 
 __all__ = ["Cursor", "Relay"]
 
@@ -56,11 +57,11 @@ class Relay:
 
     def step(self) -> int:
         """Hand over what is due; how many reactions were run."""
-        return sum(self._advance(reactor) for reactor in self._reactors)
+        lines: dict[int, Sequence[Event]] = {}
+        return sum(self._advance(reactor, lines) for reactor in self._reactors)
 
-    def _load(self, reactor: Reactor) -> Cursor:
-        with self._ctx.read() as tx:
-            body = tx.documents.get(_SPACE, _COLLECTION, reactor.name)
+    def _load(self, reactor: Reactor, tx: Transaction) -> Cursor:
+        body = tx.documents.get(_SPACE, _COLLECTION, reactor.name)
         cursor = msgspec.convert(body, Cursor) if body is not None else Cursor()
         kept_at, passed = self._passed.get(reactor.name, (-1, 0))
         if kept_at == cursor.seq:  # else another process went on meanwhile
@@ -78,10 +79,13 @@ class Relay:
             kept_at = cursor.seq
         self._passed[reactor.name] = (kept_at, cursor.seq)
 
-    def _advance(self, reactor: Reactor) -> int:
-        cursor = self._load(reactor)
+    def _advance(self, reactor: Reactor, lines: dict[int, Sequence[Event]]) -> int:
+        """Go on with one reactor; `lines` are those that others of this step have read, by where they began."""
         with self._ctx.read() as tx:
-            events = tx.journal.read(cursor.seq, _BATCH)
+            cursor = self._load(reactor, tx)
+            if cursor.seq not in lines:
+                lines[cursor.seq] = tx.journal.read(cursor.seq, _BATCH)
+            events = lines[cursor.seq]
         ran, waits = self._retry(reactor, cursor), 0
         for event in events:
             cursor.seq = event.seq

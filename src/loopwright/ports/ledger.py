@@ -446,6 +446,14 @@ class Ledger(Dumpable, Protocol):
     def write(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` in a unit of work and return its value once that is durable."""
 
+    def post(
+        self, work: Callable[[Transaction], T], then: Callable[[T | None, BaseException | None], None]
+    ) -> bool:
+        """As `write`, without waiting: a thread of the ledger's own calls `then(value, error)` at the end.
+
+        `then` must be quick. False, and nothing is done, where the store has no such thread: use `write`.
+        """
+
     def read(self) -> AbstractContextManager[Transaction]:
         """A consistent snapshot; writing through it is a `Fault`."""
 

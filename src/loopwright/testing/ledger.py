@@ -70,6 +70,12 @@ class MemoryLedger:
         outer.unit.pending.extend(inner.unit.pending)
         return value
 
+    def post(
+        self, work: Callable[[Transaction], T], then: Callable[[T | None, BaseException | None], None]
+    ) -> bool:
+        """Nothing: it has no thread."""
+        return False
+
     def _tell(self, lines: tuple[Event, ...]) -> None:
         for listener in self._listeners if lines else ():
             try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from urllib.parse import unquote
 
 from msgspec.structs import replace
@@ -57,6 +57,8 @@ _ID = re.compile(r"\d{1,32}\Z|[0-9a-z]{26}\Z")
 _ROOT = "mlflow-artifacts:/"
 _STORES = re.compile(r"(mlflow-artifacts|s3|gs|wasbs?|abfss?|hdfs|r2|b2|oss|dbfs)://?", re.IGNORECASE)
 _ROUNDS = 8
+_BEFORE = timedelta(milliseconds=1)
+"""the default experiment is older than whatever was made when it was first needed"""
 
 
 # -- found -------------------------------------------------------------------------------
@@ -127,7 +129,11 @@ def _make_default(ctx: Context) -> None:
 
 def _ensure_default(ctx: Context, tx: Transaction) -> Asset:
     found = known(tx, ctx.space, DEFAULT_ID) or tx.assets.find(ctx.space, KIND, _DEFAULT_NAME)
-    return found or _added(ctx, tx, _new(ctx, DEFAULT_ID, _DEFAULT_NAME))
+    if found is not None:
+        return found
+    asset = _new(ctx, DEFAULT_ID, _DEFAULT_NAME)
+    earlier = asset.created_at - _BEFORE
+    return _added(ctx, tx, replace(asset, created_at=earlier, updated_at=earlier))
 
 
 # -- made and changed ----------------------------------------------------------------------

@@ -26,6 +26,7 @@ __all__ = [
     "create_run",
     "delete_run",
     "found_run",
+    "no_run",
     "open_run",
     "restore_run",
 ]
@@ -50,13 +51,14 @@ def found_run(ctx: Context, tx: Transaction, run_id: str) -> Run:
     try:
         run = tx.runs.get(run_id)
     except NotFound:
-        raise _no_run(run_id) from None
+        raise no_run(run_id) from None
     if run.space != ctx.space:
-        raise _no_run(run_id)
+        raise no_run(run_id)
     return run
 
 
-def _no_run(run_id: str) -> NotFound:
+def no_run(run_id: str) -> NotFound:
+    """The error for an id that no run has."""
     return NotFound(f"Run with id={run_id[:100]} not found", hint="loopwright runs list")
 
 

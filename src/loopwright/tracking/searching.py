@@ -15,7 +15,7 @@ from loopwright.ports.ledger import Page, PageRequest, Transaction
 from loopwright.tracking import experiments
 from loopwright.tracking.dialects import RUNS
 from loopwright.tracking.grammar import parse_filter, parse_order
-from loopwright.tracking.lifecycle import found_run
+from loopwright.tracking.lifecycle import no_run
 
 __all__ = [
     "DatasetSummary",
@@ -53,8 +53,12 @@ class DatasetSummary(msgspec.Struct, frozen=True, kw_only=True, order=True):
 def found(ctx: Context, run_id: str) -> tuple[FoundRun, str]:
     """A run with its latest metrics, and the id of its experiment; `NotFound` for an id that none has."""
     with ctx.read() as tx:
-        found_run(ctx, tx, run_id)
-        run = tx.runs.latest([run_id])[0]
+        try:
+            run = tx.runs.latest([run_id])[0]
+        except NotFound:
+            raise no_run(run_id) from None
+        if run.run.space != ctx.space:
+            raise no_run(run_id)
         return run, _experiment_id(tx, run.run)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import os
 import queue
 import threading
@@ -12,7 +13,11 @@ from typing import Any, Protocol
 
 from loopwright.core.errors import Fault, Unavailable
 
-__all__ = ["LONGEST_S", "MOST_WORKS", "GroupWriter", "Store"]
+__all__ = ["LONGEST_S", "MOST_WORKS", "GroupWriter", "Store", "Then"]
+
+log = logging.getLogger(__name__)
+Then = Callable[[Any, BaseException | None], None]
+"""who is told the value of a work, or its error"""
 
 MOST_WORKS = 64
 """a group ends after so many works"""
@@ -48,18 +53,25 @@ class Store(Protocol):
 class _Work:
     """One unit of work on its way through the writer thread."""
 
-    __slots__ = ("_done", "error", "function", "value")
+    __slots__ = ("_done", "error", "function", "then", "value")
 
-    def __init__(self, function: Callable[[Any], Any]) -> None:
+    def __init__(self, function: Callable[[Any], Any], then: Then | None = None) -> None:
         self.function = function
+        self.then = then
         self.value: Any = None
         self.error: BaseException | None = None
         self._done = threading.Lock()
         self._done.acquire()
 
     def release(self) -> None:
-        """Let the caller go on."""
-        self._done.release()
+        """Let the caller go on, or tell whoever did not wait."""
+        if self.then is None:
+            self._done.release()
+            return
+        try:
+            self.then(None if self.error is not None else self.value, self.error)
+        except Exception:  # the worker's last handler: what is committed stands, whoever cannot be told
+            log.exception("a posted work could not be told of")
 
     def result(self) -> Any:
         """Wait for the commit; the value, or the error raised."""
@@ -100,14 +112,21 @@ class GroupWriter:
 
     def submit(self, function: Callable[[Any], Any]) -> Any:
         """Run a work on the writer thread and return its value once that is durable."""
+        work = _Work(function)
+        self._put(work)
+        return work.result()
+
+    def post(self, function: Callable[[Any], Any], then: Then) -> None:
+        """As `submit`, without waiting; `then(value, error)` is called on the writer thread."""
+        self._put(_Work(function, then))
+
+    def _put(self, work: _Work) -> None:
         if os.getpid() != self._pid:
             raise Fault("the ledger was opened before this process was forked", hint="open it after the fork")
-        work = _Work(function)
         with self._gate:
             if self._closed:
                 raise Unavailable("the ledger is closed", hint="open it again")
             self._queue.put(work)
-        return work.result()
 
     def close(self) -> None:
         """Carry out what is queued, then end the thread and its connection."""

@@ -277,6 +277,12 @@ class PostgresLedger:
             return _nested(outer, work)
         return self._repeated(work, attempts=_ATTEMPTS)
 
+    def post(
+        self, work: Callable[[Transaction], T], then: Callable[[T | None, BaseException | None], None]
+    ) -> bool:
+        """Nothing: a unit waits for the database, so it wants a thread of its caller's."""
+        return False
+
     def _repeated(self, work: Callable[[SqlTransaction], T], *, attempts: int) -> T:
         for attempt in range(attempts):
             if attempt:
@@ -293,6 +299,7 @@ class PostgresLedger:
             return self._carry_out(link, work, at_once=at_once)
         except BaseException as error:
             link.undo()
+            link.transaction.session.remembered.clear()
             if link.must_repeat:
                 raise _MetOthersError from error
             raise
@@ -400,6 +407,7 @@ def _nested(link: _Link, work: Callable[[Transaction], T]) -> T:
         value = work(link.transaction)
     except BaseException:
         del lines[before:]
+        link.transaction.session.remembered.clear()
         if not link.must_repeat:
             link.run("ROLLBACK TO work; RELEASE work")
         raise

@@ -241,6 +241,7 @@ class _Writer:
             value = function(transaction)
         except BaseException:
             del transaction.lines.pending[lines:]
+            transaction.session.remembered.clear()
             if connection.in_transaction:
                 with self._translated:
                     connection.execute("ROLLBACK TO work")
@@ -268,6 +269,7 @@ class _Writer:
         """Undo the group. A connection that cannot even do that is given up: the next group opens another."""
         if self._transaction is not None:
             self._transaction.lines.pending.clear()
+            self._transaction.session.remembered.clear()
         try:
             if self._connection is not None and self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
@@ -343,6 +345,13 @@ class SqliteLedger:
         if self._writer.is_here:
             return cast("T", self._store.run(work))
         return cast("T", self._writer.submit(work))
+
+    def post(
+        self, work: Callable[[Transaction], T], then: Callable[[T | None, BaseException | None], None]
+    ) -> bool:
+        """As `write`, without waiting: `then` is told by the writer thread once the work is durable."""
+        self._writer.post(work, then)
+        return True
 
     def read(self) -> AbstractContextManager[Transaction]:
         """A consistent snapshot, taken at the first query; inside a work, what the unit sees."""

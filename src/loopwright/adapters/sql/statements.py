@@ -148,6 +148,8 @@ class Session:
         self._compiler = compiler
         self._translated = translated
         self.read_only = read_only
+        self.remembered: dict[tuple[str, str], int] = {}
+        """numbers of names that were found, by space and name; whoever undoes a work clears it"""
 
     def rows(self, statement: Statement, **values: Any) -> Sequence[Row]:
         """All rows of a query."""

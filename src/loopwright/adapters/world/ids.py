@@ -10,6 +10,7 @@ __all__ = ["RandomIds"]
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _RANDOM_BITS = 80
+_PAIRS = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
 
 
 class RandomIds:
@@ -29,4 +30,4 @@ class RandomIds:
             else:
                 self._last_ms, self._tail = now_ms, secrets.randbits(_RANDOM_BITS - 1)
             value = (now_ms << _RANDOM_BITS) | self._tail
-        return "".join(_ALPHABET[(value >> shift) & 31] for shift in range(125, -1, -5))
+        return "".join([_PAIRS[(value >> shift) & 1023] for shift in range(120, -1, -10)])

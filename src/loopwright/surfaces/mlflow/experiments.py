@@ -133,16 +133,22 @@ def routes() -> tuple[Route, ...]:
     untag = "experiments/delete-experiment-tag"
     datasets = "experiments/search-datasets"
     return (
-        Route(method="POST", path="experiments/create", scope=write, takes=Create, answer=_create),
+        Route(
+            method="POST", path="experiments/create", scope=write, takes=Create, answer=_create, writes=True
+        ),
         Route(method="GET", path="experiments/get", scope=read, takes=ById, answer=_get),
         Route(method="GET", path="experiments/get-by-name", scope=read, takes=ByName, answer=_get_by_name),
-        Route(method="POST", path="experiments/update", scope=write, takes=Update, answer=_update),
-        Route(method="POST", path="experiments/delete", scope=write, takes=ById, answer=_delete),
-        Route(method="POST", path="experiments/restore", scope=write, takes=ById, answer=_restore),
+        Route(
+            method="POST", path="experiments/update", scope=write, takes=Update, answer=_update, writes=True
+        ),
+        Route(method="POST", path="experiments/delete", scope=write, takes=ById, answer=_delete, writes=True),
+        Route(
+            method="POST", path="experiments/restore", scope=write, takes=ById, answer=_restore, writes=True
+        ),
         Route(method="POST", path="experiments/search", scope=read, takes=Search, answer=_search),
         Route(method="GET", path="experiments/search", scope=read, takes=Search, answer=_search),
-        Route(method="POST", path=tag, scope=write, takes=SetTag, answer=_set_tag),
-        Route(method="POST", path=untag, scope=write, takes=DeleteTag, answer=_delete_tag),
+        Route(method="POST", path=tag, scope=write, takes=SetTag, answer=_set_tag, writes=True),
+        Route(method="POST", path=untag, scope=write, takes=DeleteTag, answer=_delete_tag, writes=True),
         Route(method="POST", path=datasets, scope=read, takes=SearchDatasets, answer=_datasets),
     )
 

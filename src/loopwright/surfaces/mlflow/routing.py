@@ -52,6 +52,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     answer: Callable[[Context, Any], Any]
     versions: tuple[str, ...] = _VERSIONS
     body_limit: int = BODY_LIMIT
+    writes: bool = False
+    """the answer writes to the ledger and does nothing slow, so it is carried out where writes are"""
 
 
 class RawRoute(msgspec.Struct, frozen=True, kw_only=True):

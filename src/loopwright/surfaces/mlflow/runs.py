@@ -191,7 +191,7 @@ class Metric(msgspec.Struct, frozen=True, gc=False):
     step: int
 
 
-class Info(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Info(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a run is."""
 
     run_uuid: str
@@ -263,22 +263,44 @@ def routes() -> tuple[Route, ...]:
     read, write = "run:read", "run:write"
     batch, read_by = "runs/log-batch", "runs/log-inputs"
     return (
-        Route(method="POST", path="runs/create", scope=write, takes=Create, answer=_create),
+        Route(method="POST", path="runs/create", scope=write, takes=Create, answer=_create, writes=True),
         Route(method="GET", path="runs/get", scope=read, takes=OfRun, answer=_get),
-        Route(method="POST", path="runs/update", scope=write, takes=Update, answer=_update),
-        Route(method="POST", path="runs/delete", scope=write, takes=OfRun, answer=_delete),
-        Route(method="POST", path="runs/restore", scope=write, takes=OfRun, answer=_restore),
+        Route(method="POST", path="runs/update", scope=write, takes=Update, answer=_update, writes=True),
+        Route(method="POST", path="runs/delete", scope=write, takes=OfRun, answer=_delete, writes=True),
+        Route(method="POST", path="runs/restore", scope=write, takes=OfRun, answer=_restore, writes=True),
         Route(method="POST", path="runs/search", scope=read, takes=Search, answer=_search),
-        Route(method="POST", path="runs/log-metric", scope=write, takes=LogMetric, answer=_log_metric),
-        Route(method="POST", path="runs/log-parameter", scope=write, takes=LogParam, answer=_log_param),
-        Route(method="POST", path="runs/set-tag", scope=write, takes=LogParam, answer=_set_tag),
-        Route(method="POST", path="runs/delete-tag", scope=write, takes=DeleteTag, answer=_delete_tag),
+        Route(
+            method="POST",
+            path="runs/log-metric",
+            scope=write,
+            takes=LogMetric,
+            answer=_log_metric,
+            writes=True,
+        ),
+        Route(
+            method="POST",
+            path="runs/log-parameter",
+            scope=write,
+            takes=LogParam,
+            answer=_log_param,
+            writes=True,
+        ),
+        Route(method="POST", path="runs/set-tag", scope=write, takes=LogParam, answer=_set_tag, writes=True),
+        Route(
+            method="POST",
+            path="runs/delete-tag",
+            scope=write,
+            takes=DeleteTag,
+            answer=_delete_tag,
+            writes=True,
+        ),
         Route(
             method="POST",
             path=batch,
             scope=write,
             takes=LogBatch,
             answer=_log_batch,
+            writes=True,
             body_limit=_MEGABYTE,
         ),
         Route(
@@ -287,10 +309,20 @@ def routes() -> tuple[Route, ...]:
             scope=write,
             takes=LogInputs,
             answer=_log_inputs,
+            writes=True,
             body_limit=_WITH_PROFILES,
         ),
-        Route(method="POST", path="runs/outputs", scope=write, takes=LogOutputs, answer=_log_outputs),
-        Route(method="POST", path="runs/log-model", scope=write, takes=LogModel, answer=_log_model),
+        Route(
+            method="POST",
+            path="runs/outputs",
+            scope=write,
+            takes=LogOutputs,
+            answer=_log_outputs,
+            writes=True,
+        ),
+        Route(
+            method="POST", path="runs/log-model", scope=write, takes=LogModel, answer=_log_model, writes=True
+        ),
     )
 
 

@@ -35,7 +35,7 @@ class Nothing(Message, frozen=True):
     """A call without arguments, or `{}`."""
 
 
-class Pair(msgspec.Struct, frozen=True):
+class Pair(msgspec.Struct, frozen=True, gc=False):
     """A tag or a param; as MLflow's, a value that is not given is empty."""
 
     key: Needed

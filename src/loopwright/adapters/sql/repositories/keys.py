@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, Select, bindparam, select
+from sqlalchemy import Column, Select, bindparam, select
 
 from loopwright.adapters.sql import schema
 from loopwright.adapters.sql.rows import Row
 from loopwright.adapters.sql.schema import BIG, TEXT
 from loopwright.adapters.sql.statements import Session, insert_new
 
-__all__ = ["among", "key_numbers", "known_keys", "rows_among"]
+__all__ = ["Among", "among", "key_numbers", "known_keys", "rows_among"]
 
 _k = schema.metric_keys.c
 _ADD = insert_new(schema.metric_keys, ["space", "name"])
 _CHUNK = 64
+_REMEMBERED = 20_000
 
 
 @lru_cache(maxsize=8)
@@ -27,13 +28,22 @@ def _among(count: int) -> Select[Any]:
 
 
 def key_numbers(session: Session, space: str, names: set[str]) -> dict[str, int]:
-    """The number of each name, made where it is new."""
-    found = known_keys(session, space, names)
-    missing = sorted(names - found.keys())
+    """The number of each name, made where it is new.
+
+    A name's number never changes: the session remembers those that it found, until a work is undone.
+    """
+    known = session.remembered
+    if len(known) > _REMEMBERED:
+        known.clear()
+    missing = sorted(name for name in names if (space, name) not in known)
     if missing:
-        session.change_many(_ADD, [{"space": space, "name": name} for name in missing])
-        found.update(known_keys(session, space, missing))
-    return found
+        found = known_keys(session, space, missing)
+        new = [name for name in missing if name not in found]
+        if new:
+            session.change_many(_ADD, [{"space": space, "name": name} for name in new])
+            found.update(known_keys(session, space, new))
+        known.update(((space, name), number) for name, number in found.items())
+    return {name: known[space, name] for name in names}
 
 
 def known_keys(session: Session, space: str, names: Iterable[str]) -> dict[str, int]:
@@ -48,16 +58,26 @@ def known_keys(session: Session, space: str, names: Iterable[str]) -> dict[str, 
     return found
 
 
-def among(count: int = _CHUNK) -> list[BindParameter[int]]:
-    """The parameters of a statement that `rows_among` fills."""
-    return [bindparam(f"no_{i}", type_=BIG) for i in range(count)]
+class Among(NamedTuple):
+    """A question about one number, and the same about many."""
+
+    one: Select[Any]
+    many: Select[Any]
 
 
-def rows_among(session: Session, statement: Select[Any], numbers: Sequence[int]) -> list[Row]:
-    """All rows of a statement about a set of numbers (`among`), asked in parts."""
+def among(question: Select[Any], column: Column[int]) -> Among:
+    """A question about rows whose `column` is one of a set of numbers, as `rows_among` asks it."""
+    names = [bindparam(f"no_{i}", type_=BIG) for i in range(_CHUNK)]
+    return Among(question.where(column == bindparam("no", type_=BIG)), question.where(column.in_(names)))
+
+
+def rows_among(session: Session, question: Among, numbers: Sequence[int]) -> list[Row]:
+    """All rows of a question about a set of numbers, asked in parts."""
+    if len(numbers) == 1:
+        return list(session.rows(question.one, no=numbers[0]))
     found: list[Row] = []
     for start in range(0, len(numbers), _CHUNK):
         part = numbers[start : start + _CHUNK]
         padded = [*part, *([part[-1]] * (_CHUNK - len(part)))]
-        found += session.rows(statement, **{f"no_{i}": number for i, number in enumerate(padded)})
+        found += session.rows(question.many, **{f"no_{i}": number for i, number in enumerate(padded)})
     return found

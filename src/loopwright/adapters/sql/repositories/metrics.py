@@ -35,10 +35,11 @@ _LATEST = (
     .where(_n.run_no == bindparam("run_no"))
     .order_by(_k.name)
 )
-_LATEST_OF = (
-    select(_n.run_no, _k.name, _n.value, _n.step, _n.at_us, _n.is_nan)
-    .join(schema.metric_keys, _k.no == _n.key_no)
-    .where(_n.run_no.in_(among()))
+_LATEST_OF = among(
+    select(_n.run_no, _k.name, _n.value, _n.step, _n.at_us, _n.is_nan).join(
+        schema.metric_keys, _k.no == _n.key_no
+    ),
+    _n.run_no,
 )
 _KEY_NO = select(_k.no).where(_k.space == bindparam("space"), _k.name == bindparam("name"))
 _PLACE = (_p.at_us, _p.step, _p.is_nan, _p.value)
@@ -105,18 +106,16 @@ def _stored(point: MetricPoint, run_no: int, key_no: int, space: str) -> tuple[A
     return (run_no, key_no, point.at_us, point.step, int(is_nan), value, space)
 
 
-def _newest(rows: Iterable[tuple[Any, ...]]) -> Iterable[tuple[Any, ...]]:
+def _newest(rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """Of each key the row that is the greatest by (step, at, value)."""
     best: dict[int, tuple[Any, ...]] = {}
     for row in rows:
-        known = best.get(row[1])
-        if known is None or _rank(row) > _rank(known):
-            best[row[1]] = row
-    return best.values()
-
-
-def _rank(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    return (row[3], row[2], row[4], row[5])
+        _, key_no, at_us, step, is_nan, value, _ = row
+        rank = (step, at_us, is_nan, value)
+        known = best.get(key_no)
+        if known is None or rank > known[0]:
+            best[key_no] = (rank, row)
+    return [row for _, row in best.values()]
 
 
 def _point(key: str, row: Row) -> MetricPoint:

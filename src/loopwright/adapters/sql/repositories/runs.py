@@ -33,7 +33,7 @@ _TEXTS = select(_r.params, _r.tags).where(_r.id == bindparam("id"))
 _ADD_EXPERIMENT = insert_new(schema.experiments, ["space", "name"])
 _EXPERIMENT_NO = select(_e.no).where(_e.space == bindparam("space"), _e.name == bindparam("name"))
 _GET = select(*_RUN.columns).where(_r.id == bindparam("id"))
-_BY_NO = select(_r.no, *_RUN.columns).where(_r.no.in_(among(64)))
+_BY_NO = among(select(_r.no, *_RUN.columns), _r.no)
 _SPACE = select(_r.space).where(_r.id == bindparam("id"))
 _FIXED = {"id", "space", "kind", "experiment"}
 _UPDATE = (
