@@ -23,11 +23,25 @@ from loopwright.engine.publishing import (
 )
 from loopwright.ports.ledger import PageRequest, Transaction
 from loopwright.ports.predictors import FitResult, Predictor
+from loopwright.registry import comparing, versions
 from loopwright.registry.guarding import guards, point, set_guards
-from loopwright.registry.nouns import KIND, ModelBody, Promotion
+from loopwright.registry.nouns import KIND, Comparison, ModelBody, Promotion
+from loopwright.registry.origins import version_at
 from loopwright.registry.rules import previous_number
 
-__all__ = ["body_of", "files_of", "guard", "guards", "load", "promote", "register", "rollback"]
+__all__ = [
+    "annotate",
+    "body_of",
+    "compare",
+    "files_of",
+    "guard",
+    "guards",
+    "load",
+    "promote",
+    "register",
+    "remove",
+    "rollback",
+]
 
 
 def register(
@@ -120,3 +134,43 @@ def rollback(ctx: Context, name: AssetName, alias: AliasName, *, reason: str) ->
         return Promotion(model=name, alias=moved, version=target, previous=current.number)
 
     return ctx.write(work)
+
+
+@operation("registry.compare", scope="model:read", route="GET /models/{name}/compare")
+def compare(ctx: Context, name: AssetName, left: int, right: int) -> Comparison:
+    """Show what differs between two versions of a model: params, metrics, importance, files, tags."""
+    return comparing.compare(ctx, name, left, right)
+
+
+@operation("registry.annotate", scope="model:write", route="PATCH /models/{name}/versions/{number}")
+def annotate(
+    ctx: Context,
+    name: AssetName,
+    number: int,
+    *,
+    description: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    drop_tags: tuple[str, ...] = (),
+) -> Version:
+    """Give a version another description, set tags of it, and take others away."""
+
+    def work(tx: Transaction) -> Version:
+        version = version_at(ctx, tx, name, number)
+        if description is not None and description != version.description:
+            version = versions.describe(ctx, name, number, description)
+        for key, value in (tags or {}).items():
+            version = versions.set_tag(ctx, name, number, key, value)
+        for key in drop_tags:
+            version = versions.unset_tag(ctx, name, number, key)
+        return version
+
+    return ctx.write(work)
+
+
+@operation("registry.remove", scope="model:write", route="DELETE /models/{name}/versions/{number}")
+def remove(ctx: Context, name: AssetName, number: int) -> Version:
+    """Put a version of a model in the trash, with its aliases; its number is not used again."""
+    with ctx.read() as tx:
+        there = version_at(ctx, tx, name, number)
+    versions.delete(ctx, name, number)
+    return there

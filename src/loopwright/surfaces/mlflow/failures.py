@@ -57,7 +57,7 @@ _CODES: tuple[tuple[type[LoopwrightError], str, int], ...] = (
     (NotFound, "RESOURCE_DOES_NOT_EXIST", 404),
     (Taken, "RESOURCE_ALREADY_EXISTS", 400),
     (Conflict, "RESOURCE_CONFLICT", 409),
-    (PolicyBlocked, "RESOURCE_CONFLICT", 409),
+    (PolicyBlocked, "PERMISSION_DENIED", 403),
     (Unauthenticated, "UNAUTHENTICATED", 401),
     (Denied, "PERMISSION_DENIED", 403),
     (Unavailable, "TEMPORARILY_UNAVAILABLE", 503),

@@ -33,9 +33,9 @@ _STATES = {
     LoggedModelState.READY: "LOGGED_MODEL_READY",
     LoggedModelState.FAILED: "LOGGED_MODEL_UPLOAD_FAILED",
 }
-_MEANT: dict[Any, LoggedModelState] = {
+_MEANT = {
     **{word: state for state, word in _STATES.items()},
-    **dict(enumerate(_STATES, start=1)),
+    **{str(number): state for number, state in enumerate(_STATES, start=1)},
 }
 
 
@@ -245,11 +245,10 @@ def _get(ctx: Context, asked: Fetched) -> LoggedReply:
 
 
 def _finalize(ctx: Context, asked: Finalized) -> LoggedReply:
-    status = asked.status
-    state = _MEANT.get(int(status) if isinstance(status, str) and status.isdecimal() else status)
+    state = _MEANT.get(str(asked.status))
     if state is None:
         raise Invalid(
-            f"Invalid value {shown(str(status))} for parameter 'status' supplied: it is no state of a model",
+            f"Invalid value {shown(str(asked.status))} for parameter 'status' supplied: it is no state of a model",
             hint=f"the states are {', '.join(_STATES.values())}",
         )
     logged.finalize(ctx, asked.model_id, state)
