@@ -1,7 +1,7 @@
 """Searches things that are at hand: a condition as a function, an order, and pages by key. Pure.
 
-Values come by field from a `Look`: nothing, one value, or several (of a logged model's metrics). A comparison is
-true when it is of any of them.
+Values come by field from a `Look`: nothing, one value, or several (of a logged model's metrics). A comparison
+is true when it is of any of them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -31,7 +31,7 @@ Place = Callable[[T, SortKey], Value | None]
 _Test = Callable[[Value], bool]
 _Key = Value | None
 
-_COMPARE: dict[Operator, Callable[[object, object], bool]] = {
+_COMPARE: dict[Operator, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
     "!=": operator.ne,
     "<": operator.lt,
@@ -77,7 +77,7 @@ def pinned(where: Condition | None, key: str) -> str | None:
         case Comparison(Field("attribute", found), "=", str(value)) if found == key:
             return value
         case All(parts):
-            return next((value for part in parts if (value := pinned(part, key)) is not None), None)
+            return next((only for part in parts if (only := pinned(part, key)) is not None), None)
     return None
 
 
@@ -136,8 +136,8 @@ def page_of(
 ) -> Found[T]:
     """A page of things in an order that tells every two of them apart.
 
-    Things without a key come last in both directions, NaN before them. `Invalid` for a token that is no place in
-    this order.
+    Things without a key come last in both directions, NaN before them. `Invalid` for a token that is no place
+    in this order.
     """
     found = list(things)
     for key in reversed(order):
