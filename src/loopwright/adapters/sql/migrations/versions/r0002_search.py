@@ -7,6 +7,8 @@ import json
 import sqlalchemy as sa
 from alembic import op
 
+from loopwright.core.errors import Unavailable
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -51,7 +53,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("restore the copy that was made before the upgrade")
+    raise Unavailable(
+        "a ledger is not brought back to an older revision", hint="restore the copy made before"
+    )
 
 
 def _tables() -> None:
