@@ -8,19 +8,19 @@ from collections.abc import Callable, Sequence
 import msgspec
 from msgspec.structs import replace
 
+from loopwright.core.addresses import Address, ByNumber
 from loopwright.core.errors import Invalid, PolicyBlocked
-from loopwright.core.instants import to_micros
 from loopwright.core.manifests import Manifest, encode_manifest
 from loopwright.core.nouns import Asset, Json, Link, LinkRole, Version
-from loopwright.core.queries import Condition, Field
+from loopwright.core.queries import Condition, Field, SortKey
 from loopwright.engine.context import Context
-from loopwright.ports.ledger import Transaction
+from loopwright.ports.ledger import Transaction, VersionLine
 from loopwright.registry.guarding import drop, guards, point
 from loopwright.registry.naming import check_alias_name, check_tag, check_tags, is_prompt
 from loopwright.registry.nouns import KIND, LOGGED, NewVersion, Promotion, RegisteredVersion
 from loopwright.registry.origins import Origin, origin_of, run_in, version_at
 from loopwright.registry.registered import model_of, noted_stages
-from loopwright.tracking.at_hand import Found, Values, page_of, pinned, place_by, predicate
+from loopwright.tracking.at_hand import Found, Value, Values, page_of, pinned, predicate
 from loopwright.tracking.dialects import MODEL_VERSIONS
 from loopwright.tracking.grammar import models_only, parse_filter, parse_order
 
@@ -45,7 +45,11 @@ _MADE = "mlflow.modelVersions"
 
 def source_of(version: Version) -> str:
     """Where a version says it comes from; one trained here is its own place."""
-    return str(version.facts.get("source") or f"loopwright:/{version.ref}")
+    return _told_source(version.facts, version.ref)
+
+
+def _told_source(facts: Json, address: object) -> str:
+    return str(facts.get("source") or f"loopwright:/{address}")
 
 
 def place_of(version: Version) -> str:
@@ -242,28 +246,40 @@ def search(
     keys = parse_order(order, MODEL_VERSIONS)
     holds = predicate(condition, _look)
     with ctx.read() as tx:
-        there = [each for each in _among(ctx, tx, condition) if each.deleted_at is None and holds(each)]
-    return page_of(there, place_by(_look), keys, limit=limit, token=token)
+        there = [line for line in _lines(ctx, tx, condition) if holds(line)]
+        page = page_of(there, _place, keys, limit=limit, token=token)
+        found = tx.versions.those([line.id for line in page.items])
+    return Found(items=tuple(found), next_token=page.next_token)
 
 
-def _among(ctx: Context, tx: Transaction, where: Condition) -> list[Version]:
+def _lines(ctx: Context, tx: Transaction, where: Condition) -> Sequence[VersionLine]:
     """The candidates: those of a name or a run where the filter says so, else all."""
     run_id = pinned(where, "run_id") or None
-    return list(tx.versions.among(ctx.space, KIND, name=pinned(where, "name"), run_id=run_id))
+    return tx.versions.lines(ctx.space, KIND, name=pinned(where, "name"), run_id=run_id)
 
 
-def _look(version: Version, field: Field) -> Values:
+def _look(line: VersionLine, field: Field) -> Values:
     if field.kind == "tag":
-        value = version.tags.get(field.key)
+        value = _TAGS(line.tags_json).get(field.key)
         return () if value is None else (value,)
-    return (_ATTRIBUTES[field.key](version),)
+    return (_ATTRIBUTES[field.key](line),)
 
 
-_ATTRIBUTES: dict[str, Callable[[Version], str | float]] = {
-    "name": lambda version: version.name,
-    "version_number": lambda version: version.number,
-    "run_id": lambda version: version.run_id or "",
-    "source_path": source_of,
-    "creation_timestamp": lambda version: to_micros(version.created_at) // 1000,
-    "last_updated_timestamp": lambda version: to_micros(version.updated_at or version.created_at) // 1000,
+def _place(line: VersionLine, key: SortKey) -> Value:
+    return _ATTRIBUTES[key.field.key](line)
+
+
+def _source(line: VersionLine) -> str:
+    address = Address(kind=KIND, name=line.name, selector=ByNumber(line.number))
+    return _told_source(msgspec.json.decode(line.facts_json, type=Json), address)
+
+
+_TAGS = msgspec.json.Decoder(dict[str, str]).decode
+_ATTRIBUTES: dict[str, Callable[[VersionLine], Value]] = {
+    "name": lambda line: line.name,
+    "version_number": lambda line: line.number,
+    "run_id": lambda line: line.run_id or "",
+    "source_path": _source,
+    "creation_timestamp": lambda line: line.created_us // 1000,
+    "last_updated_timestamp": lambda line: line.changed_us // 1000,
 }

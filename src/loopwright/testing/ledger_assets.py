@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from loopwright.core.errors import Conflict, Invalid, NotFound
+from loopwright.core.instants import to_micros
 from loopwright.core.nouns import LinkRole
 from loopwright.ports.ledger import Ledger, PageRequest, Transaction
 from loopwright.testing import ledger_values as make
@@ -133,6 +135,46 @@ class AssetSuite:
             assert tx.versions.get("a1", 1) == replace(first, tags={"a": "b"}, description="d")
         with pytest.raises(NotFound):
             ledger.write(lambda tx: tx.versions.update(make.version(asset, 5)))
+
+    def test_versions_of_a_kind_a_name_a_run(self, ledger: Ledger) -> None:
+        """Lines leave out what is in the trash, and say when a version changed, or else when it was made."""
+        asset, other = make.asset(), make.asset("a2", name="other")
+        versions = [make.version(asset, 1, run_id="r1"), make.version(asset, 2), make.version(other, 1)]
+        write_each(ledger, lambda tx, each: tx.assets.add(each), (asset, other))
+        write_each(ledger, lambda tx, v: tx.versions.add(v), versions)
+        ledger.write(lambda tx: tx.versions.update(replace(versions[0], updated_at=make.at(9))))
+        ledger.write(lambda tx: tx.versions.update(replace(versions[2], deleted_at=make.at(9))))
+        kind, name = asset.kind, asset.name
+        with ledger.read() as tx:
+            assert {v.id for v in tx.versions.among("default", kind)} == {v.id for v in versions}
+            assert {v.number for v in tx.versions.among("default", kind, name=name)} == {1, 2}
+            assert [v.id for v in tx.versions.among("default", kind, run_id="r1")] == [versions[0].id]
+            assert list(tx.versions.among("default", kind, name="other", run_id="r1")) == []
+            assert list(tx.versions.among("elsewhere", kind)) == []
+            lines = {line.id: line for line in tx.versions.lines("default", kind)}
+            assert lines.keys() == {versions[0].id, versions[1].id}
+            assert [line.id for line in tx.versions.lines("default", kind, name=name, run_id="r1")] == [
+                versions[0].id
+            ]
+            line = lines[versions[0].id]
+            assert (line.name, line.number, line.run_id) == (name, 1, "r1")
+            assert line.changed_us == to_micros(make.at(9))
+            assert lines[versions[1].id].changed_us == lines[versions[1].id].created_us
+            assert msgspec.json.decode(line.tags_json) == versions[0].tags
+            assert msgspec.json.decode(line.facts_json) == versions[0].facts
+
+    def test_versions_by_id_come_in_the_order_asked(self, ledger: Ledger) -> None:
+        """Also more of them than one question takes."""
+        asset = make.asset()
+        versions = [make.version(asset, number) for number in range(1, 140)]
+        ledger.write(lambda tx: tx.assets.add(asset))
+        write_each(ledger, lambda tx, v: tx.versions.add(v), versions)
+        wanted = [versions[at] for at in (5, 0, 138, *range(10, 120))]
+        with ledger.read() as tx:
+            assert list(tx.versions.those([v.id for v in wanted])) == wanted
+            assert list(tx.versions.those([])) == []
+            with pytest.raises(NotFound):
+                tx.versions.those([versions[0].id, "nobody"])
 
     def test_pages_of_versions_are_newest_first(self, ledger: Ledger) -> None:
         """By number, also past ten."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
+import msgspec
 from msgspec.structs import replace
 
 from loopwright.core.chain import Head, link
@@ -37,6 +38,7 @@ from loopwright.ports.ledger import (
     Segment,
     Segments,
     Signals,
+    VersionLine,
     Versions,
 )
 from loopwright.testing.ledger_runs import MemoryArtifacts, MemoryMetrics, MemoryRuns
@@ -98,6 +100,19 @@ class _Assets:
         return page_of(items, request, lambda a: (a.kind, a.name), newest_first=False)
 
 
+def _line(version: Version) -> VersionLine:
+    return VersionLine(
+        version.id,
+        version.name,
+        version.number,
+        version.run_id,
+        to_micros(version.created_at),
+        to_micros(version.updated_at or version.created_at),
+        msgspec.json.encode(version.tags).decode(),
+        msgspec.json.encode(version.facts).decode(),
+    )
+
+
 class _Versions:
     def __init__(self, unit: Unit) -> None:
         self._unit = unit
@@ -137,6 +152,19 @@ class _Versions:
     ) -> Iterator[Version]:
         wanted = {"space": space, "kind": kind, "name": name, "run_id": run_id}
         return (v for v in self._unit.rows("versions").values() if matches(v, wanted))
+
+    def lines(
+        self, space: str, kind: str, *, name: str | None = None, run_id: str | None = None
+    ) -> Sequence[VersionLine]:
+        found = self.among(space, kind, name=name, run_id=run_id)
+        return [_line(version) for version in found if version.deleted_at is None]
+
+    def those(self, ids: Sequence[str]) -> Sequence[Version]:
+        found = {v.id: v for v in self._unit.rows("versions").values()}
+        lost = next((each for each in ids if each not in found), None)
+        if lost is not None:
+            raise missing(f"version {lost!r}")
+        return [found[each] for each in ids]
 
     def page(self, asset_id: str, request: PageRequest) -> Page[Version]:
         return page_of(self._of(asset_id), request, lambda v: (v.number,))

@@ -54,11 +54,9 @@ def predicate(where: Condition | None, look: Look[T]) -> Callable[[T], bool]:
         case None:
             return lambda _: True
         case All(parts):
-            tests = [predicate(part, look) for part in parts]
-            return lambda thing: all(test(thing) for test in tests)
+            return _joined([predicate(part, look) for part in parts], ends_with=False)
         case AnyOf(parts):
-            tests = [predicate(part, look) for part in parts]
-            return lambda thing: any(test(thing) for test in tests)
+            return _joined([predicate(part, look) for part in parts], ends_with=True)
         case Not(part):
             inner = predicate(part, look)
             return lambda thing: not inner(thing)
@@ -68,7 +66,19 @@ def predicate(where: Condition | None, look: Look[T]) -> Callable[[T], bool]:
             return lambda thing: bool(look(thing, field))
         case Comparison(field, op, value):
             holds = _test(op, value)
-            return lambda thing: any(holds(each) for each in look(thing, field))
+            return lambda thing: any(map(holds, look(thing, field)))
+
+
+def _joined(tests: Sequence[Callable[[T], bool]], *, ends_with: bool) -> Callable[[T], bool]:
+    """Each is asked until one says what ends it. Loops, since generators would cost more than the tests."""
+
+    def joined(thing: T) -> bool:
+        for test in tests:
+            if test(thing) is ends_with:
+                return ends_with
+        return not ends_with
+
+    return joined
 
 
 def pinned(where: Condition | None, key: str) -> str | None:
@@ -152,9 +162,10 @@ def page_of(
 
 def _sorted(things: list[T], place: Place[T], key: SortKey) -> list[T]:
     pairs = [(place(thing, key), thing) for thing in things]
-    some = [pair for pair in pairs if _rank(pair[0]) == 0]
+    rest = [pair for pair in pairs if _rank(pair[0])]
+    some = [pair for pair in pairs if not _rank(pair[0])] if rest else pairs
     some.sort(key=operator.itemgetter(0), reverse=key.descending)
-    rest = [pair for rank in (1, 2) for pair in pairs if _rank(pair[0]) == rank]
+    rest.sort(key=lambda pair: _rank(pair[0]))
     return [thing for _, thing in (*some, *rest)]
 
 

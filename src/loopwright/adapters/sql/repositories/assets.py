@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import Select, bindparam, delete, func, select, update
 
 from loopwright.adapters.sql import schema
 from loopwright.adapters.sql.listing import Order, fetch_page
-from loopwright.adapters.sql.rows import Shape
+from loopwright.adapters.sql.rows import Row, Shape
 from loopwright.adapters.sql.schema import TEXT
 from loopwright.adapters.sql.statements import Session, insert_new, upsert
 from loopwright.core.errors import Conflict, NotFound
 from loopwright.core.instants import to_micros
 from loopwright.core.nouns import Alias, Asset, Version
-from loopwright.ports.ledger import Page, PageRequest
+from loopwright.ports.ledger import Page, PageRequest, VersionLine
 
 __all__ = ["SqlAliases", "SqlAssets", "SqlVersions"]
 
@@ -83,6 +84,35 @@ _OF_KIND = select(*_VERSION.columns).where(_v.space == bindparam("space"), _v.ki
 _OF_NAME = _OF_KIND.where(_v.name == bindparam("name"))
 _OF_RUN = _OF_KIND.where(_v.run_id == bindparam("run_id"))
 _OF_BOTH = _OF_NAME.where(_v.run_id == bindparam("run_id"))
+_LINES = select(
+    _v.id,
+    _v.name,
+    _v.number,
+    _v.run_id,
+    _v.created_at,
+    func.coalesce(_v.updated_at, _v.created_at),
+    _v.tags,
+    _v.facts,
+).where(_v.space == bindparam("space"), _v.kind == bindparam("kind"), _v.deleted_at.is_(None))
+_LINES_OF_NAME = _LINES.where(_v.name == bindparam("name"))
+_LINES_OF_RUN = _LINES.where(_v.run_id == bindparam("run_id"))
+_LINES_OF_BOTH = _LINES_OF_NAME.where(_v.run_id == bindparam("run_id"))
+_MANY = 64
+_THOSE = select(*_VERSION.columns).where(_v.id.in_([bindparam(f"id_{i}", type_=TEXT) for i in range(_MANY)]))
+_Four = Mapping[tuple[bool, bool], Select[Any]]
+"""one question, by whether a name and a run are given"""
+_AMONG: _Four = {
+    (False, False): _OF_KIND,
+    (True, False): _OF_NAME,
+    (False, True): _OF_RUN,
+    (True, True): _OF_BOTH,
+}
+_AS_LINES: _Four = {
+    (False, False): _LINES,
+    (True, False): _LINES_OF_NAME,
+    (False, True): _LINES_OF_RUN,
+    (True, True): _LINES_OF_BOTH,
+}
 _DIGESTS = select(_v.digest).distinct()
 
 _IS_ALIAS = (_al.asset_id == bindparam("asset_id"), _al.alias == bindparam("alias"))
@@ -188,10 +218,33 @@ class SqlVersions:
         self, space: str, kind: str, *, name: str | None = None, run_id: str | None = None
     ) -> Iterator[Version]:
         """All versions of a kind, of one name, or made by one run, in no order."""
+        return map(_VERSION.read, self._asked(_AMONG, space, kind, name, run_id))
+
+    def lines(
+        self, space: str, kind: str, *, name: str | None = None, run_id: str | None = None
+    ) -> Sequence[VersionLine]:
+        """As `among`, the lines of those that are not in the trash."""
+        return [VersionLine(*row) for row in self._asked(_AS_LINES, space, kind, name, run_id)]
+
+    def _asked(
+        self, statements: _Four, space: str, kind: str, name: str | None, run_id: str | None
+    ) -> Sequence[Row]:
         wanted = {"space": space, "kind": kind, "name": name, "run_id": run_id}
         asked = {key: value for key, value in wanted.items() if value is not None}
-        statement = {2: _OF_KIND, 4: _OF_BOTH}.get(len(asked), _OF_NAME if name is not None else _OF_RUN)
-        return map(_VERSION.read, self._session.rows(statement, **asked))
+        return self._session.rows(statements[name is not None, run_id is not None], **asked)
+
+    def those(self, ids: Sequence[str]) -> Sequence[Version]:
+        """The versions of these ids in their order; `NotFound` for one that is not there."""
+        found: dict[str, Version] = {}
+        for start in range(0, len(ids), _MANY):
+            part = ids[start : start + _MANY]
+            padded = [*part, *([part[-1]] * (_MANY - len(part)))]
+            rows = self._session.rows(_THOSE, **{f"id_{i}": each for i, each in enumerate(padded)})
+            found.update((version.id, version) for version in map(_VERSION.read, rows))
+        missing = next((each for each in ids if each not in found), None)
+        if missing is not None:
+            raise NotFound(f"there is no version of the id {missing[:80]!r}", hint="loopwright assets list")
+        return [found[each] for each in ids]
 
     def page(self, asset_id: str, request: PageRequest) -> Page[Version]:
         """Versions, newest first."""
