@@ -76,7 +76,7 @@ def home_of_model(tx: Transaction, space: str, model_id: str) -> Home:
     """The home of a logged model; `NotFound` when the space has none of that id."""
     asset = tx.assets.find(space, _MODEL, model_id)
     if asset is None:
-        raise NotFound(f"Logged model with ID '{model_id[:100]}' not found.")
+        raise NotFound(f"Logged model with ID '{model_id[:100]}' not found", hint="search its experiment's")
     address = str(asset.facts.get(_FACT, ""))
     return Home(owner=f"{_MODEL}:{model_id}", address=address, is_deleted=asset.deleted_at is not None)
 
