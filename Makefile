@@ -84,7 +84,7 @@ endif
 .venv/.lock: requirements.lock | .venv/bin/python
 	@echo "Installing from requirements.lock" >&2
 ifneq ($(UV),)
-	@$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
 else
 	@"$(PYTHON)" -m pip --python $(BIN)/python install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 endif
