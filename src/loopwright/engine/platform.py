@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -25,7 +25,7 @@ from loopwright.core.nouns import (
 )
 from loopwright.engine.context import Context
 from loopwright.engine.operation import operation
-from loopwright.engine.publishing import asset_of, manifest_of, resolve
+from loopwright.engine.publishing import asset_of, manifest_of, resolve, standing
 from loopwright.ports.ledger import Page, PageRequest, Transaction
 
 __all__ = [
@@ -50,6 +50,8 @@ __all__ = [
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000, description="how many on a page")]
 _LINEAGE_LIMIT = 400
+
+Kept = TypeVar("Kept", Asset, Version)
 
 
 class AssetView(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,9 +100,9 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
 
 @operation("assets.list", scope="asset:read", route="GET /assets")
 def assets(ctx: Context, *, kind: str | None = None, limit: Limit = 100, token: str = "") -> Page[Asset]:
-    """List assets by kind and name."""
+    """List assets by kind and name, without those in the trash."""
     with ctx.read() as tx:
-        return tx.assets.page(ctx.space, kind, PageRequest(limit=limit, token=token))
+        return _kept(tx.assets.page(ctx.space, kind, PageRequest(limit=limit, token=token)))
 
 
 @operation("assets.show", scope="asset:read", route="GET /assets/{kind}/{name}")
@@ -109,7 +111,7 @@ def show_asset(ctx: Context, kind: str, name: AssetName) -> AssetView:
     with ctx.read() as tx:
         asset = asset_of(ctx, tx, kind, name)
         return AssetView(
-            asset=asset, newest=tx.versions.latest(asset.id), aliases=tuple(tx.aliases.of(asset.id))
+            asset=asset, newest=next(standing(tx, asset), None), aliases=tuple(tx.aliases.of(asset.id))
         )
 
 
@@ -117,9 +119,16 @@ def show_asset(ctx: Context, kind: str, name: AssetName) -> AssetView:
 def versions(
     ctx: Context, kind: str, name: AssetName, *, limit: Limit = 100, token: str = ""
 ) -> Page[Version]:
-    """List the versions of an asset, newest first."""
+    """List the versions of an asset, newest first, without those in the trash."""
     with ctx.read() as tx:
-        return tx.versions.page(asset_of(ctx, tx, kind, name).id, PageRequest(limit=limit, token=token))
+        asset = asset_of(ctx, tx, kind, name)
+        return _kept(tx.versions.page(asset.id, PageRequest(limit=limit, token=token)))
+
+
+def _kept(page: Page[Kept]) -> Page[Kept]:
+    """The page without what is in the trash: it may be short, and more may follow all the same."""
+    kept = tuple(item for item in page.items if item.deleted_at is None)
+    return Page(items=kept, next_token=page.next_token)
 
 
 @operation("assets.rename", scope="asset:write", route="POST /assets/{kind}/{name}/rename")

@@ -215,7 +215,9 @@ def routes() -> tuple[Route, ...]:
 
 
 def _route(method: str, path: str, scope: str, takes: type[Message], answer: Any) -> Route:
-    return Route(method=method, path=path, scope=scope, takes=takes, answer=answer)
+    """What changes something and reads nothing beside is carried out where writes are."""
+    writes = answer in {_delete, _tag, _untag, _add_params}
+    return Route(method=method, path=path, scope=scope, takes=takes, answer=answer, writes=writes)
 
 
 def _create(ctx: Context, asked: NewLogged) -> LoggedReply:
@@ -248,7 +250,7 @@ def _finalize(ctx: Context, asked: Finalized) -> LoggedReply:
     state = _MEANT.get(str(asked.status))
     if state is None:
         raise Invalid(
-            f"Invalid value {shown(str(asked.status))} for parameter 'status' supplied: it is no state of a model",
+            f"Invalid value {shown(str(asked.status))} for parameter 'status' supplied: no state of a model",
             hint=f"the states are {', '.join(_STATES.values())}",
         )
     logged.finalize(ctx, asked.model_id, state)

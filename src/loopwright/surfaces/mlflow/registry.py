@@ -218,7 +218,9 @@ def routes() -> tuple[Route, ...]:
 
 
 def _route(method: str, path: str, scope: str, takes: type[Message], answer: Any) -> Route:
-    return Route(method=method, path=path, scope=scope, takes=takes, answer=answer)
+    """What changes something is one small unit of work, but for a version made, which keeps an object."""
+    writes = scope != _READ and answer is not _create_version
+    return Route(method=method, path=path, scope=scope, takes=takes, answer=answer, writes=writes)
 
 
 def _model_routes() -> Iterable[Route]:

@@ -34,6 +34,8 @@ DONE_SESSIONS: tuple[tuple[str, str], ...] = (
     ("learning", "3"),
     ("learning", "2"),
     ("boosting", "3"),
+    ("registering", "3"),
+    ("registering", "2"),
     ("prompting", "3"),
     ("evaluating", "3"),
     ("evaluating", "2"),
