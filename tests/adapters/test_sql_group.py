@@ -211,3 +211,28 @@ def test_closing_finishes_what_waits_and_refuses_what_comes(store: ListStore) ->
     writer.close()
     with pytest.raises(Unavailable, match="closed"):
         writer.submit(put(2))
+
+
+def test_posted_works_are_told_of_after_their_commit(writer: GroupWriter, store: ListStore) -> None:
+    told: list[tuple[Any, Any, int]] = []
+
+    def then(value: Any, error: BaseException | None) -> None:
+        told.append((value, error, len(store.groups)))
+        raise RuntimeError("whoever asked has gone")
+
+    def fail(_: Any) -> None:
+        raise KeyError("x")
+
+    writer.post(put(1), then)
+    writer.post(fail, then)
+    writer.submit(put(2))
+    assert [value for value, _, _ in told] == [1, None]
+    assert isinstance(told[1][1], KeyError)
+    assert told[0][2] >= 1
+
+
+def test_nothing_is_posted_to_a_closed_writer() -> None:
+    writer = GroupWriter(ListStore(), name="writer")
+    writer.close()
+    with pytest.raises(Unavailable):
+        writer.post(put(1), lambda *_: None)

@@ -187,6 +187,26 @@ class SearchSuite:
         assert [count("param", "p", "1"), count("tag", "t", "2"), count("tag", "t", "1")] == [1, 1, 0]
         assert count("tag", "u", "1") == 0
 
+    def test_names_of_a_work_that_was_undone_are_given_anew(self, ledger: Ledger) -> None:
+        """Whatever a store remembers of a name, an undone work takes back with it."""
+        run, _ = some_runs(random.Random(1), 1)[0]
+        run = replace(run, space="default", deleted_at=None, experiment="e", params={}, tags={})
+        ledger.write(lambda tx: tx.runs.add(run))
+
+        def log(tx: Transaction, key: str) -> None:
+            tx.metrics.log(run.id, [MetricPoint(key=key, value=1.0)])
+
+        def undone(tx: Transaction) -> None:
+            log(tx, "lost")
+            raise NotFound("on purpose")
+
+        with pytest.raises(NotFound):
+            ledger.write(undone)
+        ledger.write(lambda tx: log(tx, "other"))
+        ledger.write(lambda tx: log(tx, "lost"))
+        with ledger.read() as tx:
+            assert sorted(tx.metrics.latest(run.id)) == ["lost", "other"]
+
     def test_the_runs_of_an_experiment_follow_its_new_name(self, ledger: Ledger) -> None:
         """Searches by the new name find them, by the old one none."""
         run, _ = some_runs(random.Random(1), 1)[0]

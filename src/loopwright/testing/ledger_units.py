@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -130,6 +131,29 @@ class UnitSuite:
         assert ledger.write(outer) == 2
         with ledger.read() as tx:
             assert [line.id for line in tx.journal.read(0, 10)] == ["before", "after"]
+
+    def test_a_posted_work_is_told_of_when_it_is_done(self, ledger: Ledger) -> None:
+        """Durable, or failed and without a trace; a store without a thread for it has done nothing."""
+        told: queue.SimpleQueue[tuple[int | None, str]] = queue.SimpleQueue()
+
+        def then(value: int | None, error: BaseException | None) -> None:
+            told.put((value, type(error).__name__))
+
+        def fail(tx: Transaction) -> int:
+            _add_one(tx)
+            raise _Mistake
+
+        for work, wanted, count in (
+            (_add_one, (1, "NoneType"), 1),
+            (fail, (None, "_Mistake"), 1),
+            (_add_one, (2, "NoneType"), 2),
+        ):
+            if ledger.post(work, then):
+                assert told.get(timeout=30) == wanted
+                assert _count(ledger) == count
+            else:
+                assert told.empty()
+                assert _count(ledger) == 0
 
     def test_a_snapshot_cannot_be_written_to(self, ledger: Ledger) -> None:
         """Whichever repository; nor can one that is taken inside a work."""

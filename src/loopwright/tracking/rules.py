@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
+from loopwright.core.errors import Conflict
 from loopwright.core.nouns import Run, RunState, move_run
 
 __all__ = ["ENDED", "is_resumed", "moved"]
@@ -11,12 +14,13 @@ ENDED = frozenset({RunState.FINISHED, RunState.FAILED, RunState.KILLED})
 
 
 def moved(run: Run, to: RunState) -> RunState:
-    """The state a client asks for; an ended run gets there by being resumed first."""
+    """The state a client asks for, by one legal move or by way of running; `Conflict` when there is none."""
     if run.state is to:
         return to
-    if run.state in ENDED and to is not RunState.RUNNING:
-        return to  # by way of RUNNING, from where every other state can be reached
-    return move_run(run, to)
+    try:
+        return move_run(run, to)
+    except Conflict:
+        return move_run(replace(run, state=move_run(run, RunState.RUNNING)), to)
 
 
 def is_resumed(run: Run, to: RunState) -> bool:

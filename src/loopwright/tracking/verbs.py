@@ -17,6 +17,7 @@ from loopwright.engine.operation import operation
 from loopwright.engine.publishing import ensure_asset
 from loopwright.ports.ledger import Page, PageRequest, Transaction
 from loopwright.tracking.nouns import RunView
+from loopwright.tracking.rules import ENDED
 
 __all__ = ["annotate", "end", "log", "log_points", "metric_history", "runs", "show", "start", "tracked"]
 
@@ -85,7 +86,7 @@ def annotate(
 
     def work(tx: Transaction) -> Run:
         run = tx.runs.get(run_id)
-        if run.ended_at is not None:
+        if run.state in ENDED:
             raise Conflict(f"run:{run_id} has ended", hint="start a new run")
         clash = [key for key, value in fresh.items() if run.params.get(key, value) != value]
         if clash:
@@ -120,7 +121,7 @@ def log_points(ctx: Context, run_id: str, points: Sequence[MetricPoint]) -> None
         raise Invalid(f"the metric {long[0][:80]!r} has a bad name", hint=f"use 1 to {_KEY_LIMIT} characters")
 
     def work(tx: Transaction) -> None:
-        if tx.runs.get(run_id).ended_at is not None:
+        if tx.runs.get(run_id).state in ENDED:
             raise Conflict(f"run:{run_id} has ended", hint="start a new run")
         tx.metrics.log(run_id, points)
 

@@ -34,7 +34,16 @@ from starlette.types import Message, Receive, Scope, Send
 
 from loopwright.core.errors import Fault, Invalid, LoopwrightError, Unavailable
 from loopwright.engine.context import Context, Principal
-from loopwright.surfaces.mlflow import about, artifacts, experiments, logged_models, metrics, registry, runs
+from loopwright.surfaces.mlflow import (
+    about,
+    artifacts,
+    experiments,
+    intake,
+    logged_models,
+    metrics,
+    registry,
+    runs,
+)
 from loopwright.surfaces.mlflow.bodies import read_body
 from loopwright.surfaces.mlflow.failures import NoRoute, WrongMethod, refusal
 from loopwright.surfaces.mlflow.routing import Call, RawRoute, Route, Table
@@ -69,6 +78,7 @@ def _groups(host: Host) -> tuple[tuple[Route | RawRoute, ...], ...]:
         about.routes(),
         experiments.routes(),
         runs.routes(),
+        intake.routes(),
         metrics.routes(),
         artifacts.routes(host.settings.max_upload_mb * _MEGABYTE),
         registry.routes(),
