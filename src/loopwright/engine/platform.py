@@ -25,7 +25,7 @@ from loopwright.core.nouns import (
 )
 from loopwright.engine.context import Context
 from loopwright.engine.operation import operation
-from loopwright.engine.publishing import asset_of, manifest_of, resolve, standing
+from loopwright.engine.publishing import asset_of, check_name_is_free_to_go, manifest_of, resolve, standing
 from loopwright.ports.ledger import Page, PageRequest, Transaction
 
 __all__ = [
@@ -139,6 +139,7 @@ def rename(ctx: Context, kind: str, name: AssetName, to: AssetName) -> Asset:
         asset = asset_of(ctx, tx, kind, name)
         if tx.assets.find(ctx.space, kind, to) is not None:
             raise Conflict(f"there is already a {kind} named {to!r}", hint="choose another name")
+        check_name_is_free_to_go(tx, ctx.space, kind, name)
         renamed = replace(asset, name=check_name(to))
         tx.assets.update(renamed)
         ctx.record(tx, "asset.renamed", f"asset:{asset.id}", {"from": name, "to": to, "kind": kind})

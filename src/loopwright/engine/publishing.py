@@ -27,7 +27,9 @@ from loopwright.ports.ledger import PageRequest, Transaction
 __all__ = [
     "Draft",
     "asset_of",
+    "check_name_is_free_to_go",
     "ensure_asset",
+    "hold_name",
     "manifest_of",
     "move_alias",
     "prepare",
@@ -37,6 +39,9 @@ __all__ = [
     "resolve_in",
     "standing",
 ]
+
+
+_HELD = "held_names"
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +103,20 @@ def ensure_asset(ctx: Context, tx: Transaction, kind: str, name: str, *, descrip
     tx.assets.add(asset)
     ctx.record(tx, "asset.created", Address(kind=kind, name=name), {"asset": asset.id})
     return asset
+
+
+def hold_name(tx: Transaction, space: str, kind: str, name: str, why: str) -> None:
+    """From now on the asset keeps its name: something goes by it, such as a policy that guards it."""
+    tx.documents.put(space, _HELD, f"{kind}:{name}", {"why": why})
+
+
+def check_name_is_free_to_go(tx: Transaction, space: str, kind: str, name: str) -> None:
+    """`Conflict` when something holds on to the name of an asset."""
+    held = tx.documents.get(space, _HELD, f"{kind}:{name}")
+    if held is not None:
+        raise Conflict(
+            f"{kind}:{name} keeps its name: {held['why']}", hint="publish under a new name instead"
+        )
 
 
 def publish_all(ctx: Context, tx: Transaction, drafts: tuple[Draft, ...]) -> tuple[Version, ...]:

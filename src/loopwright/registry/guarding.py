@@ -6,7 +6,7 @@ from loopwright.core.addresses import Address
 from loopwright.core.errors import PolicyBlocked
 from loopwright.core.nouns import Decision, Version
 from loopwright.engine.context import Context
-from loopwright.engine.publishing import move_alias
+from loopwright.engine.publishing import hold_name, move_alias
 from loopwright.ports.ledger import PageRequest, Transaction
 from loopwright.registry.nouns import KIND, Promotion
 from loopwright.registry.rules import clearing_decision
@@ -32,6 +32,7 @@ def guarded_aliases(tx: Transaction, space: str, name: str) -> tuple[str, ...]:
 def set_guards(tx: Transaction, space: str, name: str, alias: str, policies: tuple[str, ...]) -> None:
     """From now on the alias moves only to versions every one of these policies allowed."""
     tx.documents.put(space, _GUARDS, f"{name}/{alias}", {"policies": list(policies)})
+    hold_name(tx, space, KIND, name, f"policies guard its alias {alias!r}")
 
 
 def point(ctx: Context, tx: Transaction, wanted: Version, alias: str, reason: str = "") -> Promotion:
