@@ -80,7 +80,7 @@ class Relay:
         self._passed[reactor.name] = (kept_at, cursor.seq)
 
     def _advance(self, reactor: Reactor, lines: dict[int, Sequence[Event]]) -> int:
-        """Go on with one reactor; `lines` are those that others of this step have read, by where they began."""
+        """Go on with one reactor; `lines` are those others of this step read, by where they began."""
         with self._ctx.read() as tx:
             cursor = self._load(reactor, tx)
             if cursor.seq not in lines:
