@@ -248,6 +248,12 @@ class Metrics(Protocol):
     def history(self, run_id: str, key: str, request: PageRequest) -> Page[MetricPoint]:
         """Points of a key in order of (at, step, value)."""
 
+    def count(self, run_id: str, key: str) -> int:
+        """How many points a key has."""
+
+    def places(self, run_id: str, key: str, places: Sequence[int]) -> Sequence[MetricPoint]:
+        """The points at rising places (from 0) of the history, without reading those between them."""
+
 
 class Artifacts(Protocol):
     """Files that belong to a run, a model or whatever else has an id: paths to objects."""

@@ -144,6 +144,13 @@ class MemoryMetrics:
         points = [point for point in self._points(run_id) if point.key == key]
         return page_of(points, request, _place_of, newest_first=False)
 
+    def count(self, run_id: str, key: str) -> int:
+        return len([point for point in self._points(run_id) if point.key == key])
+
+    def places(self, run_id: str, key: str, places: Sequence[int]) -> Sequence[MetricPoint]:
+        points = sorted((point for point in self._points(run_id) if point.key == key), key=_place_of)
+        return [points[place] for place in places if place < len(points)]
+
 
 def _place_of(point: MetricPoint) -> tuple[Any, ...]:
     """(at, step, value) with NaN, which equals nothing, as a value of its own above all others."""

@@ -187,6 +187,29 @@ class SearchSuite:
         assert [count("param", "p", "1"), count("tag", "t", "2"), count("tag", "t", "1")] == [1, 1, 0]
         assert count("tag", "u", "1") == 0
 
+    @pytest.mark.parametrize("seed", range(3))
+    def test_points_are_found_by_their_places(self, ledger: Ledger, seed: int) -> None:
+        """As the history has them, at any rising places; those behind its end are none."""
+        rng = random.Random(seed)
+        run = replace(some_runs(rng, 1)[0][0], space="default", deleted_at=None)
+        values = [0.0, 1.0, -1.0, math.nan, math.inf]
+        points = [
+            MetricPoint(key="k", value=rng.choice(values), step=rng.randrange(3), at_us=rng.randrange(5))
+            for _ in range(60)
+        ]
+        ledger.write(lambda tx: _fill(tx, [(run, points)]))
+        with ledger.read() as tx:
+            known = tx.metrics.history(run.id, "k", PageRequest(limit=1000)).items
+            assert tx.metrics.count(run.id, "k") == len(known)
+            for _ in range(10):
+                places = sorted(rng.sample(range(len(known) + 5), 7))
+                wanted = [known[place] for place in places if place < len(known)]
+                assert str(list(tx.metrics.places(run.id, "k", places))) == str(wanted)
+            assert tx.metrics.count(run.id, "none") == 0
+            assert list(tx.metrics.places(run.id, "none", [0])) == []
+            with pytest.raises(NotFound):
+                tx.metrics.count("none", "k")
+
     def test_names_of_a_work_that_was_undone_are_given_anew(self, ledger: Ledger) -> None:
         """Whatever a store remembers of a name, an undone work takes back with it."""
         run, _ = some_runs(random.Random(1), 1)[0]

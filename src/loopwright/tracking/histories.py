@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from loopwright.core.errors import NotFound
 from loopwright.core.nouns import MetricPoint
 from loopwright.engine.context import Context
@@ -11,6 +13,7 @@ from loopwright.tracking.lifecycle import found_run
 __all__ = ["page", "sample", "sampled", "whole"]
 
 _PAGE = 50_000
+_ALL = 1 << 62
 
 
 def page(ctx: Context, run_id: str, key: str, request: PageRequest) -> Page[MetricPoint]:
@@ -42,11 +45,20 @@ def sampled(
 ) -> tuple[MetricPoint, ...]:
     """At most `limit` points in order of (step, time, value), evenly taken, the last one always among them.
 
-    `steps` are the least and the greatest step that counts. None of a run that is not there.
+    `steps` are the least and the greatest step that counts. None of a run that is not there. Where steps rise
+    with time only the points shown are read; else, or for a part of the steps, all of them.
     """
-    points = list(whole(ctx, run_id, key, 1 << 62))
-    if steps is not None:
-        points = [point for point in points if steps[0] <= point.step <= steps[1]]
+    if steps is None:
+        with ctx.read() as tx:
+            try:
+                found_run(ctx, tx, run_id)
+            except NotFound:
+                return ()
+            places = sample(tx.metrics.count(run_id, key), limit)
+            found = tuple(tx.metrics.places(run_id, key, places))
+        if all(one.step <= other.step for one, other in pairwise(found)):
+            return found
+    points = [p for p in whole(ctx, run_id, key, _ALL) if steps is None or steps[0] <= p.step <= steps[1]]
     points.sort(key=lambda point: (point.step, point.at_us))
     return tuple(points[at] for at in sample(len(points), limit))
 

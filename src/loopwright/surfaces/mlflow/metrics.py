@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
+import msgspec
+
 from loopwright.core.errors import Invalid, NotFound
 from loopwright.core.nouns import MetricPoint
 from loopwright.engine.context import Context
@@ -49,14 +53,14 @@ class Sampled(Message, frozen=True, kw_only=True):
     max_results: Int64 = _SAMPLED
 
 
-class Metric(Message, frozen=True, kw_only=True, gc=False):
-    """A point as it is told."""
+class Metric(msgspec.Struct, frozen=True, gc=False):
+    """A point as it is told; bare and by position, since there are many."""
 
     key: str
     value: float | str
     timestamp: int
-    step: int | None
-    run_id: str = ""
+    step: int
+    run_id: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Points(Message, frozen=True, kw_only=True):
@@ -76,9 +80,9 @@ def routes() -> tuple[Route, ...]:
     )
 
 
-def _told(points: tuple[MetricPoint, ...], run_id: str = "") -> list[Metric]:
+def _told(points: tuple[MetricPoint, ...], run_id: str | msgspec.UnsetType = msgspec.UNSET) -> list[Metric]:
     return [
-        Metric(key=p.key, value=number(p.value), timestamp=p.at_us // 1000, step=p.step, run_id=run_id)
+        Metric(p.key, p.value if isfinite(p.value) else number(p.value), p.at_us // 1000, p.step, run_id)
         for p in points
     ]
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, select, tuple_
+from sqlalchemy import Integer, bindparam, func, select, tuple_
 
 from loopwright.adapters.sql import schema
 from loopwright.adapters.sql.listing import checked_limit, limit_param, page_of, read_token
@@ -52,6 +52,14 @@ _HISTORY = (
 _HISTORY_AFTER = _HISTORY.where(
     tuple_(*_PLACE) > tuple_(*(bindparam(f"after_{c.name}", type_=c.type) for c in _PLACE))
 )
+_OFFSET = bindparam("offset", type_=Integer)
+_AT_PLACE = _HISTORY.offset(_OFFSET)
+_AT_PLACE_AFTER = _HISTORY_AFTER.offset(_OFFSET)
+_COUNT = (
+    select(func.count())
+    .select_from(schema.metric_points)
+    .where(_p.run_no == bindparam("run_no"), _p.key_no == bindparam("key_no"))
+)
 
 
 class SqlMetrics:
@@ -76,13 +84,12 @@ class SqlMetrics:
 
     def history(self, run_id: str, key: str, request: PageRequest) -> Page[MetricPoint]:
         """Points of a key in order of (at, step, value)."""
-        run_no, space, _ = self._run(run_id)
+        where = self._where(run_id, key)
         limit = checked_limit(request) + 1
         after = read_token(request.token, [int, int, int, int | float]) if request.token else None  # type: ignore[list-item]  # isinstance takes a union
-        key_no = self._session.row(_KEY_NO, space=space, name=key)
-        if key_no is None:
+        if where is None:
             return Page(items=())
-        values = {"run_no": run_no, "key_no": key_no[0], "limit": limit}
+        values = {**where, "limit": limit}
         if after is None:
             rows = self._session.rows(_HISTORY, **values)
         else:
@@ -91,6 +98,35 @@ class SqlMetrics:
         return page_of(
             rows, request, lambda row: _point(key, row), lambda row: [row[2], row[1], row[3], row[0]]
         )
+
+    def count(self, run_id: str, key: str) -> int:
+        """How many points a key has."""
+        where = self._where(run_id, key)
+        row = None if where is None else self._session.row(_COUNT, **where)
+        return 0 if row is None else int(row[0])
+
+    def places(self, run_id: str, key: str, places: Sequence[int]) -> Sequence[MetricPoint]:
+        """The points at rising places of the history; what lies between is counted, not read."""
+        where = self._where(run_id, key)
+        found: list[MetricPoint] = []
+        if where is None:
+            return found
+        statement, after, passed = _AT_PLACE, dict[str, Any](), 0
+        for place in places:
+            row = self._session.row(statement, **where, **after, limit=1, offset=place - passed)
+            if row is None:
+                break
+            found.append(_point(key, row))
+            mark = (row[2], row[1], row[3], row[0])
+            after = {f"after_{c.name}": value for c, value in zip(_PLACE, mark, strict=True)}
+            statement, passed = _AT_PLACE_AFTER, place + 1
+        return found
+
+    def _where(self, run_id: str, key: str) -> dict[str, int] | None:
+        """The numbers of a run and a key, None for a key that nobody has."""
+        run_no, space, _ = self._run(run_id)
+        key_no = self._session.row(_KEY_NO, space=space, name=key)
+        return None if key_no is None else {"run_no": run_no, "key_no": key_no[0]}
 
     def _run(self, run_id: str) -> tuple[int, str, int]:
         row = self._session.row(_RUN_NO, id=run_id)
