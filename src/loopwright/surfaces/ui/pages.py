@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
-from loopwright.core.errors import NotFound
 from loopwright.core.nouns import Event, Run
-from loopwright.engine.context import Context
-from loopwright.engine.operation import Operation, invoke
-from loopwright.surfaces.ui.folding import fold
-from loopwright.surfaces.ui.layout import place
+from loopwright.surfaces.ui import registry, tracking
+from loopwright.surfaces.ui.desk import Desk, Page, Query, Values
+from loopwright.surfaces.ui.graphs import graph
 from loopwright.surfaces.ui.series import mark, promotions, series_of, splits, within
 
-__all__ = ["PAGES", "Desk", "Page", "drawn"]
+__all__ = ["PAGES"]
 
-Values = dict[str, Any]
 _TOLD = (
     "alias.moved",
     "asset.created",
@@ -47,40 +42,7 @@ _MOST_LINES = 8
 _AFTER = timedelta(days=14)
 
 
-class Desk:
-    """Calls operations for a page, as the page's principal."""
-
-    def __init__(self, operations: Mapping[str, Operation], ctx: Context) -> None:
-        self._operations = operations
-        self._ctx = ctx
-
-    def call(self, name: str, /, **arguments: Any) -> Any:
-        """The value of an operation."""
-        given = {key: value for key, value in arguments.items() if value is not None}
-        return invoke(self._operations[name], self._ctx, given)
-
-    def maybe(self, name: str, /, **arguments: Any) -> Any:
-        """As `call`, None when what was asked for does not exist."""
-        try:
-            return self.call(name, **arguments)
-        except NotFound:
-            return None
-
-    @property
-    def now(self) -> Any:
-        """The platform's instant."""
-        return self._ctx.now()
-
-
-class Page(NamedTuple):
-    """A page: its path, its template, and what it is made of."""
-
-    path: str
-    template: str
-    build: Callable[[Desk, dict[str, str], dict[str, str]], Values]
-
-
-def _home(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values:
+def _home(desk: Desk, path: dict[str, str], query: Query) -> Values:
     told = [event for kind in _TOLD for event in desk.call("journal.list", kind=kind, limit=25).items]
     told = sorted(filter(_is_told, told), key=lambda event: -event.seq)
     endpoints = desk.call("serving.list", limit=20).items
@@ -125,86 +87,42 @@ def _measured(desk: Desk, endpoint: str) -> dict[str, list[Any]]:
     return within(series_of(found), None)
 
 
-def _assets(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values:
+def _assets(desk: Desk, path: dict[str, str], query: Query) -> Values:
     kind = query.get("kind")
     found = desk.call("assets.list", kind=kind, limit=200, token=query.get("token"))
     views = {asset.id: desk.call("assets.show", kind=asset.kind, name=asset.name) for asset in found.items}
     return {"title": "Assets", "kinds": _KINDS, "kind": kind, "page": found, "views": views}
 
 
-def _asset(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values:
+def _asset(desk: Desk, path: dict[str, str], query: Query) -> Values:
     view = desk.call("assets.show", **path)
     versions = desk.call("assets.versions", **path, limit=50, token=query.get("token"))
-    gate = desk.maybe("gates.show", name=path["name"]) if path["kind"] == "model" else None
-    return {"title": view.asset.name, "view": view, "page": versions, "gate": gate}
+    return {"title": view.asset.name, "view": view, "page": versions}
 
 
-def _version(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values:
+def _version(desk: Desk, path: dict[str, str], query: Query) -> Values:
     view = desk.call("versions.show", address=path["address"])
     address = str(view.version.ref)
     return {
         "title": address,
         "view": view,
-        "lineage": _graph(desk, address, whole="all" in query),
+        "lineage": graph(desk, address, whole="all" in query),
         "decisions": desk.call("decisions.list", subject=address, limit=20).items,
     }
 
 
-def _graph(desk: Desk, address: str, *, whole: bool) -> Values:
-    found = desk.call("lineage.show", address=address)
-    nodes, edges, members = fold(found.nodes, found.edges, keep=address)
-    if whole:
-        nodes, edges = list(found.nodes), list(found.edges)
-    where = place(nodes, edges)
-    rows = max(Counter(x for x, _ in where.values()).values(), default=0)
-    return {
-        "nodes": [
-            {
-                "id": n.id,
-                "kind": n.kind,
-                "label": n.label,
-                "detail": n.detail,
-                "x": where[n.id][0],
-                "y": where[n.id][1],
-            }
-            for n in nodes
-        ],
-        "edges": [{"source": e.source, "target": e.target} for e in edges],
-        "focus": address,
-        "cut": found.cut,
-        "whole": whole,
-        "rows": rows,
-        "folded": sum(map(len, members.values())),
-        "every": sorted(found.nodes, key=lambda n: (n.kind, n.label)),
-    }
-
-
-def drawn(lineage: Values) -> Values:
-    """The part of a graph that the browser draws."""
-    return {key: lineage[key] for key in ("nodes", "edges", "focus", "whole")}
-
-
-def _runs(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values:
+def _runs(desk: Desk, path: dict[str, str], query: Query) -> Values:
     kind = query.get("kind")
     found = desk.call("runs.list", kind=kind, limit=100, token=query.get("token"))
     kinds = ("training", "trial", "evaluation", "retraining", "rollout", "incident")
     return {"title": "Runs", "page": found, "kind": kind, "kinds": kinds}
 
 
-def _run(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values:
-    view = desk.call("runs.show", run_id=path["run_id"])
-    return {
-        "title": view.run.name,
-        "view": view,
-        "lineage": _graph(desk, f"run:{view.run.id}", whole="all" in query),
-    }
-
-
-def _endpoints(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values:
+def _endpoints(desk: Desk, path: dict[str, str], query: Query) -> Values:
     return {"title": "Endpoints", "page": desk.call("serving.list", limit=200)}
 
 
-def _endpoint(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values:
+def _endpoint(desk: Desk, path: dict[str, str], query: Query) -> Values:
     view = desk.call("serving.show", endpoint=path["name"])
     subject = f"endpoint:{view.name}"
     signals = desk.call("signals.list", subject=subject, name="predictions", limit=4000)
@@ -222,11 +140,11 @@ def _endpoint(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values
     }
 
 
-def _monitors(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values:
+def _monitors(desk: Desk, path: dict[str, str], query: Query) -> Values:
     return {"title": "Monitoring", "page": desk.call("monitoring.list", limit=200)}
 
 
-def _monitor(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values:
+def _monitor(desk: Desk, path: dict[str, str], query: Query) -> Values:
     view = desk.call("monitoring.show", name=path["name"])
     days = int(query["days"]) if query.get("days") in _RANGES else None
     signals = desk.call("signals.list", subject=f"endpoint:{view.monitor.endpoint}", limit=20_000)
@@ -248,11 +166,11 @@ def _monitor(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values:
     }
 
 
-def _incidents(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values:
+def _incidents(desk: Desk, path: dict[str, str], query: Query) -> Values:
     return {"title": "Incidents", "page": desk.call("incidents.list", limit=100, token=query.get("token"))}
 
 
-def _incident(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values:
+def _incident(desk: Desk, path: dict[str, str], query: Query) -> Values:
     run = desk.call("incidents.show", incident_id=path["incident_id"])
     refused = [d for d in desk.call("decisions.list", limit=200).items if f"incident:{run.id}" in d.reason]
     told = desk.call("journal.list", subject=f"incident:{run.id}", limit=50).items
@@ -281,17 +199,17 @@ def _around(desk: Desk, run: Run) -> dict[str, list[Any]]:
     return series_of(found)
 
 
-def _decisions(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values:
+def _decisions(desk: Desk, path: dict[str, str], query: Query) -> Values:
     action = query.get("action")
     found = desk.call("decisions.list", action=action, limit=100, token=query.get("token"))
     return {"title": "Decisions", "page": found, "action": action}
 
 
-def _decision(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values:
+def _decision(desk: Desk, path: dict[str, str], query: Query) -> Values:
     return {"title": "Decision", "decision": desk.call("decisions.show", decision_id=path["decision_id"])}
 
 
-def _journal(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values:
+def _journal(desk: Desk, path: dict[str, str], query: Query) -> Values:
     chosen = {key: query.get(key) for key in ("kind", "subject", "token")}
     return {"title": "Journal", "page": desk.call("journal.list", **chosen, limit=200), **chosen}
 
@@ -299,10 +217,18 @@ def _journal(desk: Desk, path: dict[str, str], query: dict[str, str]) -> Values:
 PAGES = (
     Page("/", "home.html", _home),
     Page("/assets", "assets.html", _assets),
+    Page("/assets/model/{name:path}", "model.html", registry.model),
     Page("/assets/{kind}/{name:path}", "asset.html", _asset),
     Page("/versions/{address:path}", "version.html", _version),
+    Page("/experiments", "experiments.html", tracking.experiments),
+    Page("/experiments/{name:path}", "experiment.html", tracking.experiment),
     Page("/runs", "runs.html", _runs),
-    Page("/runs/{run_id}", "run.html", _run),
+    Page("/runs/{run_id}", "run.html", tracking.run),
+    Page("/compare", "compare.html", tracking.comparison),
+    Page("/models", "models.html", registry.models),
+    Page("/models/compare", "versions.html", registry.versions_compared),
+    Page("/prompts", "prompts.html", registry.prompts),
+    Page("/prompts/{name:path}", "prompt.html", registry.prompt),
     Page("/endpoints", "endpoints.html", _endpoints),
     Page("/endpoints/{name:path}", "endpoint.html", _endpoint),
     Page("/monitoring", "monitors.html", _monitors),

@@ -12,6 +12,8 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
@@ -20,7 +22,11 @@ from starlette.staticfiles import StaticFiles
 import loopwright
 from loopwright.core.errors import LoopwrightError, NotFound
 from loopwright.engine.context import Context, Principal
-from loopwright.surfaces.ui.pages import PAGES, Desk, Page, drawn
+from loopwright.engine.wire import failure_of
+from loopwright.surfaces.ui.desk import Desk, Page, Query
+from loopwright.surfaces.ui.frames import FRAME_POLICY, framed
+from loopwright.surfaces.ui.graphs import drawn
+from loopwright.surfaces.ui.pages import PAGES
 from loopwright.surfaces.ui.shaping import (
     FILTERS,
     event_link,
@@ -30,6 +36,7 @@ from loopwright.surfaces.ui.shaping import (
     interval,
     span,
 )
+from loopwright.surfaces.ui.tracking import run_rows
 
 __all__ = ["build_site"]
 
@@ -38,7 +45,7 @@ log = logging.getLogger(__name__)
 _HERE = Path(__file__).parent
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    "font-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 _HEADERS = {
     "Content-Security-Policy": _POLICY,
@@ -46,16 +53,22 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+_FRAME_HEADERS = {**_HEADERS, "Content-Security-Policy": FRAME_POLICY, "X-Frame-Options": "SAMEORIGIN"}
 _NAV = (
-    ("/", "Home"),
-    ("/assets", "Assets"),
-    ("/runs", "Runs"),
-    ("/endpoints", "Endpoints"),
-    ("/monitoring", "Monitoring"),
-    ("/incidents", "Incidents"),
-    ("/decisions", "Decisions"),
-    ("/journal", "Journal"),
+    ("/", "Home", "h"),
+    ("/assets", "Assets", "a"),
+    ("/experiments", "Experiments", "x"),
+    ("/runs", "Runs", "r"),
+    ("/models", "Models", "o"),
+    ("/endpoints", "Endpoints", "e"),
+    ("/monitoring", "Monitoring", "m"),
+    ("/incidents", "Incidents", "i"),
+    ("/decisions", "Decisions", "d"),
+    ("/journal", "Journal", "j"),
 )
+"""pages with the letter that goes to them"""
+_SECTIONS = {"versions": "/assets", "compare": "/experiments", "prompts": "/models"}
+_PACKED_FROM, _PACKING = 800, 5
 
 
 class _Files(StaticFiles):
@@ -114,10 +127,13 @@ class _Site:
         found: Context = self._host.context(principal)
         return found
 
+    def _desk(self, request: Request) -> Desk:
+        return Desk(self._host.operations, self._context(request))
+
     def _answer(self, request: Request, page: Page) -> Response:
-        desk = Desk(self._host.operations, self._context(request))
         try:
-            values = page.build(desk, dict(request.path_params), dict(request.query_params))
+            query = Query(request.query_params.multi_items())
+            values = page.build(self._desk(request), dict(request.path_params), query)
             return self._rendered(request, page.template, values, 200)
         except LoopwrightError as error:
             return self._failed(request, error)
@@ -127,14 +143,44 @@ class _Site:
                 request, LoopwrightError("this page could not be made", hint="see the server's log")
             )
 
+    async def rows(self, request: Request) -> Response:
+        """Rows of the table of runs, as JSON for its script."""
+        return await run_in_threadpool(self._rows, request)
+
+    def _rows(self, request: Request) -> Response:
+        status = 200
+        try:
+            values: Any = run_rows(self._desk(request), {}, Query(request.query_params.multi_items()))
+        except LoopwrightError as error:
+            values, status = failure_of(error), error.status
+        except Exception:  # the last handler of what a script asks for: logged, and told without a traceback
+            log.exception("rows failed", extra={"path": request.url.path})
+            values, status = (
+                failure_of(LoopwrightError("the rows could not be read", hint="see the log")),
+                500,
+            )
+        return Response(msgspec.json.encode(values), status, _HEADERS, "application/json")
+
+    async def frame(self, request: Request) -> Response:
+        """A page or a drawing among the files of a run, in a sandbox in which no script runs."""
+        return await run_in_threadpool(self._framed, request)
+
+    def _framed(self, request: Request) -> Response:
+        try:
+            path = request.query_params.get("path", "")
+            body, media = framed(self._desk(request), request.path_params["run_id"], path)
+        except LoopwrightError as error:
+            return self._failed(request, error)
+        return Response(body, 200, _FRAME_HEADERS, media)
+
     def _failed(self, request: Request, error: LoopwrightError) -> Response:
         return self._rendered(request, "error.html", {"error": error, "title": "Not here"}, error.status)
 
     def _rendered(self, request: Request, template: str, values: dict[str, Any], status: int) -> Response:
-        here = "/" + request.url.path.strip("/").partition("/")[0]
-        section = "/assets" if here == "/versions" else here
+        first = request.url.path.strip("/").partition("/")[0]
+        given = {"section": _SECTIONS.get(first, f"/{first}"), **values}
         text = self._environment.get_template(template).render(
-            section=section, path_now=request.url.path, page_token=request.query_params.get("token"), **values
+            path_now=request.url.path, page_token=request.query_params.get("token"), **given
         )
         return Response(text, status, _HEADERS, "text/html; charset=utf-8")
 
@@ -154,5 +200,10 @@ def build_site(host: Any) -> Starlette:
     """The pages of a workspace (anything with `operations` and `context()`), to be mounted at `/`."""
     site = _Site(host)
     routes: list[Route | Mount] = [Route(page.path, site.endpoint(page), methods=["GET"]) for page in PAGES]
+    routes.insert(0, Route("/runs/{run_id}/frame", site.frame, methods=["GET"]))
+    routes.append(Route("/rows", site.rows, methods=["GET"]))
     routes.append(Mount("/static", _Files(directory=_HERE / "static")))
-    return Starlette(routes=routes, exception_handlers={404: site.missing, 405: site.missing})
+    packed = Middleware(GZipMiddleware, minimum_size=_PACKED_FROM, compresslevel=_PACKING)
+    return Starlette(
+        routes=routes, middleware=[packed], exception_handlers={404: site.missing, 405: site.missing}
+    )

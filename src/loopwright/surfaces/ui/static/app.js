@@ -17,7 +17,7 @@ const row = document.querySelector(".nav"), current = row.querySelector("[aria-c
 if (current) row.scrollLeft = current.offsetLeft - row.offsetLeft - (row.clientWidth - current.offsetWidth) / 2;
 
 // -- finder -------------------------------------------------------------------
-const pages = [...document.querySelectorAll(".nav a")].map((a) => ({ name: a.textContent, href: a.getAttribute("href") }));
+const pages = [...document.querySelectorAll(".nav a")].map((a) => ({ name: a.textContent, href: a.getAttribute("href"), key: a.dataset.key }));
 const finder = byId("find");
 
 function candidates(text) {
@@ -83,7 +83,7 @@ addEventListener("keydown", (event) => {
     return;
   }
   if (typing || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
-  const page = Date.now() - going < 1500 && pages.find((p) => p.name[0].toLowerCase() === event.key);
+  const page = Date.now() - going < 1500 && pages.find((p) => p.key === event.key);
   going = 0;
   if (page) location.href = page.href;
   else if (plain[event.key]) { event.preventDefault(); plain[event.key](); }
@@ -176,7 +176,10 @@ function listen() {
   const take = (message) => {
     const item = JSON.parse(message.data);
     if (item.topic) note(item.body);
-    else if (changes(item.kind)) renew();
+    else {
+      dispatchEvent(new CustomEvent("journalline", { detail: item }));
+      if (changes(item.kind)) renew();
+    }
   };
   feed.onmessage = take;
   feed.addEventListener("note", take);
