@@ -93,3 +93,27 @@ def test_a_stuck_subject_does_not_hold_up_the_others_and_is_given_up_in_the_end(
     with ctx.read() as tx:
         given_up = [e for e in tx.journal.read(0, 100) if e.kind == "reaction.given_up"]
     assert [e.payload["seq"] for e in given_up] == [1]
+
+
+def test_lines_that_concern_nobody_cost_no_write_and_are_not_lost() -> None:
+    ctx, seen = memory_context(), list[object]()
+
+    def kept_at() -> int:
+        with ctx.read() as tx:
+            body = tx.documents.get("default", "relay", "r")
+        return 0 if body is None else int(body["seq"])
+
+    relay = _relay(ctx, lambda _, event: seen.append(event.payload["n"]))
+    for number in range(3):
+        _tell(ctx, "s:x", number, kind="other.done")
+        relay.step()
+    assert (kept_at(), seen) == (0, [])
+    _tell(ctx, "s:x", 3)
+    relay.step()
+    assert (kept_at(), seen) == (4, [3])
+    _tell(ctx, "s:x", 4, kind="other.done")
+    relay.step()
+    _tell(ctx, "s:x", 5)
+    _relay(ctx, lambda _, event: seen.append(event.payload["n"])).step()  # of another process
+    relay.step()
+    assert (kept_at(), seen) == (6, [3, 5])
