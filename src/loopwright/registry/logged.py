@@ -194,7 +194,10 @@ def unset_tag(ctx: Context, model_id: str, key: str) -> LoggedModel:
 
     def changed(asset: Asset) -> Asset:
         if key not in asset.tags:
-            raise NotFound(f"No tag with key {key[:100]!r} found for model with ID {model_id!r}.")
+            raise NotFound(
+                f"No tag with key {key[:100]!r} found for model with ID {model_id!r}.",
+                hint="it may be gone already",
+            )
         return replace(asset, tags={each: value for each, value in asset.tags.items() if each != key})
 
     return _change(ctx, model_id, changed, "tags")

@@ -136,7 +136,10 @@ def _meant(ctx: Context, tx: Transaction, source: OtherVersion) -> Version:
     if source.selector.lower() != "latest":
         versions = [each for each in versions if stage_of(each) == stage]
     if not versions:
-        raise NotFound(f"model:{source.name} has no version {source.selector[:100]!r}")
+        raise NotFound(
+            f"model:{source.name} has no version {source.selector[:100]!r}",
+            hint="name one that is there, or an alias",
+        )
     return max(versions, key=lambda version: version.number)
 
 
@@ -145,7 +148,10 @@ def version_at(ctx: Context, tx: Transaction, name: str, number: int) -> Version
     asset = tx.assets.find(ctx.space, KIND, name)
     found = None if asset is None or asset.deleted_at else tx.versions.get(asset.id, number)
     if found is None or found.deleted_at is not None:
-        raise NotFound(f"Model Version (name={name[:200]}, version={number}) not found")
+        raise NotFound(
+            f"Model Version (name={name[:200]}, version={number}) not found",
+            hint="loopwright assets versions model NAME lists them",
+        )
     return found
 
 

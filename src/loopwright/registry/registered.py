@@ -45,7 +45,9 @@ def model_of(ctx: Context, tx: Transaction, name: str) -> Asset:
     """The model of that name, else `NotFound`; one in the trash has another name."""
     found = tx.assets.find(ctx.space, KIND, name)
     if found is None or found.deleted_at is not None:
-        raise NotFound(f"Registered Model with name={name[:200]} not found")
+        raise NotFound(
+            f"Registered Model with name={name[:200]} not found", hint="loopwright assets list --kind model"
+        )
     return found
 
 

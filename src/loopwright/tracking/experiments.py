@@ -223,7 +223,10 @@ def unset_tag(ctx: Context, experiment_id: str, key: str) -> Asset:
 
     def change(tx: Transaction, asset: Asset, now: datetime) -> Asset:
         if key not in asset.tags:
-            raise NotFound(f"No tag with name: {key[:100]} in experiment with id {asset.id}")
+            raise NotFound(
+                f"No tag with name: {key[:100]} in experiment with id {asset.id}",
+                hint="it may be gone already",
+            )
         left = {name: value for name, value in asset.tags.items() if name != key}
         return _tagged(ctx, tx, replace(asset, tags=left, updated_at=now), key)
 

@@ -122,7 +122,9 @@ def unset_tag(ctx: Context, run_id: str, key: str) -> None:
     def work(tx: Transaction) -> None:
         run = open_run(ctx, tx, run_id)
         if key not in run.tags:
-            raise NotFound(f"No tag with name: {key[:100]} in run with id {run_id}")
+            raise NotFound(
+                f"No tag with name: {key[:100]} in run with id {run_id}", hint="it may be gone already"
+            )
         tx.runs.update(replace(run, tags={name: value for name, value in run.tags.items() if name != key}))
 
     ctx.write(work)
