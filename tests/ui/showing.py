@@ -13,13 +13,18 @@ from loopwright.app.demo.progress import load_progress
 from loopwright.app.demo.story import START
 from loopwright.app.server import Server
 from loopwright.engine.publishing import ensure_asset
+from loopwright.registry import registered, versions
+from loopwright.registry.nouns import NewVersion
 from loopwright.surfaces.ui.pages import PAGES
 from loopwright.workspace import ReplayClock, Workspace
 
-__all__ = ["HOSTILE", "MODEL", "MODEL_PATH", "Shown", "empty", "told"]
+__all__ = ["EXPERIMENT", "HOSTILE", "MODEL", "MODEL_PATH", "Shown", "empty", "told"]
 
 HOSTILE = "<script>alert(1)</script>"
+EXPERIMENT, PROMPT = "looked-at", "summary"
 MODEL = "model:arrival-delay@1"
+NEVER_EMPTY = ("/models/compare", "/experiments")
+"""pages that are about something: two versions, and the experiment that is there as soon as one looks"""
 MODEL_PATH = f"/versions/{quote(MODEL, safe='')}"
 
 
@@ -49,7 +54,12 @@ def _addresses(workspace: Workspace) -> dict[str, str]:
     incident = workspace.call("incidents.list").items[0]
     decision = workspace.call("decisions.list").items[0]
     of_one = {
-        "/assets/{kind}/{name:path}": "/assets/model/arrival-delay",
+        "/assets/model/{name:path}": "/assets/model/arrival-delay",
+        "/assets/{kind}/{name:path}": "/assets/endpoint/delays",
+        "/experiments/{name:path}": f"/experiments/{EXPERIMENT}",
+        "/compare": f"/compare?run={run.id}",
+        "/models/compare": "/models/compare?model=arrival-delay&left=1&right=1",
+        "/prompts/{name:path}": f"/prompts/{PROMPT}",
         "/versions/{address:path}": MODEL_PATH,
         "/runs/{run_id}": f"/runs/{run.id}",
         "/endpoints/{name:path}": "/endpoints/delays",
@@ -68,9 +78,19 @@ def told(folder: Path) -> Iterator[Shown]:
         _at_its_instant(workspace, clock)
         ctx = workspace.context()
         ctx.write(lambda tx: ensure_asset(ctx, tx, "dataset", HOSTILE, description=HOSTILE))
+        _tracked(workspace)
         app = assemble(workspace)
         with Server(app, on_stopping=app.stop_feeds) as server:
             yield Shown(workspace, server, _addresses(workspace))
+
+
+def _tracked(workspace: Workspace) -> None:
+    """A run of an experiment, and a prompt."""
+    run = workspace.call("runs.start", name="one", experiment=EXPERIMENT, params={"lr": "0.1"})
+    workspace.call("runs.end", run_id=run.id)
+    tags = {"mlflow.prompt.is_prompt": "true", "mlflow.prompt.text": "Say it in one sentence."}
+    registered.create(workspace.context(), PROMPT, tags=tags)
+    versions.create(workspace.context(), PROMPT, NewVersion(source="dummy-source", tags=tags))
 
 
 @contextmanager
@@ -79,4 +99,8 @@ def empty(folder: Path) -> Iterator[Shown]:
     with Workspace.open(folder) as workspace:
         app = assemble(workspace)
         with Server(app, on_stopping=app.stop_feeds) as server:
-            yield Shown(workspace, server, {p.path: p.path for p in PAGES if "{" not in p.path})
+            yield Shown(
+                workspace,
+                server,
+                {p.path: p.path for p in PAGES if "{" not in p.path and p.path not in NEVER_EMPTY},
+            )

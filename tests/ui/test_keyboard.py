@@ -55,6 +55,8 @@ def test_the_shortcuts_are_told_by_one(page: Page) -> None:
         ("h", "/"),
         ("a", "/assets"),
         ("r", "/runs"),
+        ("x", "/experiments"),
+        ("o", "/models"),
         ("e", "/endpoints"),
         ("m", "/monitoring"),
         ("i", "/incidents"),

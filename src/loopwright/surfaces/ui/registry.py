@@ -119,7 +119,7 @@ def prompt(desk: Desk, path: dict[str, str], query: Query) -> Values:
         "title": name,
         "view": view,
         "versions": [versions[number] for number in numbers],
-        "version": versions.get(wanted) if wanted is not None else None,
+        "chosen": versions.get(wanted) if wanted is not None else None,
         "since": before,
         "text": texts.get(wanted, "") if wanted is not None else "",
         "messages": _messages(texts.get(wanted, "") if wanted is not None else ""),

@@ -171,7 +171,10 @@ def comparison(desk: Desk, path: dict[str, str], query: Query) -> Values:
     return {
         "title": "Compare runs",
         "missing": [each for each, view in zip(ids, views, strict=True) if view is None],
-        "compared": {"runs": [_compared(each) for each in found]},
+        "compared": {
+            "runs": [_compared(each) for each in found],
+            "stepped": sorted({p.key for each in found for p in each.metrics if p.step}),
+        },
         "experiments": sorted({each.run.experiment for each in found if each.run.experiment}),
     }
 

@@ -1,11 +1,12 @@
 // How values of runs look: numbers, times, states, fields of a search.
+const whole = new Intl.NumberFormat("en");
 export const number = (v) => {
   if (typeof v !== "number") return v ?? "";
-  if (Number.isInteger(v) && Math.abs(v) < 1e9) return v.toLocaleString("en");
+  if (Number.isInteger(v) && Math.abs(v) < 1e9) return whole.format(v);
   const size = Math.abs(v);
   return size !== 0 && (size < 1e-3 || size >= 1e6) ? v.toExponential(3) : v.toPrecision(5).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
 };
-export const moment = (ms) => (ms == null ? "–" : new Date(ms).toISOString().slice(0, 16).replace("T", " "));
+export const moment = (ms) => (ms == null || Number.isNaN(new Date(ms).getTime()) ? "–" : new Date(ms).toISOString().slice(0, 16).replace("T", " "));
 export function lasted(start, end) {
   if (start == null) return "–";
   const s = Math.max(0, Math.round(((end ?? Date.now()) - start) / 1000));

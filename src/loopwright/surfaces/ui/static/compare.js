@@ -4,9 +4,12 @@ import { isLowBetter, number, tone } from "/static/cells.js";
 import { frame, ink } from "/static/chartframe.js";
 import { Panel, hue, settingsKept, tools } from "/static/curves.js";
 
-const runs = JSON.parse(document.getElementById("compare-data").textContent).runs.map((run, at) => ({ ...run, at, colour: () => hue(at) }));
+const told = JSON.parse(document.getElementById("compare-data").textContent);
+const runs = told.runs.map((run, at) => ({ ...run, at, colour: () => hue(at) }));
 const every = (part) => [...new Set(runs.flatMap((run) => Object.keys(run[part])))].sort();
-const params = every("params"), metrics = every("metrics"), tags = every("tags");
+const isMachine = (key) => key.startsWith("system/"), last = (is) => (a, b) => is(a) - is(b);
+const params = every("params"), metrics = every("metrics").sort(last(isMachine)), tags = every("tags");
+const stepped = new Set(told.stepped), curved = [...metrics].sort(last((key) => !stepped.has(key))).sort(last(isMachine));
 const differs = (part, key) => new Set(runs.map((run) => run[part][key] ?? null)).size > 1;
 const MOST_ROWS = 400;
 
@@ -33,7 +36,7 @@ function Side({ title, part, keys, hidden, best }) {
   const found = (onlyDiffering ? differing : keys).filter((key) => key.toLowerCase().includes(text.toLowerCase()));
   if (!keys.length) return null;
   return html`<section class="panel" id=${part}><div class="title"><h2>${title}</h2><div class="picks"><label><input type="checkbox" id=${`${part}-differing`} checked=${onlyDiffering} onChange=${() => { note("same", onlyDiffering ? "1" : ""); flip(!onlyDiffering); }} /> only what differs</label><span>${differing.length} of ${keys.length} differ</span>${keys.length > 12 && html`<input class="field" type="search" placeholder="Name holds…" aria-label=${`Find in ${title}`} value=${text} onInput=${(e) => type(e.target.value)} />`}</div></div>
-    ${found.length ? html`<div class="scroll side-box" tabindex="0" role="region" aria-label=${title}><table class="side"><thead><tr><th>Name</th>${shown.map((run) => html`<th key=${run.id} class=${best ? "num" : ""}><${Swatch} run=${run} /><a href=${`/runs/${encodeURIComponent(run.id)}`}>${run.name}</a></th>`)}</tr></thead><tbody>${found.slice(0, MOST_ROWS).map((key) => html`<${Line} key=${key} part=${part} name=${key} shown=${shown} best=${best} />`)}</tbody></table></div>${found.length > MOST_ROWS && html`<p class="small faint">${found.length - MOST_ROWS} more: write a part of the name</p>`}` : html`<p class="soft">${onlyDiffering ? "Nothing differs." : "None of this name."}</p>`}</section>`;
+    ${found.length ? html`<div class="scroll side-box" tabindex="0" role="region" aria-label=${title}><table class="side"><thead><tr><th>Name</th>${shown.map((run) => html`<th key=${run.id} class=${best ? "num" : ""}><span class="of"><${Swatch} run=${run} /><a href=${`/runs/${encodeURIComponent(run.id)}`} title=${run.told}>${run.name}</a></span></th>`)}</tr></thead><tbody>${found.slice(0, MOST_ROWS).map((key) => html`<${Line} key=${key} part=${part} name=${key} shown=${shown} best=${best} />`)}</tbody></table></div>${found.length > MOST_ROWS && html`<p class="small faint">${found.length - MOST_ROWS} more: write a part of the name</p>`}` : html`<p class="soft">${onlyDiffering ? "Nothing differs." : "None of this name."}</p>`}</section>`;
 }
 
 const ways = { low: "↓ less is better", high: "↑ more is better", none: "– no best" };
@@ -49,7 +52,7 @@ function Line({ part, name, shown, best }) {
 
 function Curves({ hidden }) {
   const place = useRef(), bar = useRef(), panels = useRef(new Map()), settings = useRef(settingsKept());
-  const [keys, choose] = useState(() => { const own = asked.getAll("key").filter((key) => metrics.includes(key)); return own.length ? own : metrics.filter((key) => !key.startsWith("system/")).slice(0, 6); });
+  const [keys, choose] = useState(() => { const own = asked.getAll("key").filter((key) => metrics.includes(key)); return own.length ? own : curved.filter((key) => !isMachine(key) && (stepped.has(key) || !stepped.size)).slice(0, 6); });
   const apply = () => { for (const panel of panels.current.values()) panel.set({ ...settings.current, hidden }); };
   useEffect(() => { tools(bar.current, settings.current, (now) => { settings.current = now; dispatchEvent(new CustomEvent("curvesettings")); }); }, []);
   useEffect(() => { addEventListener("themechange", apply); addEventListener("curvesettings", apply); apply(); return () => { removeEventListener("themechange", apply); removeEventListener("curvesettings", apply); }; }, [hidden]);
@@ -65,7 +68,7 @@ function Curves({ hidden }) {
   const flip = (key) => { const next = keys.includes(key) ? keys.filter((each) => each !== key) : [...keys, key]; note("key", next); choose(next); };
   if (!metrics.length) return null;
   return html`<section class="panel" id="curves"><div class="title"><h2>Curves</h2><div class="curve-tools" ref=${bar}></div></div>
-    <div class="keys-of">${metrics.slice(0, 200).map((key) => html`<button key=${key} type="button" class="chip" aria-pressed=${keys.includes(key)} onClick=${() => flip(key)}>${key}</button>`)}</div><div class="panels" ref=${place}></div></section>`;
+    <div class="keys-of">${curved.slice(0, 200).map((key) => html`<button key=${key} type="button" class="chip" aria-pressed=${keys.includes(key)} onClick=${() => flip(key)}>${key}</button>`)}</div><div class="panels" ref=${place}></div></section>`;
 }
 
 // -- any value against any other -------------------------------------------------------------------------

@@ -122,7 +122,7 @@ export class Panel {
     this.plot = new uPlot({
       ...this.size(), legend: { show: false }, padding: [8, 10, 0, 0],
       tzDate: (ts) => uPlot.tzDate(new Date(ts * 1000), "UTC"),
-      scales: { x: { time: isTime, distr: this.settings.logX && !isTime ? 3 : 1 }, y: { distr: this.settings.logY ? 3 : 1 } },
+      scales: { x: { time: isTime, distr: this.settings.logX && !isTime ? 3 : 1 }, y: this.settings.logY ? { distr: 3, range: (u, low, high) => (low > 0 && high > low ? uPlot.rangeLog(low, high, 10, false) : uPlot.rangeLog(low || 1, (high || 1) * 10, 10, true)) } : { distr: 1 } },
       cursor: { sync: { key: `${SYNC}${this.settings.across}`, setSeries: false }, points: { size: 6 }, drag: { x: true, y: false } },
       axes: [{ ...axis, grid: { show: false }, size: 28, values: labels, space: 60 }, { ...axis, size: 52, values: (u, all) => all.map((v) => (v === null ? "" : number(v))) }],
       series: [{}, ...series],

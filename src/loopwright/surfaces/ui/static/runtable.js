@@ -5,7 +5,7 @@ import { RowStore } from "/static/rowstore.js";
 
 const box = document.getElementById("runs");
 const first = JSON.parse(document.getElementById("first-rows").textContent);
-const HEIGHT = 34, SPARE = 12, MOST_COMPARED = 50;
+const HEIGHT = 34, SPARE = 8, MOST_COMPARED = 50;
 const PARENT = "tags.`mlflow.parentRunId` IS NULL";
 
 // -- what is kept: the address says it all; without it, what was chosen here last -----------------------
