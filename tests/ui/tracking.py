@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from loopwright.registry.nouns import NewVersion
 from loopwright.tracking import verbs
 from loopwright.tracking.artifacts import store
 from loopwright.tracking.homes import in_run
+from loopwright.tracking.paths import file_path
 from loopwright.workspace import Workspace
 from tests.ui.showing import HOSTILE
 
@@ -49,7 +51,8 @@ class Tracked(NamedTuple):
 
 
 def _sweep(workspace: Workspace) -> tuple[str, ...]:
-    ctx, made = workspace.context(), []
+    ctx = workspace.context()
+    made: list[str] = []
     for at in range(RUNS):
         params = {"lr": str(at / 1000), "model": ("tree", "line", "net")[at % 3], "seed": "7"}
         under = ctx.under(made[0]) if 0 < at < 4 else ctx
@@ -71,7 +74,7 @@ def _going(workspace: Workspace) -> str:
     ]
     verbs.log_points(ctx, run.id, points)
     for path, data in FILES.items():
-        store(ctx, lambda tx, path=path: in_run(tx, ctx.space, run.id, path), data)  # type: ignore[misc]
+        store(ctx, partial(in_run, space=ctx.space, run_id=run.id, path=file_path(path)), data)
     return run.id
 
 
