@@ -357,3 +357,14 @@ def test_they_fit_a_narrow_screen(chromium: Browser, told: Tracked) -> None:
 def test_an_address_that_other_clients_print_leads_to_the_run(page: Page, told: Tracked) -> None:
     page.goto(f"/#/experiments/0/runs/{told.going}")
     page.wait_for_url(f"**/runs/{told.going}")
+
+
+def test_parts_are_unfolded_below_their_run(page: Page) -> None:
+    asked = quote("attributes.run_name LIKE 'run-00_'")
+    page.goto(f"/experiments/{SWEEP}?filter={asked}&column=metrics.auc")
+    page.locator("#group").select_option("parent")
+    expect(page.locator(_ROWS)).to_have_count(7)
+    page.locator(_ROWS).last.get_by_role("button", name="Show its parts").click()
+    expect(page.locator(_ROWS)).to_have_count(10)
+    assert names(page)[-4:] == ["run-000", "run-003", "run-002", "run-001"]
+    expect(page.locator(_ROWS).last.locator("td.num")).to_have_text("0.003125")

@@ -37,7 +37,7 @@ function address(view) {
 function question(view) {
   const nested = view.group === "parent";
   const filter = nested ? (view.filter.trim() ? `(${view.filter}\n) AND ${PARENT}` : PARENT) : view.filter;
-  return { experiment: first.experiment, filter, order: view.order, columns: view.columns ?? undefined, group: nested ? "" : view.group, lifecycle: view.lifecycle };
+  return { experiment: first.experiment, filter, order: view.order, columns: view.columns ?? (nested ? first.columns : undefined), group: nested ? "" : view.group, lifecycle: view.lifecycle };
 }
 
 // A plain word is looked for in names.
@@ -86,16 +86,16 @@ function Head({ view, columns, sort, all, chooseAll }) {
   const cell = (column, name, kind) => html`<th key=${column + name} class=${isNumber(column) && kind ? "num" : ""} aria-sort=${sign(column) ?? undefined} title=${kind ? column : undefined}>
     ${column ? html`<button type="button" onClick=${() => sort(column)}>${kind && html`<small>${kind}</small>`}<span>${name}</span>${sign(column) && html`<i>${sign(column) === "descending" ? "↓" : "↑"}</i>`}</button>` : html`<span>${name}</span>`}</th>`;
   return html`<thead><tr><th class="tick"><input type="checkbox" aria-label="Choose all rows in sight" checked=${all} onChange=${chooseAll} /></th>
-    ${FIXED.map(([column, name]) => cell(column, name))}${columns.map((column) => { const [kind, key] = split(column); return cell(column, key, kind.slice(0, -1)); })}</tr></thead>`;
+    ${FIXED.map(([column, name]) => cell(column, name))}${columns.map((column) => { const [kind, key] = split(column); return cell(column, key, kind.slice(0, -1)); })}<th class="rest"></th></tr></thead>`;
 }
 
 function Row({ row, columns, store, view, chosen, choose, folded, fold, index }) {
-  if (row.note) return html`<tr class="soft small"><td></td><td colspan=${FIXED.length + columns.length}>${row.note}</td></tr>`;
+  if (row.note) return html`<tr class="soft small"><td></td><td colspan=${FIXED.length + columns.length + 1}>${row.note}</td></tr>`;
   if (row.head) {
     const [kind, key] = split(view.group);
     return html`<tr class="group" onClick=${() => fold(row.key)}><td class="tick"><button type="button" class="fold" aria-expanded=${!folded.has(row.key)} aria-label="Fold the group"></button></td>
       <td colspan=${FIXED.length}><span class="soft">${key}</span> <b>${row.value === null ? "none" : kind === "metrics" ? number(row.value) : row.value}</b> <span class="faint">${row.rows.length.toLocaleString("en")}${row.isOpen ? "+" : ""} ${row.rows.length === 1 ? "run" : "runs"}</span></td>
-      ${columns.map((column) => { const value = column.startsWith("metrics.") ? mean(row.rows, store.told.indexOf(column)) : null; return html`<td class="num faint" title=${value === null ? "" : "mean of the group"}>${value === null ? "" : `ø ${number(value)}`}</td>`; })}</tr>`;
+      ${columns.map((column) => { const value = column.startsWith("metrics.") ? mean(row.rows, store.told.indexOf(column)) : null; return html`<td class="num faint" title=${value === null ? "" : "mean of the group"}>${value === null ? "" : `ø ${number(value)}`}</td>`; })}<td class="rest"></td></tr>`;
   }
   const isFresh = row.stamp === store.stamp, nested = view.group === "parent" && !row.depth;
   return html`<tr class=${chosen.has(row.id) ? "chosen" : ""} aria-rowindex=${index + 2} data-run=${row.id}>
@@ -105,7 +105,7 @@ function Row({ row, columns, store, view, chosen, choose, folded, fold, index })
     ${columns.map((column) => {
       const value = isFresh ? row.values[store.told.indexOf(column)] : undefined;
       return html`<td class=${column.startsWith("metrics.") ? "num" : ""} title=${value ?? ""}>${value === undefined ? html`<span class="faint">…</span>` : value === null ? html`<span class="faint">–</span>` : column.startsWith("metrics.") ? number(value) : value}</td>`;
-    })}</tr>`;
+    })}<td class="rest"></td></tr>`;
 }
 
 // The place of an error in a filter, shown in the text itself.
@@ -239,14 +239,14 @@ function Table() {
     </div>
     ${store.failure && html`<${Failure} failure=${store.failure} text=${store.question.filter || text} />`}
     <div class="rows-box" ref=${scroller} onScroll=${look} tabindex="0" role="region" aria-label="Runs">
-      <table class="rows" aria-rowcount=${store.isWhole ? shown.length + 1 : -1} style=${{ width: `max(100%, ${total}px)` }}><colgroup><col style=${{ width: "40px" }} />${FIXED.map(([, name, w]) => html`<col key=${name} style=${{ width: `${w}px` }} />`)}${columns.map((c) => html`<col key=${c} style=${{ width: `${width(c)}px` }} />`)}</colgroup>
+      <table class="rows" aria-rowcount=${store.isWhole ? shown.length + 1 : -1} style=${{ width: `max(100%, ${total}px)` }}><colgroup><col style=${{ width: "40px" }} />${FIXED.map(([, name, w]) => html`<col key=${name} style=${{ width: `${w}px` }} />`)}${columns.map((c) => html`<col key=${c} style=${{ width: `${width(c)}px` }} />`)}<col /></colgroup>
       <${Head} view=${view} columns=${columns} sort=${sort} all=${isAll} chooseAll=${chooseAll} />
       <tbody><tr class="space" aria-hidden="true" style=${{ height: `${Math.min(window_[0], shown.length) * HEIGHT}px` }}></tr>
       ${seen.map((row, i) => html`<${Row} key=${row.id ?? row.key} row=${row} columns=${columns} store=${store} view=${view} chosen=${chosen} choose=${choose} folded=${folded} fold=${fold} index=${window_[0] + i} />`)}
       <tr class="space" aria-hidden="true" style=${{ height: `${Math.max(0, shown.length - window_[1]) * HEIGHT}px` }}></tr></tbody></table>
       ${!shown.length && !store.loading && !store.failure && html`<div class="empty"><h2>No run here</h2><p>${view.filter ? "No run is what the filter asks for." : view.lifecycle ? "No run is in the trash." : "Runs appear as they begin."}</p></div>`}
     </div>
-    <div class="table-foot"><span class="soft small" id="counted" role="status">${store.rows.length.toLocaleString("en")} ${store.rows.length === 1 ? "run" : "runs"} loaded${store.isWhole ? ", all there are" : store.loading ? ", loading more…" : ", more as you scroll"}</span>
+    <div class="table-foot"><span class="soft small" id="counted" role="status">${store.failure ? "" : html`${store.rows.length.toLocaleString("en")} ${store.rows.length === 1 ? "run" : "runs"} loaded${store.isWhole ? ", all there are" : store.loading ? ", loading more…" : ", more as you scroll"}`}</span>
       ${store.fresh.size > 0 && html`<button class="chip" type="button" id="fresh" onClick=${() => { store.fresh.clear(); change({}); }}>${store.fresh.size} new ${store.fresh.size === 1 ? "run" : "runs"} ↑</button>`}
       <span class="gap"></span>${many > 0 && html`<button class="chip" type="button" onClick=${() => setChosen(new Map())}>Clear</button>`}
       ${canCompare ? html`<a class="chip strong" id="compare" href=${to}>Compare ${many} runs</a>` : html`<span class="small faint">${many > MOST_COMPARED ? `${many} chosen: at most ${MOST_COMPARED} can be compared` : many === 1 ? "1 chosen: choose another to compare" : "Choose 2 to 50 runs to compare them"}</span>`}</div>
