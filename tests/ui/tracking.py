@@ -17,6 +17,7 @@ from loopwright.registry.nouns import NewVersion
 from loopwright.tracking import verbs
 from loopwright.tracking.artifacts import store
 from loopwright.tracking.homes import in_run
+from loopwright.tracking.lifecycle import PARENT_TAG
 from loopwright.tracking.paths import file_path
 from loopwright.workspace import Workspace
 from tests.ui.showing import HOSTILE
@@ -56,7 +57,8 @@ def _sweep(workspace: Workspace) -> tuple[str, ...]:
     for at in range(RUNS):
         params = {"lr": str(at / 1000), "model": ("tree", "line", "net")[at % 3], "seed": "7"}
         under = ctx.under(made[0]) if 0 < at < 4 else ctx
-        run = verbs.start(under, "run", f"run-{at:03d}", experiment=SWEEP, params=params)
+        tags = {PARENT_TAG: made[0]} if 0 < at < 3 else {}
+        run = verbs.start(under, "run", f"run-{at:03d}", experiment=SWEEP, params=params, tags=tags)
         verbs.log_points(ctx, run.id, [MetricPoint(key="auc", value=at / RUNS, at_us=_AT_US)])
         verbs.end(ctx, run.id)
         made.append(run.id)

@@ -30,7 +30,7 @@ export class RowStore {
     for (const name of ["filter", "group", "lifecycle"]) if (this.question[name]) query.set(name, this.question[name]);
     for (const each of this.question.order ?? []) query.append("order", each);
     for (const each of this.question.columns ?? []) query.append("column", each);
-    for (const [name, value] of Object.entries(extra)) if (value !== "") query.set(name, value);
+    for (const [name, value] of Object.entries(extra)) { if (value === "") query.delete(name); else query.set(name, value); }
     return `/rows?${query}`;
   }
 
