@@ -1,0 +1,143 @@
+"""What is measured of a server, and how: wall times, processor time, memory."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+from protocol.line import MB, Line
+
+__all__ = [
+    "QUICK",
+    "Figures",
+    "Server",
+    "Sizes",
+    "cpu_s",
+    "crowd",
+    "family",
+    "memory_mb",
+    "memory_of",
+    "repeated",
+    "spread",
+    "with_cpu",
+]
+
+Figures = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """How much is done of each thing."""
+
+    seconds: float = 10.0
+    points: int = 100_000
+    seeded: tuple[int, ...] = (10_000,)
+    artifact_mb: int = 200
+    versions: int = 1000
+    repeats: int = 20
+
+
+QUICK = Sizes(seconds=1.5, points=5_000, seeded=(1_000,), artifact_mb=20, versions=50, repeats=5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A server under test; `pid` and `database` are there when we started it."""
+
+    url: str
+    name: str
+    started_s: float = 0.0
+    pid: int | None = None
+    database: Path | None = None
+    peer: bool = False
+    tables: Mapping[str, str] = field(default_factory=dict)
+    acknowledged: bool = False
+
+    def line(self) -> Line:
+        """A connection of one's own."""
+        return Line(self.url, acknowledged=self.acknowledged)
+
+
+def family(pid: int) -> list[psutil.Process]:
+    parent = psutil.Process(pid)
+    return [parent, *parent.children(recursive=True)]
+
+
+def cpu_s(server: Server) -> float | None:
+    """Processor seconds of the whole tree so far; nothing for a server that we did not start."""
+    if server.pid is None:
+        return None
+    total = 0.0
+    for process in family(server.pid):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            total += times.user + times.system
+    return total
+
+
+def memory_mb(server: Server) -> float:
+    return sum(process.memory_info().rss for process in family(server.pid or 0)) / MB
+
+
+def memory_of(server: Server) -> float:
+    return 0.0 if server.pid is None else memory_mb(server)
+
+
+def spread(times: Sequence[float]) -> Figures:
+    ordered = sorted(times)
+    middle = 1000 * statistics.median(ordered)
+    return {"p50_ms": round(middle, 3), "p95_ms": round(1000 * ordered[int(0.95 * (len(ordered) - 1))], 3)}
+
+
+def with_cpu(server: Server, before: float | None, calls: int) -> Figures:
+    after = cpu_s(server)
+    return {} if after is None or before is None else {"cpu_ms": round(1000 * (after - before) / calls, 3)}
+
+
+def crowd(server: Server, clients: int, seconds: float, work: Callable[[Line, int, int], object]) -> Figures:
+    """`work(line, client, count)` again and again by several clients at once."""
+    times: list[list[float]] = [[] for _ in range(clients)]
+    faults: list[Exception] = []
+    lines = [server.line() for _ in range(clients)]
+    until = time.perf_counter() + seconds
+
+    def one(client: int) -> None:
+        try:
+            while (begun := time.perf_counter()) < until:
+                work(lines[client], client, len(times[client]))
+                times[client].append(time.perf_counter() - begun)
+        except (OSError, RuntimeError, ValueError) as fault:
+            faults.append(fault)
+
+    threads = [threading.Thread(target=one, args=(client,)) for client in range(clients)]
+    before, begun = cpu_s(server), time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    wall = time.perf_counter() - begun
+    for line in lines:
+        line.close()
+    if faults:
+        raise faults[0]
+    calls = [each for client in times for each in client]
+    told = {"calls": len(calls), "per_s": round(len(calls) / wall, 1), **spread(calls)}
+    return {**told, **with_cpu(server, before, len(calls))}
+
+
+def repeated(server: Server, repeats: int, call: Callable[[], object], most_s: float = 20.0) -> Figures:
+    """One caller's times; a slow call is not repeated for minutes."""
+    times: list[float] = []
+    before = cpu_s(server)
+    while len(times) < repeats and sum(times) < most_s:
+        begun = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - begun)
+    return {"calls": len(times), **spread(times), **with_cpu(server, before, len(times))}

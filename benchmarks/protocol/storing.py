@@ -1,0 +1,83 @@
+"""Files by proxy, and versions of models."""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from itertools import count as counting
+
+from protocol.line import MB, Line
+from protocol.measuring import Figures, Server, Sizes, crowd, memory_of, repeated
+from protocol.writing import experiment, new_run
+
+__all__ = [
+    "artifacts",
+    "registry",
+]
+
+FILES = "/api/2.0/mlflow-artifacts/artifacts/"
+
+
+def artifacts(server: Server, sizes: Sizes) -> Figures:
+    """One large file up and down, then many small ones."""
+    line = server.line()
+    home = experiment(line)
+    base, size = f"{FILES}{home}/{new_run(line, home)}/artifacts", sizes.artifact_mb * MB
+    block = random.Random(1).randbytes(MB)
+    resting, growth, told = memory_of(server), 0.0, {}
+    for name in ("up", "down"):
+        times = []
+        for number in range(3):
+            begun = time.perf_counter()
+            if name == "up":
+                head = line.head("PUT", f"{base}/{number}.bin", size, "application/octet-stream")
+                status, _ = line.stream(head, (block for _ in range(sizes.artifact_mb)))
+                assert status == 200, status
+            else:
+                assert line.drained(line.head("GET", f"{base}/{number}.bin", 0)) == size
+            times.append(time.perf_counter() - begun)
+            growth = max(growth, memory_of(server) - resting)
+        told[f"{sizes.artifact_mb} MB {name}"] = {"mb_per_s": round(sizes.artifact_mb / min(times), 1)}
+    small = block[:2048]
+
+    def put(each: Line, client: int, count: int) -> None:
+        head = each.head("PUT", f"{base}/s/{client}-{count}.bin", len(small), "application/octet-stream")
+        status, _ = each.send(head, small)
+        assert status == 200, status
+
+    told["2 KB up, 8 clients"] = crowd(server, 8, sizes.seconds, put)
+    line.close()
+    return {**told, "growth by large files": {"memory_mb": round(growth, 1)}}
+
+
+def registry(server: Server, sizes: Sizes) -> Figures:
+    """Versions created, searched and pointed at."""
+    line = server.line()
+    home = experiment(line)
+    run, name = new_run(line, home), f"bench-{uuid.uuid4().hex}"
+    line.call("POST", "registered-models/create", {"name": name})
+    source = f"mlflow-artifacts:/{home}/{run}/artifacts/model"
+    made = iter(range(sizes.versions))
+
+    def create() -> None:
+        tags = [{"key": "stage", "value": str(next(made) % 3)}]
+        line.call(
+            "POST", "model-versions/create", {"name": name, "source": source, "run_id": run, "tags": tags}
+        )
+
+    told = {"version created": repeated(server, sizes.versions, create, most_s=120.0)}
+    filters = {"name": f"name = '{name}'", "run": f"run_id = '{run}'", "tag": "tags.stage = '1'"}
+    for kind, text in filters.items():
+        told[f"versions by {kind}"] = repeated(
+            server,
+            sizes.repeats,
+            lambda text=text: line.get("model-versions/search", filter=text, max_results=100),
+        )
+    alias, turn = {"name": name, "alias": "champion"}, counting()
+    told["alias set"] = repeated(
+        server, sizes.repeats * 5,
+        lambda: line.call("POST", "registered-models/alias", {**alias, "version": str(1 + next(turn) % 20)}),
+    )  # fmt: skip
+    line.close()
+    return told
