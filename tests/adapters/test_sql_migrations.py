@@ -160,6 +160,26 @@ def test_runs_of_the_first_revision_are_found_after_the_second(tmp_path: Path) -
     ledger.close()
 
 
+def test_what_lay_in_the_trash_of_the_second_revision_is_listed_after_the_third(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+    with sqlite_engine(file) as engine, engine.begin() as connection:
+        migrate(connection, to="0002")
+    with contextlib.closing(sqlite3.connect(file)) as old:
+        old.executescript(f"PRAGMA application_id = {APPLICATION_ID}; {OLD_RUNS}")
+        old.execute("UPDATE runs SET deleted_at = 9 WHERE id = 'r2'")
+        old.commit()
+    report = upgrade_ledger(f"sqlite:///{file}")
+    assert (report.before, report.after) == ("0002", REVISION)
+    ledger = open_ledger(f"sqlite:///{file}")
+    with ledger.read() as tx:
+        (found,) = tx.trash.runs("default", PageRequest()).items
+        assert found.id == "r2"
+    ledger.write(lambda tx: tx.trash.remove_run("r2", found.created_at))
+    with ledger.read() as tx, pytest.raises(NotFound):
+        tx.runs.get("r2")
+    ledger.close()
+
+
 def write_later(folder: Path, *, broken: bool) -> None:
     text = SECOND.replace("{broken}", str(broken)).replace("{next}", NEXT).replace("{last}", REVISION)
     (folder / "versions" / "later.py").write_text(text)

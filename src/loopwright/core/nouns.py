@@ -93,6 +93,8 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     """when tags, description or stage changed last"""
     deleted_at: datetime | None = None
     """since when it is in the trash; its number is not used again"""
+    removed_at: datetime | None = None
+    """since when only this tombstone is left: its number, its digest, who made it when"""
 
     @property
     def ref(self) -> VersionRef:

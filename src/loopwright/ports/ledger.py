@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -28,6 +28,8 @@ from loopwright.core.nouns import (
     Version,
 )
 from loopwright.core.queries import RunQuery
+from loopwright.ports.pages import Page, PageRequest
+from loopwright.ports.trash import Trash
 
 __all__ = [
     "Aliases",
@@ -49,25 +51,12 @@ __all__ = [
     "Signals",
     "StoreCheck",
     "Transaction",
+    "Trash",
     "VersionLine",
     "Versions",
 ]
 
 T = TypeVar("T")
-
-
-class PageRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Which page: at most `limit` items after the key in `token` (opaque, by key and never by offset)."""
-
-    limit: int = 100
-    token: str = ""
-
-
-class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
-    """Items and the token of the next page, empty at the end."""
-
-    items: tuple[T, ...]
-    next_token: str = ""
 
 
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
@@ -431,6 +420,7 @@ class Transaction(Protocol):
     jobs: Jobs
     segments: Segments
     documents: Documents
+    trash: Trash
 
 
 class StoreCheck(msgspec.Struct, frozen=True, kw_only=True):
@@ -456,6 +446,12 @@ class Dumpable(Protocol):
 
         `Conflict` when it is not empty, `Corrupt` when the dump is not whole, `Unavailable` when it is of
         another revision.
+        """
+
+    def empty(self) -> None:
+        """Take every row away, as in a store newly made: numbers given out start over. For tests of others.
+
+        Nothing else may use the store meanwhile, in this process or another.
         """
 
     def check(self) -> StoreCheck:

@@ -27,7 +27,7 @@ class MemoryRuns:
         self._unit = unit
 
     def add(self, run: Run) -> None:
-        if run.id in self._unit.rows("runs"):
+        if run.id in self._unit.rows("runs") or run.id in self._unit.rows("tombstones"):
             raise Conflict(f"run:{run.id} is already there")
         self._unit.edit("runs")[run.id] = kept(run)
 

@@ -22,6 +22,7 @@ from loopwright.ports.ledger import Ledger, Transaction
 from loopwright.testing import ledger_values as make
 from loopwright.testing.ledger_assets import AssetSuite
 from loopwright.testing.ledger_searches import SearchSuite
+from loopwright.testing.ledger_trash import TrashSuite
 from loopwright.testing.ledger_units import UnitSuite
 from loopwright.testing.ledger_values import FIRST, walk, write_each
 
@@ -372,5 +373,5 @@ class RepositorySuite:
             assert found == [j for j in newest if j.state is JobState.DONE and j.operation == "op1"]
 
 
-class LedgerSuite(AssetSuite, RepositorySuite, SearchSuite, UnitSuite):
+class LedgerSuite(AssetSuite, RepositorySuite, SearchSuite, TrashSuite, UnitSuite):
     """Everything a ledger must do. Subclass it with a fixture `ledger` that gives an empty one."""

@@ -38,9 +38,11 @@ from loopwright.ports.ledger import (
     Segment,
     Segments,
     Signals,
+    Trash,
     VersionLine,
     Versions,
 )
+from loopwright.testing.ledger_removals import MemoryTrash
 from loopwright.testing.ledger_runs import MemoryArtifacts, MemoryMetrics, MemoryRuns
 from loopwright.testing.ledger_unit import Unit, kept, matches, missing, page_of
 
@@ -170,7 +172,8 @@ class _Versions:
         return page_of(self._of(asset_id), request, lambda v: (v.number,))
 
     def digests(self) -> Iterator[str]:
-        return iter({v.digest for v in self._unit.rows("versions").values()})
+        rows = self._unit.rows("versions").values()
+        return iter({version.digest for version in rows if version.removed_at is None})
 
 
 class _Aliases:
@@ -435,3 +438,4 @@ class MemoryTransaction:
         self.jobs: Jobs = _Jobs(unit)
         self.segments: Segments = _Segments(unit)
         self.documents: Documents = _Documents(unit)
+        self.trash: Trash = MemoryTrash(unit)

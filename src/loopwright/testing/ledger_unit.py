@@ -36,6 +36,7 @@ TYPES: dict[str, Any] = {
     "versions": Version,
     "aliases": Alias,
     "runs": Run,
+    "tombstones": Run,
     "links": tuple[str, Link],
     "points": MetricPoint,
     "artifacts": Artifact,

@@ -51,7 +51,7 @@ __all__ = [
     "versions",
 ]
 
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 """every revision there was, oldest first; the last is the one this release writes"""
 REVISION = REVISIONS[-1]
 APPLICATION_ID = 0x4C505752
@@ -85,6 +85,12 @@ def _experiment() -> Column[int]:
     return Column("experiment_no", BIG, nullable=False, server_default="0")
 
 
+def _trash(table: str) -> Index:
+    """What lies in the trash, by when it went there: small beside what does not."""
+    there = text("deleted_at IS NOT NULL")
+    return Index(f"{table}_trash", "space", "deleted_at", "id", sqlite_where=there, postgresql_where=there)
+
+
 revision_table = Table(
     "alembic_version",
     METADATA,
@@ -108,6 +114,7 @@ assets = Table(
     _big("deleted_at", null=True),
     PrimaryKeyConstraint("id", name="assets_pk"),
     UniqueConstraint("space", "kind", "name", name="assets_name"),
+    _trash("assets"),
 )
 
 versions = Table(
@@ -131,12 +138,14 @@ versions = Table(
     Column("stage", TEXT, nullable=False, server_default=""),
     _big("updated_at", null=True),
     _big("deleted_at", null=True),
+    _big("removed_at", null=True),
     PrimaryKeyConstraint("asset_id", "number", name="versions_pk"),
     UniqueConstraint("id", name="versions_id"),
     ForeignKeyConstraint(["asset_id"], ["assets.id"], name="versions_asset"),
     Index("versions_digest", "asset_id", "digest"),
     Index("versions_name", "space", "kind", "name", "number"),
     Index("versions_run", "space", "run_id"),
+    _trash("versions"),
 )
 
 aliases = Table(
@@ -175,6 +184,7 @@ runs = Table(
     _text("facts"),
     _big("deleted_at", null=True),
     _experiment(),
+    _big("removed_at", null=True),
     UniqueConstraint("id", name="runs_id"),
     Index("runs_time", "space", "created_at", "id"),
     Index("runs_kind", "space", "kind", "created_at", "id"),
@@ -182,6 +192,7 @@ runs = Table(
     Index("runs_state", "space", "state", "created_at", "id"),
     Index("runs_parent", "space", "parent_id", "created_at", "id"),
     Index("runs_start", "experiment_no", "started_at", "id"),
+    _trash("runs"),
 )
 
 experiments = Table(

@@ -10,6 +10,7 @@ from loopwright.adapters.sql.repositories.metrics import SqlMetrics
 from loopwright.adapters.sql.repositories.observations import SqlDecisions, SqlSignals
 from loopwright.adapters.sql.repositories.runs import SqlRuns
 from loopwright.adapters.sql.repositories.streams import SqlDocuments, SqlSegments
+from loopwright.adapters.sql.repositories.trash import SqlTrash
 from loopwright.adapters.sql.statements import Session
 from loopwright.ports.ledger import (
     Aliases,
@@ -23,6 +24,7 @@ from loopwright.ports.ledger import (
     Runs,
     Segments,
     Signals,
+    Trash,
     Versions,
 )
 
@@ -47,3 +49,4 @@ class SqlTransaction:
         self.jobs: Jobs = SqlJobs(session)
         self.segments: Segments = SqlSegments(session)
         self.documents: Documents = SqlDocuments(session)
+        self.trash: Trash = SqlTrash(session)

@@ -113,7 +113,7 @@ _AS_LINES: _Four = {
     (False, True): _LINES_OF_RUN,
     (True, True): _LINES_OF_BOTH,
 }
-_DIGESTS = select(_v.digest).distinct()
+_DIGESTS = select(_v.digest).where(_v.removed_at.is_(None)).distinct()
 
 _IS_ALIAS = (_al.asset_id == bindparam("asset_id"), _al.alias == bindparam("alias"))
 _GET_ALIAS = select(*_ALIAS.columns).where(*_IS_ALIAS)

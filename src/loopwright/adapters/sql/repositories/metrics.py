@@ -21,7 +21,7 @@ __all__ = ["SqlMetrics", "latest_of"]
 
 _r, _k, _p, _n = schema.runs.c, schema.metric_keys.c, schema.metric_points.c, schema.metric_latest.c
 
-_RUN_NO = select(_r.no, _r.space, _r.experiment_no).where(_r.id == bindparam("id"))
+_RUN_NO = select(_r.no, _r.space, _r.experiment_no).where(_r.id == bindparam("id"), _r.removed_at.is_(None))
 _ADD_POINT = insert_new(schema.metric_points)
 _ORDER = ("step", "at_us", "is_nan", "value")
 _PUT_LATEST = upsert(

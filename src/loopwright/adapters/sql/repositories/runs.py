@@ -28,13 +28,14 @@ _r, _l, _e = schema.runs.c, schema.links.c, schema.experiments.c
 _NEWEST = Order(columns=("created_at", "id"))
 
 _ADD = insert_new(schema.runs, [*(column.name for column in _RUN.columns), "experiment_no"])
-_PLACE = select(_r.no, _r.space, _r.experiment_no).where(_r.id == bindparam("id"))
-_TEXTS = select(_r.params, _r.tags).where(_r.id == bindparam("id"))
+_THIS = (_r.id == bindparam("id"), _r.removed_at.is_(None))
+_PLACE = select(_r.no, _r.space, _r.experiment_no).where(*_THIS)
+_TEXTS = select(_r.params, _r.tags).where(*_THIS)
 _ADD_EXPERIMENT = insert_new(schema.experiments, ["space", "name"])
 _EXPERIMENT_NO = select(_e.no).where(_e.space == bindparam("space"), _e.name == bindparam("name"))
-_GET = select(*_RUN.columns).where(_r.id == bindparam("id"))
+_GET = select(*_RUN.columns).where(*_THIS)
 _BY_NO = among(select(_r.no, *_RUN.columns), _r.no)
-_SPACE = select(_r.space).where(_r.id == bindparam("id"))
+_SPACE = select(_r.space).where(*_THIS)
 _FIXED = {"id", "space", "kind", "experiment"}
 _UPDATE = (
     update(schema.runs)
