@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 
+import msgspec
 import uvicorn
 from starlette.types import ASGIApp
 
+from loopwright.app.connections import ConnectionLimits, connection_type, connections_at_most
 from loopwright.core.errors import Unavailable
 
 __all__ = ["Server", "listen"]
@@ -91,14 +93,17 @@ class Server:
         host: str = "127.0.0.1",
         port: int = 0,
         on_stopping: Callable[[], None] | None = None,
+        limits: ConnectionLimits | None = None,
     ) -> None:
+        kept = limits or ConnectionLimits()
+        kept = msgspec.structs.replace(kept, connections=connections_at_most(kept.connections))
         self._socket = listen(host, port)
         self.host = host
         self.port: int = self._socket.getsockname()[1]
         config = uvicorn.Config(
             app,
             loop="auto",
-            http="httptools",
+            http=connection_type(kept),
             ws="none",
             lifespan="on",
             interface="asgi3",
