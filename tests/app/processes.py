@@ -68,4 +68,6 @@ def server(
             if process.poll() is not None or time.monotonic() > until:
                 raise AssertionError(process.communicate()[1].decode())
             time.sleep(0.02)
-        yield process, json.loads(said.read_text())
+        told = json.loads(said.read_text())
+        assert "url" in told, told
+        yield process, told

@@ -44,8 +44,8 @@ class Deferred:
         await made(scope, receive, send)
 
 
-def assemble(workspace: Workspace) -> Application:
-    """The whole application of a workspace."""
+def assemble(workspace: Workspace, more: Iterable[tuple[str, ASGIApp]] = ()) -> Application:
+    """The whole application of a workspace, with `more` mounted by the prefix of their paths."""
 
     def inference() -> ASGIApp:
         made: ASGIApp = import_module("loopwright.surfaces.inference.application").InferenceApp(
@@ -62,7 +62,8 @@ def assemble(workspace: Workspace) -> Application:
         return made
 
     protocol = Deferred(mlflow)
-    mounts = [("/v2", Deferred(inference)), ("/", Deferred(pages)), *((path, protocol) for path in _MLFLOW)]
+    mounts: list[tuple[str, ASGIApp]] = [("/v2", Deferred(inference)), ("/", Deferred(pages)), *more]
+    mounts += [(path, protocol) for path in _MLFLOW]
     app = build_app(workspace, mounts=mounts, protocols=(protocol,))
     app.metrics.registry.register(_Predictions(workspace))
     return app

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from contextlib import closing
 from typing import Any
 
 import click
@@ -10,10 +12,13 @@ import click
 from loopwright.app.assembling import assemble, check_exposure
 from loopwright.app.logs import log_to_stderr
 from loopwright.app.server import Server
+from loopwright.app.testing import RESET, TestingServer, check_testing
 from loopwright.surfaces.cli import Command, Output, json_option
 from loopwright.workspace import Settings, Workspace, load_settings
 
-__all__ = ["command", "serve"]
+__all__ = ["command", "serve", "serve_for_testing"]
+
+log = logging.getLogger(__name__)
 
 
 def serve(settings: Settings, output: Output) -> None:
@@ -21,24 +26,43 @@ def serve(settings: Settings, output: Output) -> None:
     with Workspace.open(settings=settings) as workspace:
         app = assemble(workspace)
         server = Server(app, host=settings.host, port=settings.port, on_stopping=app.stop_feeds)
-
-        def tell() -> None:
-            output.say(f"Loopwright is up at {server.url}  (workspace {settings.folder}; Ctrl-C stops it)")
-            if settings.token:
-                output.say(f"Browsers sign in at {server.url}/?token=TOKEN")
-            output.document({"url": server.url, "workspace": str(settings.folder), "pid": os.getpid()})
-            output.stream.flush()
-
         workspace.start()
-        server.run(tell)
-        output.note("stopping")
+        _run(server, settings, output)
 
 
-def _callback(ctx: click.Context, /, *, insecure: bool, **given: Any) -> None:
+def serve_for_testing(settings: Settings, output: Output) -> None:
+    """As `serve`, with a route that throws everything away; says so loudly."""
+    with closing(TestingServer(settings, assemble)) as app:
+        server = Server(app, host=settings.host, port=settings.port, on_stopping=app.stop_feeds)
+        app.start()
+        log.warning(
+            "TESTING: whoever calls this server can throw away everything in its workspace",
+            extra={"route": f"POST {RESET}", "workspace": str(settings.folder)},
+        )
+        _run(server, settings, output)
+
+
+def _run(server: Server, settings: Settings, output: Output) -> None:
+    def tell() -> None:
+        output.say(f"Loopwright is up at {server.url}  (workspace {settings.folder}; Ctrl-C stops it)")
+        if settings.token:
+            output.say(f"Browsers sign in at {server.url}/?token=TOKEN")
+        output.document({"url": server.url, "workspace": str(settings.folder), "pid": os.getpid()})
+        output.stream.flush()
+
+    server.run(tell)
+    output.note("stopping")
+
+
+def _callback(ctx: click.Context, /, *, insecure: bool, testing: bool, **given: Any) -> None:
     log_to_stderr()
     settings = load_settings(given)
     check_exposure(settings, is_insecure=insecure)
-    serve(settings, ctx.ensure_object(Output))
+    if testing:
+        check_testing(settings)
+        serve_for_testing(settings, ctx.ensure_object(Output))
+    else:
+        serve(settings, ctx.ensure_object(Output))
 
 
 command = Command(
@@ -55,6 +79,11 @@ command = Command(
         click.Option(["--database"], metavar="URL", help="The ledger: postgresql://... in place of SQLite."),
         click.Option(["--objects"], metavar="URL", help="The object store: s3://bucket/prefix."),
         click.Option(["--insecure"], is_flag=True, help="Listen beyond this machine without a token."),
+        click.Option(
+            ["--testing"],
+            is_flag=True,
+            help=f"For test suites: let anyone on this machine empty the workspace by POST {RESET}.",
+        ),
         json_option(),
     ],
 )

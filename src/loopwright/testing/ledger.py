@@ -133,6 +133,11 @@ class MemoryLedger:
         self._tables = tables
         return count
 
+    def empty(self) -> None:
+        """Forget every row."""
+        with self._writing:
+            self._tables = {name: {} for name in TYPES}
+
     def check(self) -> StoreCheck:
         """Memory does not rot."""
         rows = {name: len(held) for name, held in self._tables.items()}

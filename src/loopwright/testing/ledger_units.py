@@ -409,6 +409,17 @@ class UnitSuite:
             assert one.journal.head() == two.journal.head()
             assert one.metrics.latest("r2") == two.metrics.latest("r2")
 
+    def test_an_emptied_ledger_is_as_a_new_one(self, ledger: Ledger, other: Ledger) -> None:
+        """No rows, the journal at its beginning, numbers given out from one again; and it works on."""
+        ledger.write(_everything)
+        ledger.empty()
+        ledger.empty()
+        assert ledger.check() == replace(other.check(), size_bytes=ledger.check().size_bytes)
+        for each in (ledger, other):
+            each.write(_everything)
+            each.write(_more)
+        assert list(ledger.dump()) == list(other.dump())
+
     def test_a_dump_that_is_cut_is_refused(self, ledger: Ledger, other: Ledger) -> None:
         """Wherever it is cut, and nothing of it is kept."""
         ledger.write(_everything)

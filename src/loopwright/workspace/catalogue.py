@@ -24,7 +24,18 @@ if TYPE_CHECKING:
     from loopwright.ports.world import Clock, Ids, Keys
     from loopwright.serving.runtime import Runtime
 
-__all__ = ["Assembly", "Frameworks", "ReplayClock", "runtime_of", "slice_modules", "upgrade_database"]
+__all__ = [
+    "ONLINE_FILE",
+    "Assembly",
+    "Frameworks",
+    "ReplayClock",
+    "runtime_of",
+    "slice_modules",
+    "upgrade_database",
+]
+
+ONLINE_FILE = "online.db"
+"""name of the file of online features in the workspace's folder"""
 
 _MODULES = (
     "engine.platform",
@@ -140,7 +151,7 @@ class Assembly:
         """SQLite beside the ledger."""
         from loopwright.adapters.online import SqliteOnline
 
-        return SqliteOnline(self._settings.folder / "online.db")
+        return SqliteOnline(self._settings.folder / ONLINE_FILE)
 
     @cached_property
     def frameworks(self) -> Mapping[str, Framework]:

@@ -8,15 +8,16 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import Float, Select, Table, bindparam, delete, func, select, tuple_
+from sqlalchemy import Float, Select, Table, bindparam, delete, func, select, text, tuple_
 
 from loopwright.adapters.sql import schema
 from loopwright.adapters.sql.listing import limit_param
 from loopwright.adapters.sql.rows import Row
 from loopwright.adapters.sql.statements import Session, Statement, insert_new
+from loopwright.core.chain import GENESIS
 from loopwright.core.errors import Conflict, Corrupt, Unavailable
 
-__all__ = ["count_rows", "dangling", "dump_rows", "load_rows"]
+__all__ = ["clear_rows", "count_rows", "dangling", "dump_rows", "load_rows"]
 
 _FORMAT = 1
 _BATCH = 2_000
@@ -98,6 +99,17 @@ def load_rows(session: Session, lines: Iterable[bytes]) -> int:
     for line in lines:
         loader.take(line)
     return loader.finish()
+
+
+def clear_rows(session: Session) -> None:
+    """Take every row away and begin the journal anew; the caller's unit of work makes it all or nothing."""
+    for table in reversed(_TABLES):
+        session.change(delete(table), {})
+    session.change(_FIRST_HEAD, {})
+    session.remembered.clear()
+
+
+_FIRST_HEAD = text(f"INSERT INTO {schema.journal_head.name} (no, count, hash) VALUES (1, 0, '{GENESIS}')")
 
 
 def _must_be_empty(session: Session) -> None:

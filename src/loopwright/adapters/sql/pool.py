@@ -61,6 +61,10 @@ class Pool(Generic[C]):
     def close(self) -> None:
         """Close the idle connections; lent ones are closed when they come back."""
         self._closed = True
+        self.drop()
+
+    def drop(self) -> None:
+        """Close the idle connections; the next borrower gets a new one."""
         while self._idle:
             self._idle.pop().close()
 

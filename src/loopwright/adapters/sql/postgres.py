@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
 from sqlalchemy import text
 
 from loopwright.adapters.sql.creating import check_revision, creation
-from loopwright.adapters.sql.dumping import count_rows, dangling, dump_rows, load_rows
+from loopwright.adapters.sql.dumping import clear_rows, count_rows, dangling, dump_rows, load_rows
 from loopwright.adapters.sql.feed import CommitFeed, Listener
 from loopwright.adapters.sql.pool import Pool
 from loopwright.adapters.sql.schema import METADATA
@@ -362,6 +362,17 @@ class PostgresLedger:
             return count
 
         return self._repeated(work, attempts=1)
+
+    def empty(self) -> None:
+        """Take every row away; other connections, which remember numbers of names, are closed."""
+
+        def work(unit: SqlTransaction) -> None:
+            clear_rows(unit.session)
+            for statement in _COUNT_ON:
+                unit.session.rows(statement)
+
+        self._repeated(work, attempts=1)
+        self._pool.drop()
 
     def check(self) -> StoreCheck:
         """Look over all rows: revision, rows that name what is not there. The server checks its own pages."""

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 from sqlalchemy import text
 
 from loopwright.adapters.sql.creating import check_revision, creation
-from loopwright.adapters.sql.dumping import count_rows, dangling, dump_rows, load_rows
+from loopwright.adapters.sql.dumping import clear_rows, count_rows, dangling, dump_rows, load_rows
 from loopwright.adapters.sql.feed import CommitFeed, Listener
 from loopwright.adapters.sql.group import GroupWriter
 from loopwright.adapters.sql.locking import FileLock
@@ -380,6 +380,10 @@ class SqliteLedger:
     def load(self, lines: Iterable[bytes]) -> int:
         """Fill an empty store with a dump in one unit of work; how many rows."""
         return int(self._writer.submit(lambda unit: load_rows(unit.session, lines)))
+
+    def empty(self) -> None:
+        """Take every row away."""
+        self._writer.submit(lambda unit: clear_rows(unit.session))
 
     def check(self) -> StoreCheck:
         """Look over the whole file: SQLite's own check, revision, rows that name what is not there."""

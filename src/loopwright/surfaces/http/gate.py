@@ -71,6 +71,10 @@ class Application:
         """End the live feeds; called when the server begins to stop."""
         self._api.close_feeds()
 
+    def close(self) -> None:
+        """Take no more work; the end of the lifespan says so too."""
+        self._api.close()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Admit, then hand over."""
         if scope["type"] == "lifespan":

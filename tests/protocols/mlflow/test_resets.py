@@ -1,0 +1,50 @@
+"""Recorded behaviour of MLflow, group after group, on one server that is emptied between them."""
+
+from __future__ import annotations
+
+import random
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.app.processes import server
+from tests.protocols.mlflow.groups import DONE_GROUPS
+from tests.protocols.mlflow.replaying import replayed
+from tests.protocols.mlflow.sessions.done import DONE_SESSIONS
+from tests.protocols.mlflow.sessions.expecting import expected, seen
+from tests.protocols.mlflow.wire import sender
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
+    """The address of one server, emptied at each call."""
+    with server(tmp_path_factory.mktemp("workspace"), "--testing") as (_, said):
+
+        def emptied() -> str:
+            reset = urllib.request.Request(f"{said['url']}/api/v1/testing/reset", method="POST")
+            with urllib.request.urlopen(reset, timeout=60) as answer:
+                assert answer.status == 200
+            return str(said["url"])
+
+        yield emptied
+
+
+@pytest.mark.slow
+def test_every_group_twice_in_any_order(fresh: Callable[[], str]) -> None:
+    """A group needs a server without anything of another one, and of itself."""
+    for seed in (1, 2):
+        groups = list(DONE_GROUPS)
+        random.Random(seed).shuffle(groups)
+        found = [line for group in groups for line in replayed(group, sender(fresh()))]
+        assert not found, "\n".join([f"{len(found)} differences", *found])
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize(("session", "major"), [each for each in DONE_SESSIONS if each[0] != "measuring"])
+def test_clients_of_both_versions_begin_anew(
+    session: str, major: str, fresh: Callable[[], str], tmp_path: Path
+) -> None:
+    """Both use the same names, so one server serves both only where it forgets everything between them."""
+    assert seen(session, major, fresh(), tmp_path) == expected(session, major)
