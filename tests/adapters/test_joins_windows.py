@@ -56,11 +56,11 @@ def every(column: str, over: str, ops: str) -> dict[str, Window]:
 
 
 ALL = {
-    **every("n", "1us", "sum mean count min max last distinct"),
-    **every("n", "4us", "sum mean count min max last distinct"),
-    **every("x", "4us", "sum mean count min max last distinct"),
+    **every("n", "1us", "sum mean count min max last distinct std"),
+    **every("n", "4us", "sum mean count min max last distinct std"),
+    **every("x", "4us", "sum mean count min max last distinct std"),
     **every("s", "3us", "count min max last distinct"),
-    **every("b", "6us", "sum mean count min max last distinct"),
+    **every("b", "6us", "sum mean count min max last distinct std"),
     "late": when(col("n") >= 2, 1, 0).sum("5us"),
     "rows": lit(1).count("5us"),
 }
@@ -129,7 +129,7 @@ def test_long_windows_and_whole_floats(view: list[dict[str, Any]], at: list[int]
     spine = [{"k": "a", "j": 1, "at": NOON + n * MICROSECOND} for n in at]
     empty = {"j": 1, "event": None, "seq": None, "s": None, "b": None}
     filled = [{**empty, **row} for row in view]
-    ops = "sum mean count min max last distinct"
+    ops = "sum mean count min max last distinct std"
     join = WindowJoin(
         keys=("k",),
         time="at",

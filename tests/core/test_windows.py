@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import statistics
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from loopwright.core.errors import Invalid
 from loopwright.core.expressions import Scalar, WindowOp
-from loopwright.core.windows import aggregate, exact_mean, exact_sum
+from loopwright.core.windows import aggregate, exact_mean, exact_std, exact_sum, std_of_sums
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -47,9 +49,33 @@ def test_sums_that_are_no_number(values: list[float]) -> None:
     assert math.isnan(exact_sum(values))
 
 
+@given(st.lists(finite, min_size=2), st.randoms())
+def test_a_deviation_is_the_root_of_the_exact_variance_in_any_order(values: list[float], chance: Any) -> None:
+    numbers = [Fraction(value) for value in values]
+    middle = sum(numbers, Fraction(0)) / len(numbers)
+    variance = sum(((number - middle) ** 2 for number in numbers), Fraction(0)) / (len(numbers) - 1)
+    found = exact_std(values)
+    assert found is not None
+    try:
+        assert found == math.sqrt(float(variance))
+    except OverflowError:
+        assert found == pytest.approx(math.isqrt(int(variance)))
+    chance.shuffle(values)
+    assert exact_std(values) == found
+
+
+@given(st.lists(st.integers(-(10**9), 10**9), min_size=2))
+def test_a_deviation_of_integers_by_their_sums_is_that_of_the_numbers(values: list[int]) -> None:
+    by_sums = std_of_sums(len(values), sum(values), sum(value * value for value in values))
+    assert by_sums == exact_std([float(value) for value in values])
+    assert by_sums == pytest.approx(statistics.stdev(values))
+
+
 @pytest.mark.parametrize(
     ("op", "values", "expected"),
     [
+        ("std", [1, None], None),
+        ("std", [1, None, 3.0], math.sqrt(2)),
         ("sum", [], 0),
         ("sum", [None, 2, True], 3),
         ("mean", [None], None),

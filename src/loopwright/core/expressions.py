@@ -43,7 +43,7 @@ __all__ = [
 
 Scalar: TypeAlias = bool | int | float | str | None
 BinaryOp = Literal["+", "-", "*", "/", "//", "%", "==", "!=", "<", "<=", ">", ">=", "and", "or"]
-WindowOp = Literal["sum", "mean", "count", "min", "max", "last", "distinct"]
+WindowOp = Literal["sum", "mean", "count", "min", "max", "last", "distinct", "std"]
 
 
 class _Operators:
@@ -153,6 +153,10 @@ class _Operators:
     def distinct(self, over: str | timedelta) -> Window:
         """How many different values that are not null are in the window."""
         return self._window("distinct", over)
+
+    def std(self, over: str | timedelta) -> Window:
+        """Sample standard deviation (divided by n - 1) of what is not null; null for fewer than two."""
+        return self._window("std", over)
 
 
 class Col(_Operators, msgspec.Struct, frozen=True, tag="col"):

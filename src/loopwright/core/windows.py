@@ -1,8 +1,9 @@
 """What an aggregate over a window's rows is: the reference meaning, which every engine gives to the last bit.
 
 Sums and means of floats are the exact sum, rounded once, so they depend neither on the order of the
-rows nor on how an engine adds; sums of integers are integers. NaN is a value: a sum, a least or a
-greatest value with one in it is NaN, and all of them are one value to `distinct`. A zero has no sign.
+rows nor on how an engine adds; sums of integers are integers. A standard deviation is the root of the
+exact variance, rounded once. NaN is a value: a sum, a least or a greatest value with one in it is NaN,
+and all of them are one value to `distinct`. A zero has no sign.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 from loopwright.core.errors import Invalid
 from loopwright.core.expressions import Scalar, WindowOp
 
-__all__ = ["aggregate", "exact_mean", "exact_sum", "greatest", "least"]
+__all__ = ["aggregate", "exact_mean", "exact_std", "exact_sum", "greatest", "least", "std_of_sums"]
 
 _NAN = float("nan")
 
@@ -42,6 +43,41 @@ def exact_mean(total: float, count: int) -> float | None:
     return float(total) / count if count else None
 
 
+def std_of_sums(count: int, total: int, squares: int, exponent: int = 0) -> float | None:
+    """The sample standard deviation of numbers whose sum and sum of squares are known exactly.
+
+    The numbers are integers times 2 to the power of `exponent`; so are their sums, the squares with
+    twice the exponent. The variance is (n * squares - total^2) / (n * (n - 1)), as integers, divided
+    once. None of fewer than two.
+    """
+    if count < 2:
+        return None
+    over, under = count * squares - total * total, count * (count - 1)
+    if exponent >= 0:
+        over <<= 2 * exponent
+    else:
+        under <<= -2 * exponent
+    try:
+        return math.sqrt(over / under)
+    except OverflowError:
+        return float(math.isqrt(over // under))
+
+
+def exact_std(values: Sequence[float]) -> float | None:
+    """The sample standard deviation: the root of the exact variance, which is rounded once.
+
+    NaN where a value is not finite; None of fewer than two.
+    """
+    if len(values) < 2:
+        return None
+    if not all(map(math.isfinite, values)):
+        return _NAN
+    ratios = [value.as_integer_ratio() for value in values]
+    bits = max(under.bit_length() for _, under in ratios) - 1
+    numbers = [over << (bits + 1 - under.bit_length()) for over, under in ratios]
+    return std_of_sums(len(numbers), sum(numbers), sum(number * number for number in numbers), -bits)
+
+
 def aggregate(op: WindowOp, values: Sequence[Scalar]) -> Scalar:
     """The aggregate of a window's values, in the rows' order from the oldest to the newest; None is null.
 
@@ -60,18 +96,25 @@ def aggregate(op: WindowOp, values: Sequence[Scalar]) -> Scalar:
             return _sum(there)
         case "mean":
             return exact_mean(_sum(there), len(there))
+        case "std":
+            return exact_std(_numbers(there))
         case "min":
             return least(there)
         case "max":
             return greatest(there)
 
 
-def _sum(there: Sequence[Scalar]) -> int | float:
+def _numbers(there: Sequence[Scalar]) -> list[int | float]:
     numbers: list[int | float] = []
     for value in there:
         if not isinstance(value, (int, float)):
-            raise Invalid("a sum or a mean needs numbers", hint="aggregate a column of numbers")
+            raise Invalid("a sum, a mean or a deviation needs numbers", hint="aggregate a column of numbers")
         numbers.append(value)
+    return numbers
+
+
+def _sum(there: Sequence[Scalar]) -> int | float:
+    numbers = _numbers(there)
     return exact_sum(numbers) if any(isinstance(value, float) for value in numbers) else sum(numbers)
 
 

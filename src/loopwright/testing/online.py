@@ -26,7 +26,7 @@ _MICROSECOND = timedelta(microseconds=1)
 _HOUR_US = 3_600_000_000
 _DAY_US = 24 * _HOUR_US
 _START_US = 1_370_000_000_000_000
-_EVERY_OP: tuple[WindowOp, ...] = ("sum", "mean", "count", "min", "max", "last", "distinct")
+_EVERY_OP: tuple[WindowOp, ...] = ("sum", "mean", "count", "min", "max", "last", "distinct", "std")
 
 
 class MemoryOnline:

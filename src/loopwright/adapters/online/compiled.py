@@ -47,6 +47,7 @@ class CompiledView:
         self.latest = view.latest
         exprs: list[Expr] = []
         summed: list[bool] = []
+        squared: list[bool] = []
         spans: dict[int, list[Feature]] = {}
         for name, window in sorted(view.windows.items()):
             over_us = duration(window.over) // _MICROSECOND
@@ -56,10 +57,12 @@ class CompiledView:
             if place == len(exprs):
                 exprs.append(window.expr)
                 summed.append(False)
-            summed[place] |= window.op in ("sum", "mean")
+                squared.append(False)
+            summed[place] |= window.op in ("sum", "mean", "std")
+            squared[place] |= window.op == "std"
             spans.setdefault(over_us, []).append(Feature(name, window.op, place))
         self.readers = tuple(_reader(expr) for expr in exprs)
-        self.summed = tuple(summed)
+        self.tracks = tuple(zip(summed, squared, strict=True))
         self.spans = tuple(Span(over, tuple(features)) for over, features in sorted(spans.items()))
         self.keep_us = max(spans, default=0)
         self.empty_latest: dict[str, Scalar] = dict.fromkeys(view.latest)

@@ -7,7 +7,7 @@ from itertools import accumulate
 
 from loopwright.core.errors import Invalid
 from loopwright.core.expressions import Scalar, WindowOp
-from loopwright.core.windows import aggregate, exact_mean, exact_sum
+from loopwright.core.windows import aggregate, exact_mean, exact_sum, std_of_sums
 
 __all__ = ["Track"]
 
@@ -21,10 +21,11 @@ class Track:
     float, sums are made from the values of each window instead.
     """
 
-    __slots__ = ("counts", "floats", "summed", "sums", "values")
+    __slots__ = ("counts", "floats", "squares", "summed", "sums", "values")
 
-    def __init__(self, *, summed: bool) -> None:
+    def __init__(self, *, summed: bool, squared: bool = False) -> None:
         self.summed = summed
+        self.squares: list[int] | None = [0] if squared else None
         self.values: list[Scalar] = []
         self.sums: list[int] | None = [0] if summed else None
         self.counts: list[int] | None = None
@@ -36,14 +37,13 @@ class Track:
             self._count(value)
         self.values.append(value)
         if self.sums is not None:
-            if type(value) is int:
-                self.sums.append(self.sums[-1] + value)
-            else:
-                whole = self._whole(value)
-                if whole is None:
-                    self.sums = None
-                else:
-                    self.sums.append(self.sums[-1] + whole)
+            whole = value if type(value) is int else self._whole(value)
+            if whole is None:
+                self.sums = self.squares = None
+                return
+            self.sums.append(self.sums[-1] + whole)
+            if self.squares is not None:
+                self.squares.append(self.squares[-1] + whole * whole)
 
     def insert(self, place: int, value: Scalar) -> None:
         """Take the value of a row that was known earlier than others."""
@@ -53,16 +53,20 @@ class Track:
         if self.sums is not None:
             whole = self._whole(value)
             if whole is None:
-                self.sums = None
-            else:
-                tail = [total + whole for total in self.sums[place:]]
-                self.sums[place + 1 :] = tail
+                self.sums = self.squares = None
+                return
+            self.sums[place + 1 :] = [total + whole for total in self.sums[place:]]
+            if self.squares is not None:
+                square = whole * whole
+                self.squares[place + 1 :] = [total + square for total in self.squares[place:]]
 
     def drop(self, rows: int) -> None:
         """Forget the first rows; differences of running sums stay what they were."""
         del self.values[:rows]
         if self.sums is not None:
             del self.sums[:rows]
+        if self.squares is not None:
+            del self.squares[:rows]
         if self.counts is not None:
             del self.counts[:rows]
 
@@ -76,7 +80,10 @@ class Track:
         if value is None:
             return 0
         if isinstance(value, str):
-            raise Invalid("a sum or a mean needs numbers, not strings", hint="aggregate a column of numbers")
+            raise Invalid(
+                "a sum, a mean or a deviation needs numbers, not strings",
+                hint="aggregate a column of numbers",
+            )
         if isinstance(value, float):
             self.floats = True
             return int(value) if value.is_integer() and abs(value) < _EXACT else None
@@ -99,6 +106,15 @@ class Track:
         count = self.count(low, high)
         return exact_mean(self.sum(low, high), count) if count else None
 
+    def std(self, low: int, high: int) -> float | None:
+        """Their sample standard deviation, None of fewer than two."""
+        if self.squares is None or self.sums is None:
+            answer = aggregate("std", self.values[low:high])
+            assert answer is None or isinstance(answer, float)
+            return answer
+        total, squares = self.sums[high] - self.sums[low], self.squares[high] - self.squares[low]
+        return std_of_sums(self.count(low, high), total, squares)
+
     def _min(self, low: int, high: int) -> Scalar:
         return aggregate("min", self.values[low:high])
 
@@ -114,6 +130,7 @@ class Track:
             "count": self.count,
             "sum": self.sum,
             "mean": self.mean,
+            "std": self.std,
             "min": self._min,
             "max": self._max,
             "distinct": self._distinct,

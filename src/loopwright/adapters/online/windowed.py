@@ -24,7 +24,7 @@ class Windowed:
         self._known: list[int] = []
         self._rows: list[Kept] = []
         self._ids: set[str] = set()
-        self._tracks = [Track(summed=summed) for summed in view.summed]
+        self._tracks = [Track(summed=summed, squared=squared) for summed, squared in view.tracks]
         self._plan = [
             (
                 span.over_us,

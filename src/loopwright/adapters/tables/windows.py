@@ -15,7 +15,7 @@ from loopwright.adapters.tables.keys import Axis, axis_of, instants_of, match_ke
 from loopwright.core.errors import Invalid
 from loopwright.core.expressions import Window, columns_of
 from loopwright.core.instants import duration
-from loopwright.core.windows import exact_sum
+from loopwright.core.windows import exact_std, exact_sum, std_of_sums
 from loopwright.ports.tables import WindowJoin
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def _sums_exactly(numbers: NDArray[np.float64]) -> bool:
 
 
 def _aggregated(window: Window, values: _Values, history: _History, ranges: _Ranges) -> pa.Array:
-    if window.op in ("sum", "mean") and values.texts is not None:
+    if window.op in ("sum", "mean", "std") and values.texts is not None:
         raise Invalid(f"a {window.op} needs numbers, not strings", hint="aggregate a column of numbers")
     match window.op:
         case "count":
@@ -189,6 +189,8 @@ def _aggregated(window: Window, values: _Values, history: _History, ranges: _Ran
             return pa.array(_sums(values, ranges), mask=ranges.unknown)
         case "mean":
             return _means(values, ranges)
+        case "std":
+            return _stds(values, ranges)
         case "distinct":
             return pa.array(_distinct(values, ranges), mask=ranges.unknown)
         case "last":
@@ -224,6 +226,30 @@ def _means(values: _Values, ranges: _Ranges) -> pa.Array:
     empty = counts == 0
     means = _sums(values, ranges).astype(np.float64) / np.where(empty, 1, counts)
     return pa.array(means, mask=ranges.unknown | empty)
+
+
+def _stds(values: _Values, ranges: _Ranges) -> pa.Array:
+    among = ranges.among(values.there)
+    numbers = values.numbers[values.there]
+    if values.whole and np.square(numbers.astype(np.float64)).sum() < _EXACT:
+        found = _each(among, _by_running_sums(numbers.astype(np.int64)))
+    else:
+        kept = numbers.tolist()
+        found = _each(among, lambda low, high: _or_nan(exact_std(kept[low:high])))
+    return pa.array(found, mask=ranges.unknown | (among.high - among.low < 2))
+
+
+def _by_running_sums(numbers: Ints) -> Callable[[int, int], float]:
+    sums, squares = _running(numbers).tolist(), _running(numbers * numbers).tolist()
+
+    def std(low: int, high: int) -> float:
+        return _or_nan(std_of_sums(high - low, sums[high] - sums[low], squares[high] - squares[low]))
+
+    return std
+
+
+def _or_nan(number: float | None) -> float:
+    return float("nan") if number is None else number
 
 
 def _last(values: _Values, newest: Ints, ranges: _Ranges) -> pa.Array:
