@@ -60,6 +60,10 @@ class Ports(Protocol):
         """The workspace's signing key."""
 
     @property
+    def trash_days(self) -> int:
+        """How many days what was deleted lies in the trash, where nothing else is said of it."""
+
+    @property
     def frameworks(self) -> Mapping[str, Framework]:
         """Learning frameworks by flavour."""
 

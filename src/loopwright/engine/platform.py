@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from loopwright.core.addresses import AssetName, check_name, parse_address
-from loopwright.core.errors import Conflict, Invalid
+from loopwright.core.errors import Conflict, Invalid, NotFound
 from loopwright.core.nouns import (
     Alias,
     Asset,
@@ -19,6 +19,7 @@ from loopwright.core.nouns import (
     JobState,
     Json,
     LinkRole,
+    Run,
     Signal,
     Version,
     VersionRef,
@@ -173,8 +174,9 @@ def _version_node(ref: VersionRef) -> Node:
 class _Walk:
     """A breadth-first walk over runs and versions, in one snapshot."""
 
-    def __init__(self, tx: Transaction) -> None:
+    def __init__(self, tx: Transaction, space: str) -> None:
         self._tx = tx
+        self._space = space
         self.nodes: dict[str, Node] = {}
         self.edges: dict[tuple[str, str], Edge] = {}
 
@@ -187,8 +189,8 @@ class _Walk:
 
     def run(self, run_id: str, *, up: bool) -> list[VersionRef]:
         """Add a run with all it read and made; the versions to go on from."""
-        run = self._tx.runs.get(run_id)
-        node = Node(id=f"run:{run.id}", kind=run.kind, label=run.name, detail=run.state.value)
+        run, detail = self._run(run_id)
+        node = Node(id=f"run:{run.id}", kind=run.kind, label=run.name, detail=detail)
         self.nodes[node.id] = node
         onward = []
         links = self._tx.runs.links(run_id)
@@ -204,6 +206,14 @@ class _Walk:
                 onward.append(link.version)
         return onward
 
+    def _run(self, run_id: str) -> tuple[Run, str]:
+        """A run of the space and its state, or the tombstone of one that was removed."""
+        left = self._tx.trash.tombstone(run_id)
+        run = left or self._tx.runs.get(run_id)
+        if run.space != self._space:
+            raise NotFound(f"there is no run:{run_id}", hint="loopwright runs list")
+        return run, "removed" if left is not None else run.state.value
+
     def follow(self, start: list[VersionRef], *, up: bool) -> None:
         """Walk from versions against the arrows (up) or along them."""
         role = LinkRole.OUTPUT if up else LinkRole.INPUT
@@ -211,7 +221,7 @@ class _Walk:
         while queue and not self.is_full:
             ref = queue.pop(0)
             self.nodes.setdefault(str(ref), _version_node(ref))
-            users = self._tx.runs.users(ref.kind, ref.name, ref.number, role)[:20]
+            users = self._tx.runs.users(ref.kind, ref.name, ref.number, role, space=self._space)[:20]
             onward = [found for run_id in users for found in self.run(run_id, up=up)]
             fresh = {str(found): found for found in onward if str(found) not in seen}
             seen |= fresh.keys()
@@ -224,7 +234,7 @@ def lineage(ctx: Context, address: str) -> Lineage:
     wanted = parse_address(address)
     version = None if wanted.kind == "run" else resolve(ctx, wanted)
     with ctx.read() as tx:
-        walk = _Walk(tx)
+        walk = _Walk(tx, ctx.space)
         if version is None:
             walk.follow(walk.run(wanted.name, up=True), up=True)
             walk.follow(walk.run(wanted.name, up=False), up=False)
@@ -253,7 +263,10 @@ def decisions(
 def show_decision(ctx: Context, decision_id: str) -> Decision:
     """Show a decision with its evidence."""
     with ctx.read() as tx:
-        return tx.decisions.get(decision_id)
+        found = tx.decisions.get(decision_id)
+    if found.space != ctx.space:
+        raise NotFound(f"there is no decision:{decision_id}", hint="loopwright decisions list")
+    return found
 
 
 @operation("journal.list", scope="journal:read", route="GET /journal")
@@ -284,7 +297,10 @@ def jobs(
 def show_job(ctx: Context, job_id: str) -> Job:
     """Show a job with its attempts and its result."""
     with ctx.read() as tx:
-        return tx.jobs.get(job_id)
+        found = tx.jobs.get(job_id)
+    if found.space != ctx.space:
+        raise NotFound(f"there is no job:{job_id}", hint="loopwright jobs list")
+    return found
 
 
 @operation("signals.list", scope="signal:read", route="GET /signals/{subject}")

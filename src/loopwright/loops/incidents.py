@@ -11,6 +11,7 @@ from loopwright.engine.context import Context
 from loopwright.engine.operation import on_event, operation
 from loopwright.loops.nouns import Window
 from loopwright.ports.ledger import Page, PageRequest
+from loopwright.tracking.lifecycle import found_run
 from loopwright.tracking.verbs import end, start
 
 __all__ = [
@@ -117,4 +118,4 @@ def incidents(ctx: Context, *, state: RunState | None = None, limit: int = 100, 
 def show(ctx: Context, incident_id: str) -> Run:
     """Show an incident: what, where, since when, and until when."""
     with ctx.read() as tx:
-        return tx.runs.get(incident_id)
+        return found_run(ctx, tx, incident_id)

@@ -25,6 +25,7 @@ from loopwright.tracking.limits import PARAM, check_keys, cut
 from loopwright.tracking.names import hex_id, made_up_name
 
 __all__ = [
+    "POINTS",
     "add_params",
     "all_logged",
     "create",
@@ -38,7 +39,8 @@ __all__ = [
     "unset_tag",
 ]
 
-_POINTS = "logged_model_points"
+POINTS = "logged_model_points"
+"""the collection of documents that keeps points, by `<model id>/...`"""
 _BATCH = 10_000
 _WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -235,7 +237,7 @@ def measure(ctx: Context, tx: Transaction, points: Sequence[ModelPoint]) -> None
         if found is None or found.deleted_at is not None:
             raise Invalid(f"Logged model with ID '{model_id[:100]}' not found.", hint="log the model first")
     for point in points:
-        tx.documents.put(ctx.space, _POINTS, _place(point), _written(point))
+        tx.documents.put(ctx.space, POINTS, _place(point), _written(point))
 
 
 def _place(point: ModelPoint) -> str:
@@ -254,7 +256,7 @@ def _written(point: ModelPoint) -> Json:
 
 def points_of(tx: Transaction, space: str, model_id: str) -> Iterator[ModelPoint]:
     """The points of a logged model by metric, then time, then step."""
-    for body in tx.documents.all(space, _POINTS, start=f"{model_id}/", end=f"{model_id}0").values():
+    for body in tx.documents.all(space, POINTS, start=f"{model_id}/", end=f"{model_id}0").values():
         value = body["value"]
         yield msgspec.convert({**body, "value": _WORDS.get(value, value)}, ModelPoint)
 

@@ -22,6 +22,7 @@ from loopwright.tracking.dialects import REGISTERED_MODELS
 from loopwright.tracking.grammar import models_only, parse_filter, parse_order
 
 __all__ = [
+    "TRASHED",
     "create",
     "delete",
     "describe",
@@ -36,6 +37,8 @@ __all__ = [
     "unset_tag",
 ]
 
+TRASHED = "trashed"
+"""the fact of a model in the trash: the name and the aliases it had"""
 _STAGES = "stages"
 _BATCH = 10_000
 _TRASH_NAME = 200
@@ -192,12 +195,14 @@ def delete(ctx: Context, name: str) -> None:
     def work(tx: Transaction) -> None:
         asset = model_of(ctx, tx, name)
         _refuse_guarded(ctx, tx, name, "deleted")
-        now = ctx.now()
+        now, pointing = ctx.now(), {}
         for version in list(tx.versions.among(ctx.space, KIND, name=name)):
             tx.versions.update(replace(version, deleted_at=version.deleted_at or now))
         for alias in tx.aliases.of(asset.id):
+            pointing[alias.alias] = alias.number
             tx.aliases.remove(asset.id, alias.alias)
-        trashed = replace(asset, name=f"{name[:_TRASH_NAME]}~{asset.id}", deleted_at=now)
+        facts = {**asset.facts, TRASHED: {"name": name, "aliases": pointing}}
+        trashed = replace(asset, name=f"{name[:_TRASH_NAME]}~{asset.id}", deleted_at=now, facts=facts)
         tx.assets.update(trashed)
         payload = {"asset": asset.id, "kept_as": trashed.name}
         ctx.record(tx, "asset.deleted", Address(kind=KIND, name=name), payload)

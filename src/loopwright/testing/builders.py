@@ -101,6 +101,7 @@ class MemoryPorts:
         self.clock: Clock = SetClock() if clock is None else clock
         self.ids: Ids = CountedIds()
         self.keys: Keys = MemoryKeys()
+        self.trash_days = 30
         self.frameworks: Mapping[str, Framework] = frameworks or {}
         self._online = online
 

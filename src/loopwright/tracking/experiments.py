@@ -29,6 +29,7 @@ __all__ = [
     "by_name",
     "create",
     "delete",
+    "every",
     "experiments",
     "find",
     "known",
@@ -334,12 +335,13 @@ def search(
     where = predicate(parse_filter(text, EXPERIMENTS), _look)
     keys = parse_order(order, EXPERIMENTS)
     _make_default(ctx)
-    found = [asset for asset in _all(ctx) if _is_asked(asset, lifecycle) and where(asset)]
+    found = [asset for asset in every(ctx) if _is_asked(asset, lifecycle) and where(asset)]
     shown = page_of(found, place_by(_look), keys, limit=page.limit, token=page.token)
     return Page(items=shown.items, next_token=shown.next_token)
 
 
-def _all(ctx: Context) -> list[Asset]:
+def every(ctx: Context) -> list[Asset]:
+    """All experiments, in the trash or not, by name."""
     found: list[Asset] = []
     with ctx.read() as tx:
         token = ""
@@ -353,7 +355,7 @@ def _all(ctx: Context) -> list[Asset]:
 
 def names(ctx: Context) -> list[str]:
     """The names of all experiments that are not in the trash."""
-    return [asset.name for asset in _all(ctx) if asset.deleted_at is None]
+    return [asset.name for asset in every(ctx) if asset.deleted_at is None]
 
 
 def _is_asked(asset: Asset, lifecycle: Lifecycle) -> bool:

@@ -9,10 +9,24 @@ from loopwright.core.nouns import Asset, Run
 from loopwright.ports.ledger import Transaction
 from loopwright.tracking.paths import Checked
 
-__all__ = ["SCHEME", "Home", "Spot", "at_place", "home_of_model", "home_of_run", "in_model", "in_run"]
+__all__ = [
+    "OF_VERSION",
+    "SCHEME",
+    "Home",
+    "Spot",
+    "at_place",
+    "home_of_model",
+    "home_of_run",
+    "home_of_version",
+    "in_model",
+    "in_run",
+]
 
 SCHEME = "mlflow-artifacts:/"
 """how the address of a home begins whose files are kept here; what follows is a place"""
+
+OF_VERSION = "model_version"
+"""the kind of owner a registered version is of files that its origin does not hold any more"""
 
 _FILES = "artifacts"
 _MODEL = "logged_model"
@@ -28,6 +42,8 @@ class Home(msgspec.Struct, frozen=True, kw_only=True):
     address: str
     """what clients are told; one of another scheme is a store of their own, where nothing is kept here"""
     is_deleted: bool
+    is_fixed: bool = False
+    """whether its files never change"""
 
 
 class Spot(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +63,10 @@ class Spot(msgspec.Struct, frozen=True, kw_only=True):
             raise Invalid(
                 f"{self.home.owner} must be in the 'active' state. Current state is deleted.",
                 hint="restore it first",
+            )
+        if self.home.is_fixed:
+            raise Invalid(
+                "the files of a registered version never change", hint="log them to a run, and register that"
             )
         if not self.home.address.startswith(SCHEME):
             raise Invalid(
@@ -81,6 +101,15 @@ def home_of_model(tx: Transaction, space: str, model_id: str) -> Home:
     return Home(owner=f"{_MODEL}:{model_id}", address=address, is_deleted=asset.deleted_at is not None)
 
 
+def home_of_version(tx: Transaction, space: str, version_id: str) -> Home:
+    """The home of a registered version's own files; `NotFound` when the space has none of that id."""
+    version = tx.versions.those([version_id])[0]
+    if version.space != space or version.deleted_at is not None:
+        raise NotFound("there is no such version", hint="it may be in the trash")
+    address = f"{SCHEME}versions/{version.id}/{_FILES}"
+    return Home(owner=f"{OF_VERSION}:{version.id}", address=address, is_deleted=False, is_fixed=True)
+
+
 def in_run(tx: Transaction, space: str, run_id: str, path: Checked) -> Spot:
     """The spot at a path of a run; `NotFound` without the run."""
     return Spot(home=home_of_run(tx, space, run_id), path=path)
@@ -105,7 +134,8 @@ def at_place(tx: Transaction, space: str, place: Checked) -> Spot:
 
 
 def _home(tx: Transaction, space: str, parts: list[str], at: int) -> Home | None:
-    find = home_of_model if at > 0 and parts[at - 1] == "models" else home_of_run
+    homes = {"models": home_of_model, "versions": home_of_version}
+    find = homes.get(parts[at - 1], home_of_run) if at > 0 else home_of_run
     try:
         return find(tx, space, parts[at])
     except NotFound:

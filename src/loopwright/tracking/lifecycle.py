@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from loopwright.core.digests import digest_value
 from loopwright.core.errors import Invalid, NotFound
+from loopwright.core.instants import format_instant
 from loopwright.core.nouns import Asset, Json, Run, RunState
 from loopwright.engine.context import Context
 from loopwright.ports.ledger import Transaction
@@ -21,6 +22,7 @@ from loopwright.tracking.rules import ENDED, is_resumed, moved
 __all__ = [
     "NAME_TAG",
     "PARENT_TAG",
+    "RESTORED",
     "NewRun",
     "change_run",
     "create_run",
@@ -33,6 +35,8 @@ __all__ = [
 
 NAME_TAG = "mlflow.runName"
 PARENT_TAG = "mlflow.parentRunId"
+RESTORED = "restored_at"
+"""the fact of a run that came back from the trash: it is as young as that again"""
 _KIND = "run"
 
 
@@ -170,9 +174,9 @@ def _tell(ctx: Context, tx: Transaction, before: Run, after: Run) -> None:
         ctx.record(tx, kind, subject, {**payload, "content": content})
 
 
-def delete_run(ctx: Context, run_id: str) -> None:
+def delete_run(ctx: Context, run_id: str, *, reason: str = "") -> None:
     """Put a run in the trash; one that is there stays there."""
-    _trashed(ctx, run_id, "run.deleted", ctx.now())
+    _trashed(ctx, run_id, "run.deleted", ctx.now(), reason)
 
 
 def restore_run(ctx: Context, run_id: str) -> None:
@@ -180,11 +184,13 @@ def restore_run(ctx: Context, run_id: str) -> None:
     _trashed(ctx, run_id, "run.restored", None)
 
 
-def _trashed(ctx: Context, run_id: str, kind: str, deleted_at: datetime | None) -> None:
+def _trashed(ctx: Context, run_id: str, kind: str, deleted_at: datetime | None, reason: str = "") -> None:
     def work(tx: Transaction) -> None:
         run = found_run(ctx, tx, run_id)
         if (run.deleted_at is None) is not (deleted_at is None):
-            tx.runs.update(replace(run, deleted_at=deleted_at))
-            ctx.record(tx, kind, f"run:{run.id}", {"kind": run.kind, "name": run.name})
+            facts = run.facts if deleted_at else {**run.facts, RESTORED: format_instant(ctx.now())}
+            tx.runs.update(replace(run, deleted_at=deleted_at, facts=facts))
+            payload: Json = {"kind": run.kind, "name": run.name}
+            ctx.record(tx, kind, f"run:{run.id}", {**payload, "reason": reason} if reason else payload)
 
     ctx.write(work)

@@ -16,6 +16,7 @@ from loopwright.engine.context import Context
 from loopwright.engine.operation import operation
 from loopwright.engine.publishing import ensure_asset
 from loopwright.ports.ledger import Page, PageRequest, Transaction
+from loopwright.tracking.lifecycle import PARENT_TAG, found_run, open_run
 from loopwright.tracking.nouns import RunView
 from loopwright.tracking.rules import ENDED
 
@@ -48,7 +49,7 @@ def start(
         parent_id=ctx.run_id,
         started_at=ctx.now(),
         params=_written(params or {}),
-        tags=dict(tags or {}),
+        tags={**({PARENT_TAG: ctx.run_id} if ctx.run_id else {}), **(tags or {})},
         facts=facts or {},
     )
 
@@ -85,7 +86,7 @@ def annotate(
     fresh = _written(params or {})
 
     def work(tx: Transaction) -> Run:
-        run = tx.runs.get(run_id)
+        run = found_run(ctx, tx, run_id)
         if run.state in ENDED:
             raise Conflict(f"run:{run_id} has ended", hint="start a new run")
         clash = [key for key, value in fresh.items() if run.params.get(key, value) != value]
@@ -121,7 +122,7 @@ def log_points(ctx: Context, run_id: str, points: Sequence[MetricPoint]) -> None
         raise Invalid(f"the metric {long[0][:80]!r} has a bad name", hint=f"use 1 to {_KEY_LIMIT} characters")
 
     def work(tx: Transaction) -> None:
-        if tx.runs.get(run_id).state in ENDED:
+        if open_run(ctx, tx, run_id).state in ENDED:
             raise Conflict(f"run:{run_id} has ended", hint="start a new run")
         tx.metrics.log(run_id, points)
 
@@ -132,7 +133,7 @@ def end(ctx: Context, run_id: str, state: RunState = RunState.FINISHED, *, facts
     """End a run; its event carries the digest of its params and newest metrics."""
 
     def work(tx: Transaction) -> Run:
-        run = tx.runs.get(run_id)
+        run = found_run(ctx, tx, run_id)
         ended = replace(
             run, state=move_run(run, state), ended_at=ctx.now(), facts={**run.facts, **(facts or {})}
         )
@@ -194,7 +195,7 @@ def runs(
 def show(ctx: Context, run_id: str) -> RunView:
     """Show a run with its newest metrics, what it read and made, and its children."""
     with ctx.read() as tx:
-        run = tx.runs.get(run_id)
+        run = found_run(ctx, tx, run_id)
         children = tx.runs.page(ctx.space, PageRequest(limit=100), parent_id=run_id)
         return RunView(
             run=run,
@@ -210,4 +211,4 @@ def metric_history(
 ) -> Page[MetricPoint]:
     """List the points of one metric of a run in order of time."""
     with ctx.read() as tx:
-        return tx.metrics.history(run_id, key, PageRequest(limit=limit, token=token))
+        return tx.metrics.history(found_run(ctx, tx, run_id).id, key, PageRequest(limit=limit, token=token))

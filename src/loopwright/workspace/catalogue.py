@@ -49,6 +49,8 @@ _MODULES = (
     "tracking.artifacts",
     "tracking.experiments",
     "tracking.searching",
+    "tracking.retention",
+    "tracking.removing",
     "tuning.verbs",
     "registry.verbs",
     "gates.verbs",
@@ -60,6 +62,7 @@ _MODULES = (
     "loops.rollout",
     "loops.incidents",
     "loops.why",
+    "loops.trash",
 )
 
 
@@ -114,6 +117,11 @@ class Assembly:
     def ids(self) -> Ids:
         """Ids that sort by time."""
         return self._ids
+
+    @property
+    def trash_days(self) -> int:
+        """As the setting says."""
+        return self._settings.trash_days
 
     @cached_property
     def keys(self) -> Keys:

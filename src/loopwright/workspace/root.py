@@ -18,12 +18,14 @@ from loopwright.core.errors import Corrupt, NotFound, Unavailable
 from loopwright.core.nouns import Event, Job
 from loopwright.engine.context import Context, Principal
 from loopwright.engine.controller import Controller
+from loopwright.engine.current import run_at
 from loopwright.engine.jobs import Worker
 from loopwright.engine.journal import HEADS_FILE, anchor_head
 from loopwright.engine.live import LiveFeed
 from loopwright.engine.operation import Operation, handlers_in, invoke, operations_in, reactors_in
 from loopwright.engine.presence import AT_WORK, IN_USE, alone, shared
 from loopwright.engine.relay import Relay
+from loopwright.loops.trash import collect_due
 from loopwright.workspace.catalogue import Assembly, runtime_of, slice_modules
 from loopwright.workspace.settings import LEDGER_FILE, Settings, load_settings
 
@@ -50,6 +52,7 @@ class Workspace:
         self._modules = slice_modules()
         self.operations: dict[str, Operation] = operations_in(self._modules)
         self._started = False
+        self._collected_in = ""
         with ExitStack() as marks:
             marks.enter_context(shared(settings.folder, IN_USE))
             self.ports.ledger.subscribe(self._committed)
@@ -79,11 +82,12 @@ class Workspace:
         return Context(self.ports, principal=who, space=space or self.settings.space)
 
     def call(self, name: str, /, **arguments: Any) -> Any:
-        """Call an operation by its name, as a client would."""
+        """Call an operation by its name, as a client would; within `lw.run` it is linked to the run."""
         if name not in self.operations:
             raise NotFound(f"there is no operation {name!r}", hint="the reference lists them all")
         upload = arguments.pop("upload", None)
-        return invoke(self.operations[name], self.context(), arguments, upload=upload)
+        ctx = self.context().under(run_at(self))
+        return invoke(self.operations[name], ctx, arguments, upload=upload)
 
     @cached_property
     def runtime(self) -> Runtime:
@@ -97,7 +101,7 @@ class Workspace:
         relay = Relay(ctx, reactors_in(self._modules), context_for=self._context_for_event)
         worker_name = f"{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(3)}"
         worker = Worker(ctx, handlers_in(self._modules), name=worker_name, context_for=self._context_for_job)
-        return Controller(ctx, relay, worker, name=worker_name, every_minute=self.anchor)
+        return Controller(ctx, relay, worker, name=worker_name, every_minute=self._every_minute)
 
     def _context_for_event(self, event: Event) -> Context:
         return self.context(_CONTROLLER, event.space)
@@ -116,6 +120,15 @@ class Workspace:
     def anchor(self) -> None:
         """Sign the journal's head and keep it outside the ledger."""
         anchor_head(self.context(_CONTROLLER), self.settings.folder / HEADS_FILE)
+
+    def _every_minute(self) -> None:
+        """Sign the head of the journal, and once an hour ask for what the trash has too long."""
+        self.anchor()
+        ctx = self.context(_CONTROLLER)
+        hour = f"{ctx.now():%Y-%m-%dT%H}"
+        if self._started and hour != self._collected_in:
+            self._collected_in = hour
+            collect_due(ctx)
 
     def start(self) -> None:
         """Start schedules, reactors, jobs and the endpoints in threads of this process.

@@ -7,7 +7,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -57,6 +57,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """greatest request body in megabytes, uploads apart"""
     max_upload_mb: int = 4096
     """greatest upload in megabytes"""
+    trash_days: Annotated[int, msgspec.Meta(ge=0, le=36_500)] = 30
+    """days that what was deleted lies in the trash before it is collected; an experiment may say otherwise"""
 
     def __repr__(self) -> str:
         hidden = {"token", "objects_options", "database"}

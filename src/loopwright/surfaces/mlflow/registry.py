@@ -11,6 +11,7 @@ from loopwright.core.nouns import Version
 from loopwright.engine.context import Context
 from loopwright.registry import registered, versions
 from loopwright.registry.nouns import NewVersion, RegisteredModel, RegisteredVersion
+from loopwright.registry.places import place_for
 from loopwright.registry.registered import stage_of
 from loopwright.registry.stages import read_stage, transition
 from loopwright.surfaces.mlflow.routing import Route
@@ -341,7 +342,7 @@ def _get_version(ctx: Context, asked: Numbered) -> VersionReply:
 
 def _get_place(ctx: Context, asked: Numbered) -> PlaceReply:
     found = versions.show(ctx, asked.name, _number(asked.version))
-    return PlaceReply(artifact_uri=versions.place_of(found.version))
+    return PlaceReply(artifact_uri=place_for(ctx, found.version))
 
 
 def _search_versions(ctx: Context, asked: SeekVersions) -> VersionsReply:
