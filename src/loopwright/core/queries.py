@@ -21,8 +21,12 @@ __all__ = [
     "SortKey",
 ]
 
-FieldKind = Literal["attribute", "metric", "param", "tag", "dataset"]
-Operator = Literal["=", "!=", "<", "<=", ">", ">=", "LIKE", "ILIKE", "IN", "NOT IN", "IS NULL", "IS NOT NULL"]
+FieldKind = Literal[
+    "attribute", "metric", "param", "tag", "dataset", "metadata", "span", "feedback", "expectation", "issue"
+]
+Operator = Literal[
+    "=", "!=", "<", "<=", ">", ">=", "LIKE", "ILIKE", "RLIKE", "IN", "NOT IN", "IS NULL", "IS NOT NULL"
+]
 Lifecycle = Literal["active", "deleted", "all"]
 
 
@@ -38,7 +42,8 @@ class Field(msgspec.Struct, frozen=True):
     `last_updated_timestamp`. Of a version of one: `name`, `version_number`, `run_id`, `source_path`,
     `creation_timestamp`, `last_updated_timestamp`. Of a logged model: `name`, `model_id`, `model_type`,
     `status`, `source_run_id`, `experiment_id`, `creation_timestamp`, `last_updated_timestamp`. Times are
-    milliseconds since 1970, a version's number a number, all else text.
+    milliseconds since 1970, a version's number a number, all else text. Those of traces are told by
+    `core.traces.TraceQuery`.
     """
 
     kind: FieldKind
@@ -50,7 +55,8 @@ class Comparison(msgspec.Struct, frozen=True, tag="compare"):
 
     It is false where the run has no such metric, param, tag or dataset, whatever the operator; `IS NULL`
     alone is true there. A metric that is NaN compares as no number does: only `!=` holds.
-    LIKE knows `%` and `_`; LIKE tells upper from lower case, ILIKE does not.
+    LIKE knows `%` and `_`; LIKE tells upper from lower case, ILIKE does not. RLIKE finds a regular
+    expression anywhere in the text (`core.patterns`).
     """
 
     field: Field

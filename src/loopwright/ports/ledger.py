@@ -29,6 +29,7 @@ from loopwright.core.nouns import (
 )
 from loopwright.core.queries import RunQuery
 from loopwright.ports.pages import Page, PageRequest
+from loopwright.ports.traces import Assessments, Spans, Traces
 from loopwright.ports.trash import Trash
 
 __all__ = [
@@ -400,9 +401,15 @@ class Documents(Protocol):
         """Take it away; nothing happens when it is not there."""
 
     def all(
-        self, space: str, collection: str, *, start: str = "", end: str | None = None
+        self,
+        space: str,
+        collection: str,
+        *,
+        start: str = "",
+        end: str | None = None,
+        limit: int | None = None,
     ) -> Mapping[str, Json]:
-        """The documents of a collection with `start <= key`, and `key < end` where one is given, by key."""
+        """The first `limit` documents of a collection with `start <= key` (and `key < end`), by key."""
 
 
 class Transaction(Protocol):
@@ -421,6 +428,9 @@ class Transaction(Protocol):
     segments: Segments
     documents: Documents
     trash: Trash
+    traces: Traces
+    spans: Spans
+    assessments: Assessments
 
 
 class StoreCheck(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ from loopwright.ports.ledger import Ledger, Transaction
 from loopwright.testing import ledger_values as make
 from loopwright.testing.ledger_assets import AssetSuite
 from loopwright.testing.ledger_searches import SearchSuite
+from loopwright.testing.ledger_traces import TraceSuite
 from loopwright.testing.ledger_trash import TrashSuite
 from loopwright.testing.ledger_units import UnitSuite
 from loopwright.testing.ledger_values import FIRST, walk, write_each
@@ -293,6 +294,10 @@ class RepositorySuite:
             assert list(tx.documents.all("default", "c", start="a", end="k")) == ["a"]
             assert list(tx.documents.all("default", "c", start="b")) == ["k"]
             assert tx.documents.all("default", "c", start="b", end="k") == {}
+            assert list(tx.documents.all("default", "c", limit=1)) == ["a"]
+            assert list(tx.documents.all("default", "c", limit=9)) == ["a", "k"]
+            assert list(tx.documents.all("default", "c", start="a!", end="l", limit=1)) == ["k"]
+            assert tx.documents.all("default", "c", limit=0) == {}
         ledger.write(lambda tx: tx.documents.remove("default", "c", "k"))
         with ledger.read() as tx:
             assert tx.documents.get("default", "c", "k") is None
@@ -373,5 +378,5 @@ class RepositorySuite:
             assert found == [j for j in newest if j.state is JobState.DONE and j.operation == "op1"]
 
 
-class LedgerSuite(AssetSuite, RepositorySuite, SearchSuite, TrashSuite, UnitSuite):
+class LedgerSuite(AssetSuite, RepositorySuite, SearchSuite, TrashSuite, UnitSuite, TraceSuite):
     """Everything a ledger must do. Subclass it with a fixture `ledger` that gives an empty one."""

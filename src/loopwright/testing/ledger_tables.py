@@ -42,8 +42,10 @@ from loopwright.ports.ledger import (
     VersionLine,
     Versions,
 )
+from loopwright.ports.traces import Assessments, Spans, Traces
 from loopwright.testing.ledger_removals import MemoryTrash
 from loopwright.testing.ledger_runs import MemoryArtifacts, MemoryMetrics, MemoryRuns
+from loopwright.testing.ledger_traced import MemoryAssessments, MemorySpans, MemoryTraces
 from loopwright.testing.ledger_unit import Unit, kept, matches, missing, page_of
 
 __all__ = ["MemoryTransaction"]
@@ -414,10 +416,19 @@ class _Documents:
     def remove(self, space: str, collection: str, key: str) -> None:
         self._unit.edit("documents").pop((space, collection, key), None)
 
-    def all(self, space: str, collection: str, *, start: str = "", end: str | None = None) -> dict[str, Json]:
+    def all(
+        self,
+        space: str,
+        collection: str,
+        *,
+        start: str = "",
+        end: str | None = None,
+        limit: int | None = None,
+    ) -> dict[str, Json]:
         rows = self._unit.rows("documents")
-        keys = (k[2] for k in sorted(rows) if k[:2] == (space, collection) and start <= k[2])
-        return {k: kept(rows[space, collection, k]) for k in keys if end is None or k < end}
+        keys = [k[2] for k in sorted(rows) if k[:2] == (space, collection) and start <= k[2]]
+        within = [k for k in keys if end is None or k < end]
+        return {k: kept(rows[space, collection, k]) for k in within[:limit]}
 
 
 class MemoryTransaction:
@@ -439,3 +450,6 @@ class MemoryTransaction:
         self.segments: Segments = _Segments(unit)
         self.documents: Documents = _Documents(unit)
         self.trash: Trash = MemoryTrash(unit)
+        self.traces: Traces = MemoryTraces(unit)
+        self.spans: Spans = MemorySpans(unit)
+        self.assessments: Assessments = MemoryAssessments(unit)

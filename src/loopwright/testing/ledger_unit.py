@@ -24,6 +24,7 @@ from loopwright.core.nouns import (
     Signal,
     Version,
 )
+from loopwright.core.traces import Assessment, Span, Trace, TraceLink
 from loopwright.ports.ledger import Artifact, Page, PageRequest, Segment
 
 __all__ = ["TYPES", "Rows", "Unit", "kept", "matches", "missing", "page_of"]
@@ -46,6 +47,10 @@ TYPES: dict[str, Any] = {
     "jobs": Job,
     "segments": Segment,
     "documents": Json,
+    "traces": Trace,
+    "trace_links": TraceLink,
+    "spans": tuple[str, Span],
+    "assessments": Assessment,
 }
 """the tables, and what each holds"""
 

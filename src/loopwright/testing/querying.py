@@ -14,7 +14,7 @@ from loopwright.core.instants import to_micros
 from loopwright.core.nouns import FoundRun
 from loopwright.core.queries import All, AnyOf, Comparison, Condition, Field, Not, Operator, RunQuery
 
-__all__ = ["Values", "holds", "like", "matches", "ordered", "values_of"]
+__all__ = ["Values", "compares", "holds", "like", "matches", "ordered", "values_of"]
 
 Values = Sequence[str | float]
 """what a thing has under a field: nothing, one value, or several (of the datasets it read)"""
@@ -56,7 +56,7 @@ def holds(condition: Condition, values: Callable[[Field], Values]) -> bool:
             found = values(field)
             if op in {"IS NULL", "IS NOT NULL"}:
                 return (not found) == (op == "IS NULL")
-            return any(_compares(each, op, value) for each in found)
+            return any(compares(each, op, value) for each in found)
 
 
 def like(text: str, pattern: str) -> bool:
@@ -86,9 +86,12 @@ def values_of(found: FoundRun, field: Field) -> Values:
             return [value for each in read for value in _present(each.get(field.key))]
         case "attribute":
             return _attribute(found, field.key)
+        case _:
+            raise Invalid(f"runs have no {field.kind}", hint="ask about metrics, params, tags or attributes")
 
 
-def _compares(found: str | float, op: Operator, value: str | float | tuple[str, ...] | None) -> bool:
+def compares(found: str | float, op: Operator, value: str | float | tuple[str, ...] | None) -> bool:
+    """Whether a value that is there stands in a relation to another."""
     if isinstance(value, tuple):
         return (found in value) == (op == "IN")
     if op == "LIKE":

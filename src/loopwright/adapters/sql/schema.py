@@ -7,30 +7,35 @@ its bytes on every store, and every row carries its space.
 from __future__ import annotations
 
 from sqlalchemy import (
-    BigInteger,
     Column,
-    Float,
     ForeignKeyConstraint,
     Index,
-    Integer,
-    MetaData,
     PrimaryKeyConstraint,
     SmallInteger,
     String,
     Table,
-    Text,
     UniqueConstraint,
     text,
 )
-from sqlalchemy.types import TypeEngine
+
+from loopwright.adapters.sql import trace_tables
+from loopwright.adapters.sql.columns import BIG, METADATA, REAL, TEXT
+from loopwright.adapters.sql.columns import big as _big
+from loopwright.adapters.sql.columns import number as _number
+from loopwright.adapters.sql.columns import real as _real
+from loopwright.adapters.sql.columns import text_column as _text
 
 __all__ = [
     "APPLICATION_ID",
+    "BIG",
     "METADATA",
+    "REAL",
     "REVISION",
     "REVISIONS",
+    "TEXT",
     "aliases",
     "artifacts",
+    "assessments",
     "assets",
     "decisions",
     "documents",
@@ -48,36 +53,26 @@ __all__ = [
     "runs",
     "segments",
     "signals",
+    "spans",
+    "trace_links",
+    "trace_metadata",
+    "trace_tags",
+    "traces",
     "versions",
 ]
 
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 """every revision there was, oldest first; the last is the one this release writes"""
 REVISION = REVISIONS[-1]
 APPLICATION_ID = 0x4C505752
 """`LPWR` in the header of the SQLite file, so that a foreign file is told from ours"""
 
-METADATA = MetaData()
-
-TEXT: TypeEngine[str] = Text().with_variant(Text(collation="C"), "postgresql")
-BIG: TypeEngine[int] = BigInteger().with_variant(Integer(), "sqlite")
-REAL: TypeEngine[float] = Float(53)
-
-
-def _text(name: str, *, null: bool = False) -> Column[str]:
-    return Column(name, TEXT, nullable=null)
-
-
-def _big(name: str, *, null: bool = False) -> Column[int]:
-    return Column(name, BIG, nullable=null)
-
-
-def _real(name: str, *, null: bool = False) -> Column[float]:
-    return Column(name, REAL, nullable=null)
-
-
-def _number() -> Column[int]:
-    return Column("no", BIG, primary_key=True, autoincrement=True)
+traces = trace_tables.traces
+trace_tags = trace_tables.trace_tags
+trace_metadata = trace_tables.trace_metadata
+trace_links = trace_tables.trace_links
+spans = trace_tables.spans
+assessments = trace_tables.assessments
 
 
 def _experiment() -> Column[int]:

@@ -24,6 +24,7 @@ from loopwright.adapters.sql.statements import Compiled, Compiler, Session
 from loopwright.adapters.sql.transaction import SqlTransaction
 from loopwright.core.errors import Conflict, Corrupt, Fault, Invalid, LoopwrightError, NotFound, Unavailable
 from loopwright.core.nouns import Event
+from loopwright.core.patterns import finder
 from loopwright.ports.ledger import StoreCheck, Transaction
 
 __all__ = ["SqliteLedger", "connect_file", "translated"]
@@ -132,6 +133,7 @@ def connect_file(path: Path, *, read_only: bool) -> sqlite3.Connection:
             connection.execute("PRAGMA checkpoint_fullfsync=ON")
             connection.execute("PRAGMA foreign_keys=ON")
             connection.execute("PRAGMA temp_store=MEMORY")
+            connection.create_function("re2", 2, _is_found, deterministic=True)
             if read_only:
                 connection.execute("PRAGMA query_only=ON")
             else:
@@ -140,6 +142,11 @@ def connect_file(path: Path, *, read_only: bool) -> sqlite3.Connection:
             connection.close()
             raise
     return connection
+
+
+def _is_found(text: str | None, pattern: str) -> bool | None:
+    """SQLite's `re2(text, pattern)`: whether a regular expression is found; null of nothing."""
+    return None if text is None else finder(pattern)(text)
 
 
 def _prepare(path: Path) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from loopwright.adapters.sql.repositories.artifacts import SqlArtifacts
+from loopwright.adapters.sql.repositories.assessments import SqlAssessments
 from loopwright.adapters.sql.repositories.assets import SqlAliases, SqlAssets, SqlVersions
 from loopwright.adapters.sql.repositories.jobs import SqlJobs
 from loopwright.adapters.sql.repositories.journal import SqlJournal
 from loopwright.adapters.sql.repositories.metrics import SqlMetrics
 from loopwright.adapters.sql.repositories.observations import SqlDecisions, SqlSignals
 from loopwright.adapters.sql.repositories.runs import SqlRuns
+from loopwright.adapters.sql.repositories.spans import SqlSpans
 from loopwright.adapters.sql.repositories.streams import SqlDocuments, SqlSegments
+from loopwright.adapters.sql.repositories.traces import SqlTraces
 from loopwright.adapters.sql.repositories.trash import SqlTrash
 from loopwright.adapters.sql.statements import Session
 from loopwright.ports.ledger import (
@@ -27,6 +30,7 @@ from loopwright.ports.ledger import (
     Trash,
     Versions,
 )
+from loopwright.ports.traces import Assessments, Spans, Traces
 
 __all__ = ["SqlTransaction"]
 
@@ -50,3 +54,6 @@ class SqlTransaction:
         self.segments: Segments = SqlSegments(session)
         self.documents: Documents = SqlDocuments(session)
         self.trash: Trash = SqlTrash(session)
+        self.traces: Traces = SqlTraces(session)
+        self.spans: Spans = SqlSpans(session)
+        self.assessments: Assessments = SqlAssessments(session)

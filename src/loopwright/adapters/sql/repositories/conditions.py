@@ -8,12 +8,13 @@ from loopwright.adapters.sql.repositories.keys import known_keys
 from loopwright.adapters.sql.repositories.texts import HEAD
 from loopwright.adapters.sql.statements import Session
 from loopwright.core.errors import Invalid
+from loopwright.core.patterns import finder
 from loopwright.core.queries import All, AnyOf, Comparison, Condition, Not
 
-__all__ = ["Conditions", "Narrow", "attribute_sql"]
+__all__ = ["ORDERED", "Conditions", "Narrow", "Sql", "attribute_sql", "text_test"]
 
 _NEVER, _ALWAYS = "0 = 1", "1 = 1"
-_ORDERED = {"=": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
+ORDERED = {"=": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 _TEXTS = {"run_id": "r.id", "run_name": "r.name", "status": "UPPER(r.state)"}
 _TIMES = {"start_time": "r.started_at", "end_time": "r.ended_at", "created": "r.created_at"}
 _USER = "mlflow.user"
@@ -127,9 +128,9 @@ class Conditions:
         number = self.key_number(key)
         if asked.op in {"IS NULL", "IS NOT NULL"}:
             return f"{'NOT ' * (asked.op == 'IS NULL')}EXISTS ({of_run})", [number]
-        if asked.op not in _ORDERED or isinstance(asked.value, str | tuple) or asked.value is None:
+        if asked.op not in ORDERED or isinstance(asked.value, str | tuple) or asked.value is None:
             raise Invalid(f"a metric cannot be compared by {asked.op}", hint="compare it with a number")
-        test = f"m.is_nan = 0 AND m.value {_ORDERED[asked.op]} ?"
+        test = f"m.is_nan = 0 AND m.value {ORDERED[asked.op]} ?"
         if asked.op == "!=":
             test = "(m.is_nan = 1 OR m.value <> ?)"
         return f"EXISTS ({of_run} AND {test})", [number, float(asked.value)]
@@ -139,7 +140,7 @@ class Conditions:
         number = self.key_number(key)
         if asked.op in {"IS NULL", "IS NOT NULL"}:
             return f"{'NOT ' * (asked.op == 'IS NULL')}EXISTS ({of_run})", [number]
-        test, arguments = self._compared("t.value", asked)
+        test, arguments = self._told("t.value", asked)
         if asked.op == "=" and isinstance(asked.value, str):
             test, arguments = f"t.head = ? AND {test}", [asked.value[:HEAD], *arguments]
         return f"EXISTS ({of_run} AND {test})", [number, *arguments]
@@ -149,11 +150,14 @@ class Conditions:
         if asked.op in {"IS NULL", "IS NOT NULL"}:
             return f"{column} {asked.op}", []
         if kind is int:
-            if asked.op not in _ORDERED or isinstance(asked.value, str | tuple) or asked.value is None:
+            if asked.op not in ORDERED or isinstance(asked.value, str | tuple) or asked.value is None:
                 raise Invalid(f"{key} cannot be compared by {asked.op}", hint="compare it with a number")
-            return f"({column} IS NOT NULL AND {column} {_ORDERED[asked.op]} ?)", [asked.value]
-        test, arguments = self._compared(column, asked)
+            return f"({column} IS NOT NULL AND {column} {ORDERED[asked.op]} ?)", [asked.value]
+        test, arguments = self._told(column, asked)
         return f"({column} IS NOT NULL AND {test})", arguments
+
+    def _told(self, column: str, asked: Comparison) -> Sql:
+        return text_test(column, asked, is_sqlite=self._session.is_sqlite)
 
     def _dataset(self, key: str, asked: Comparison) -> Sql:
         if key not in {"name", "digest", "context"}:
@@ -166,26 +170,30 @@ class Conditions:
         there = f"SELECT 1 FROM {source} WHERE {column} IS NOT NULL"
         if asked.op in {"IS NULL", "IS NOT NULL"}:
             return f"{'NOT ' * (asked.op == 'IS NULL')}EXISTS ({there})", []
-        test, arguments = self._compared(column, asked)
+        test, arguments = self._told(column, asked)
         return f"EXISTS ({there} AND {test})", arguments
 
-    def _compared(self, column: str, asked: Comparison) -> Sql:
-        """A text that is there against a value."""
-        match asked.op, asked.value:
-            case ("IN" | "NOT IN") as op, tuple() as values:
-                if not values:
-                    return (_NEVER if op == "IN" else _ALWAYS), []
-                return f"{column} {op} ({', '.join('?' * len(values))})", list(values)
-            case "LIKE", str() as pattern:
-                if self._session.is_sqlite:
-                    return f"{column} GLOB ?", [_glob(pattern)]
-                return f"{column} LIKE ? ESCAPE ''", [pattern]
-            case "ILIKE", str() as pattern:
-                escape = "" if self._session.is_sqlite else " ESCAPE ''"
-                return f"LOWER({column}) LIKE LOWER(?){escape}", [pattern]
-            case op, str() as value if op in _ORDERED:
-                return f"{column} {_ORDERED[op]} ?", [value]
-        raise Invalid(f"{asked.field.key!r} cannot be compared so: {asked.op}", hint="compare it with a text")
+
+def text_test(column: str, asked: Comparison, *, is_sqlite: bool) -> Sql:
+    """A text that is there against a value."""
+    match asked.op, asked.value:
+        case ("IN" | "NOT IN") as op, tuple() as values:
+            if not values:
+                return (_NEVER if op == "IN" else _ALWAYS), []
+            return f"{column} {op} ({', '.join('?' * len(values))})", list(values)
+        case "LIKE", str() as pattern:
+            if is_sqlite:
+                return f"{column} GLOB ?", [_glob(pattern)]
+            return f"{column} LIKE ? ESCAPE ''", [pattern]
+        case "ILIKE", str() as pattern:
+            escape = "" if is_sqlite else " ESCAPE ''"
+            return f"LOWER({column}) LIKE LOWER(?){escape}", [pattern]
+        case "RLIKE", str() as pattern:
+            finder(pattern)
+            return (f"re2({column}, ?)" if is_sqlite else f"{column} ~ ?"), [pattern]
+        case op, str() as value if op in ORDERED:
+            return f"{column} {ORDERED[op]} ?", [value]
+    raise Invalid(f"{asked.field.key!r} cannot be compared so: {asked.op}", hint="compare it with a text")
 
 
 def _glob(pattern: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Select, bindparam, delete, select
 
 from loopwright.adapters.sql import schema
+from loopwright.adapters.sql.listing import limit_param
 from loopwright.adapters.sql.rows import Shape, from_json, to_json
 from loopwright.adapters.sql.statements import Session, insert_new, upsert
 from loopwright.core.instants import to_micros
@@ -32,6 +33,13 @@ _PUT = upsert(schema.documents, ["space", "collection", "key"])
 _DELETE = delete(schema.documents).where(*_IS, _d.key == bindparam("key"))
 _ALL = select(_d.key, _d.body).where(*_IS, _d.key >= bindparam("start")).order_by(_d.key)
 _BETWEEN = _ALL.where(_d.key < bindparam("end"))
+_STRETCHES = {
+    (False, False): _ALL,
+    (True, False): _BETWEEN,
+    (False, True): _ALL.limit(limit_param()),
+    (True, True): _BETWEEN.limit(limit_param()),
+}
+"""by whether the stretch has an end, and whether only its first documents are wanted"""
 
 
 @lru_cache(maxsize=4)
@@ -103,11 +111,19 @@ class SqlDocuments:
         self._session.change(_DELETE, {"space": space, "collection": collection, "key": key})
 
     def all(
-        self, space: str, collection: str, *, start: str = "", end: str | None = None
+        self,
+        space: str,
+        collection: str,
+        *,
+        start: str = "",
+        end: str | None = None,
+        limit: int | None = None,
     ) -> Mapping[str, Json]:
         """The documents of a collection in a stretch of keys, by key."""
-        if end is None:
-            rows = self._session.rows(_ALL, space=space, collection=collection, start=start)
-        else:
-            rows = self._session.rows(_BETWEEN, space=space, collection=collection, start=start, end=end)
+        values: dict[str, Any] = {"space": space, "collection": collection, "start": start}
+        if end is not None:
+            values["end"] = end
+        if limit is not None:
+            values["limit"] = limit
+        rows = self._session.rows(_STRETCHES[end is not None, limit is not None], **values)
         return {row[0]: from_json(row[1]) for row in rows}
