@@ -8,7 +8,10 @@ from loopwright.core.digests import canonical, digest_bytes
 from loopwright.core.nouns import Json
 from loopwright.core.schema import Schema
 
-__all__ = ["Manifest", "ManifestEntry", "decode_manifest", "encode_manifest"]
+__all__ = ["FOLDER", "LAYOUT", "Manifest", "ManifestEntry", "decode_manifest", "encode_manifest"]
+
+LAYOUT, FOLDER = "layout", "folder"
+"""what a body says of a version whose entries are pages of files"""
 
 
 class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +38,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """what the kind keeps as a value: a contract, a feature definition, a policy, a model's signature"""
     profile: str | None = None
     """digest of the object that holds the column profiles"""
+
+    @property
+    def pages(self) -> tuple[str, ...]:
+        """Objects that name further objects of the version: the pages of a folder's files."""
+        return tuple(entry.digest for entry in self.entries) if self.body.get(LAYOUT) == FOLDER else ()
 
 
 _DECODER = msgspec.json.Decoder(Manifest)

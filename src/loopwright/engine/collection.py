@@ -50,27 +50,42 @@ def reachable(ctx: Context) -> frozenset[str]:
         found |= set(tx.artifacts.digests())
     found |= versions
     waiting, seen = list(versions), set(versions)
+    pages: set[str] = set()
     while waiting:
         digest = waiting.pop()
-        named, parent = _named_by(ctx.ports.objects, digest, is_version=digest in versions)
+        named, parent, further = _named_by(ctx.ports.objects, digest, is_version=digest in versions)
         found |= named
+        pages.update(further)
         if parent is not None and parent not in seen:
             seen.add(parent)
             waiting.append(parent)
+    for page in pages:
+        found |= _named_by_page(ctx.ports.objects, page)
     return frozenset(found)
 
 
-def _named_by(objects: Objects, digest: str, *, is_version: bool) -> tuple[set[str], str | None]:
+def _named_by_page(objects: Objects, digest: str) -> set[str]:
     try:
         data = objects.get(digest)
-        parent = decode_manifest(data).parent
+    except NotFound as error:
+        raise _unknown(digest) from error
+    return {name.decode() for name in _DIGEST.findall(data)}
+
+
+def _named_by(
+    objects: Objects, digest: str, *, is_version: bool
+) -> tuple[set[str], str | None, tuple[str, ...]]:
+    """The objects a manifest names, its parent, and which of the objects name further ones."""
+    try:
+        data = objects.get(digest)
+        manifest = decode_manifest(data)
     except NotFound as error:
         if not is_version:
-            return set(), None
+            return set(), None, ()
         raise _unknown(digest) from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise _unknown(digest) from error
-    return {name.decode() for name in _DIGEST.findall(data)}, parent
+    return {name.decode() for name in _DIGEST.findall(data)}, manifest.parent, manifest.pages
 
 
 def _unknown(digest: str) -> Corrupt:

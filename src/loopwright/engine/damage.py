@@ -58,9 +58,14 @@ def _needs(ctx: Context, version: Version, digest: str) -> bool:
         data = ctx.ports.objects.get(version.digest)
     except LoopwrightError:
         return False
-    return digest.encode() in data and _names(data, digest)
-
-
-def _names(data: bytes, digest: str) -> bool:
     manifest = decode_manifest(data)
-    return digest == manifest.profile or any(entry.digest == digest for entry in manifest.entries)
+    if digest == manifest.profile or any(entry.digest == digest for entry in manifest.entries):
+        return True
+    return any(_is_named(ctx, page, digest) for page in manifest.pages)
+
+
+def _is_named(ctx: Context, page: str, digest: str) -> bool:
+    try:
+        return digest.encode() in ctx.ports.objects.get(page)
+    except LoopwrightError:
+        return False

@@ -36,6 +36,13 @@ class Objects(Protocol):
     def put_stream(self, chunks: Iterable[bytes]) -> tuple[str, int]:
         """Keep bytes that arrive in pieces, in flat memory; digest and size."""
 
+    def put_file(self, path: Path, *, link: bool = False) -> tuple[str, int]:
+        """Keep the bytes of a file of this machine, in flat memory; digest and size.
+
+        With `link` the file and the object become one, and read-only, where the store can do that;
+        whoever asks for it sees to it that nobody writes the file meanwhile.
+        """
+
     def get(self, digest: str) -> bytes:
         """All bytes, verified; `NotFound` when it is not there."""
 

@@ -42,6 +42,10 @@ class MemoryObjects:
         data = b"".join(chunks)
         return self.put(data), len(data)
 
+    def put_file(self, path: Path, *, link: bool = False) -> tuple[str, int]:
+        """Keep the bytes of a file; there is nothing to link to."""
+        return self.put_stream([path.read_bytes()])
+
     def get(self, digest: str) -> bytes:
         """All bytes, verified."""
         with self._lock:
@@ -133,6 +137,18 @@ class ObjectsSuite:
             file.seek(0)
             assert file.read() == whole
 
+    @pytest.mark.parametrize("link", [False, True])
+    @pytest.mark.parametrize("size", [0, 1, 3_000_001])
+    def test_keeps_a_file(self, objects: Objects, tmp_path: Path, size: int, link: bool) -> None:
+        data = bytes(i % 251 for i in range(1000)) * (size // 1000) + b"x" * (size % 1000)
+        path = tmp_path / "file"
+        path.write_bytes(data)
+        assert objects.put_file(path, link=link) == (digest_bytes(data), size)
+        assert objects.get(digest_bytes(data)) == path.read_bytes() == data
+        path.unlink()
+        assert objects.put_file(_file(tmp_path / "again", data), link=link)[0] == digest_bytes(data)
+        assert objects.get(digest_bytes(data)) == data
+
     def test_a_stream_that_breaks_off_leaves_nothing(self, objects: Objects) -> None:
         def broken() -> Iterator[bytes]:
             yield b"x" * 1000
@@ -205,3 +221,8 @@ class ObjectsSuite:
         for ask in (objects.get, objects.open, objects.stat, objects.local_path, objects.remove):
             with pytest.raises(Invalid):
                 ask(name)
+
+
+def _file(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path

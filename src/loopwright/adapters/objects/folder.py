@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import socket
@@ -26,6 +27,7 @@ _FRESH_S = 60.0
 _LEFTOVER_S = 86_400.0
 _REMEMBERED = 200_000
 _DRAFTS = "drafts"
+_NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP})
 
 _Mark = tuple[int, int, int]
 
@@ -76,6 +78,42 @@ class FolderObjects:
             with _translated("keep an object"):
                 if not self._kept(digest, size):
                     self._publish(draft, handle, digest)
+        return digest, size
+
+    def put_file(self, path: Path, *, link: bool = False) -> tuple[str, int]:
+        """Keep a file's bytes; with `link` in the same file system the file itself becomes the object."""
+        linked = self._put_link(path) if link else None
+        if linked is not None:
+            return linked
+        with path.open("rb") as file:
+            return self.put_stream(iter(lambda: file.read(_CHUNK), b""))
+
+    def _put_link(self, path: Path) -> tuple[str, int] | None:
+        """As `put_file`, or None where the file system makes no link of it."""
+        with _translated("keep an object"):
+            draft = self._draft_name()
+            try:
+                os.link(path, draft, follow_symlinks=False)
+            except OSError as error:
+                if error.errno in _NO_LINK:
+                    return None
+                raise
+            try:
+                return self._published_link(draft)
+            finally:
+                with suppress(FileNotFoundError):
+                    os.unlink(draft)
+
+    def _published_link(self, draft: str) -> tuple[str, int]:
+        handle = os.open(draft, os.O_RDONLY)
+        try:
+            os.fchmod(handle, 0o444)
+            digest = blake3(max_threads=blake3.AUTO).update_mmap(draft).hexdigest()
+            size = os.fstat(handle).st_size
+            if not self._kept(digest, size):
+                self._publish(draft, handle, digest)
+        finally:
+            os.close(handle)
         return digest, size
 
     def get(self, digest: str) -> bytes:
@@ -201,7 +239,7 @@ class FolderObjects:
     def _draft(self) -> Iterator[tuple[str, int]]:
         """A new file and its handle; whatever happens, nothing of it stays under this name."""
         with _translated("keep an object"):
-            draft = f"{self._drafts()}/{self._host}.{os.getpid()}.{secrets.token_hex(8)}"
+            draft = self._draft_name()
             handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             yield draft, handle
@@ -209,6 +247,9 @@ class FolderObjects:
             os.close(handle)
             with suppress(FileNotFoundError):
                 os.unlink(draft)
+
+    def _draft_name(self) -> str:
+        return f"{self._drafts()}/{self._host}.{os.getpid()}.{secrets.token_hex(8)}"
 
     def _drafts(self) -> str:
         if not self._ready:

@@ -75,6 +75,11 @@ class FsspecObjects:
                     self._files.put_file(spool.name, self._path(digest))
         return digest, size
 
+    def put_file(self, path: Path, *, link: bool = False) -> tuple[str, int]:
+        """Keep a file's bytes; a store elsewhere has nothing to link to."""
+        with path.open("rb") as file:
+            return self.put_stream(iter(lambda: file.read(_CHUNK), b""))
+
     def get(self, digest: str) -> bytes:
         """All bytes, verified at every call."""
         path = self._path(digest)
