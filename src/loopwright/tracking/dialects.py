@@ -9,6 +9,7 @@ import msgspec
 from loopwright.core.queries import Field, FieldKind, Operator, SortKey
 
 __all__ = [
+    "EVALUATION_DATASETS",
     "EXPERIMENTS",
     "LOGGED_MODELS",
     "MODEL_VERSIONS",
@@ -141,6 +142,18 @@ EXPERIMENTS = Dialect(
     default=(_attribute("creation_time", descending=True), _attribute("experiment_id")),
     numeric=frozenset({"creation_time", "last_update_time"}),
     narrow={"experiment_id": ("=", "!=", *_LISTS)},
+    has_whole_numbers=True,
+)
+
+EVALUATION_DATASETS = Dialect(
+    entities=_TAGGED,
+    entity_refused="Invalid identifier token '{entity}' specified",
+    operator_refused=_OPERATOR_REFUSED,
+    attributes=_same("name", "created_time", "last_update_time", "created_by", "last_updated_by"),
+    orders=_same("name", "created_time", "last_update_time"),
+    ties=(_attribute("dataset_id", descending=True),),
+    default=(_attribute("created_time", descending=True),),
+    numeric=frozenset({"created_time", "last_update_time"}),
     has_whole_numbers=True,
 )
 

@@ -57,6 +57,7 @@ _MODULES = (
     "serving.verbs",
     "monitoring.verbs",
     "monitoring.react",
+    "llm.datasets",
     "loops.training",
     "loops.retraining",
     "loops.rollout",

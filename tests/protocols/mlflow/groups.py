@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from tests.protocols.mlflow.script.datasets import evaluation_datasets, evaluation_datasets_search
 from tests.protocols.mlflow.script.experiments import experiments, experiments_search
 from tests.protocols.mlflow.script.files import artifacts
 from tests.protocols.mlflow.script.finding import histories, runs_search
@@ -44,6 +45,8 @@ SCRIPTS: Mapping[str, Callable[[Talk], None]] = {
     "stages": stages,
     "aliases": aliases,
     "prompts": prompts,
+    "evaluation_datasets": evaluation_datasets,
+    "evaluation_datasets_search": evaluation_datasets_search,
 }
 
 # A group that is not named here is not collected; name it when the server has its routes.
@@ -68,4 +71,6 @@ DONE_GROUPS: tuple[str, ...] = (
     "stages",
     "aliases",
     "prompts",
+    "evaluation_datasets",
+    "evaluation_datasets_search",
 )

@@ -10,7 +10,7 @@ __all__ = ["TIMES", "VARIABLE", "Bindings", "Namer"]
 
 # A server's own instants; the script's are of the years before.
 TIMES = range(1_740_000_000_000, 4_000_000_000_000)
-VARIABLE = re.compile(r"\{(?:experiment|run|model|token|run_name):\d+\}")
+VARIABLE = re.compile(r"\{(?:experiment|run|model|token|run_name|dataset|record|digest|webhook):\d+\}")
 TIME_TEXT = re.compile(r"\b1(?:7[4-9]|[89]\d)\d{10}\b")
 FIELDS = {
     "experiment_id": "experiment",
@@ -20,6 +20,10 @@ FIELDS = {
     "next_page_token": "token",
     "run_name": "run_name",
     "name": "run_name",
+    "dataset_id": "dataset",
+    "dataset_record_id": "record",
+    "digest": "digest",
+    "webhook_id": "webhook",
 }
 # What makes a value of such a field one that the server chose.
 CHOSEN = {
@@ -28,6 +32,10 @@ CHOSEN = {
     "model": re.compile(r"m-[0-9a-f]{32}"),
     "token": re.compile(r".+", re.DOTALL),
     "run_name": re.compile(r"[a-z]+-[a-z]+-\d{1,3}"),
+    "dataset": re.compile(r"d-[0-9a-f]{32}"),
+    "record": re.compile(r"dr-[0-9a-f]{32}"),
+    "digest": re.compile(r"[0-9a-f]{8}"),
+    "webhook": re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}"),
 }
 
 

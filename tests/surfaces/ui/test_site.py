@@ -41,6 +41,7 @@ OF_ONE = {
     "/runs/{run_id}": "/runs/",
     "/experiments/{name:path}": "/experiments/",
     "/prompts/{name:path}": "/prompts/",
+    "/evaluation/{dataset_id}": "/evaluation/",
     "/endpoints/{name:path}": "/endpoints/",
     "/monitoring/{name:path}": "/monitoring/",
     "/incidents/{incident_id}": "/incidents/",

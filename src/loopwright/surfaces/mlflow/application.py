@@ -37,6 +37,7 @@ from loopwright.engine.context import Context, Principal
 from loopwright.surfaces.mlflow import (
     about,
     artifacts,
+    evaluation_datasets,
     experiments,
     intake,
     logged_models,
@@ -83,6 +84,7 @@ def _groups(host: Host) -> tuple[tuple[Route | RawRoute, ...], ...]:
         artifacts.routes(host.settings.max_upload_mb * _MEGABYTE),
         registry.routes(),
         logged_models.routes(),
+        evaluation_datasets.routes(),
     )
 
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from loopwright.core.nouns import Event, Run
-from loopwright.surfaces.ui import registry, tracking
+from loopwright.surfaces.ui import evaluation, registry, tracking
 from loopwright.surfaces.ui.desk import Desk, Page, Query, Values
 from loopwright.surfaces.ui.graphs import graph
 from loopwright.surfaces.ui.series import mark, promotions, series_of, splits, within
@@ -229,6 +229,8 @@ PAGES = (
     Page("/models/compare", "versions.html", registry.versions_compared),
     Page("/prompts", "prompts.html", registry.prompts),
     Page("/prompts/{name:path}", "prompt.html", registry.prompt),
+    Page("/evaluation", "evaluations.html", evaluation.evaluations),
+    Page("/evaluation/{dataset_id}", "evaluation.html", evaluation.evaluation),
     Page("/endpoints", "endpoints.html", _endpoints),
     Page("/endpoints/{name:path}", "endpoint.html", _endpoint),
     Page("/monitoring", "monitors.html", _monitors),

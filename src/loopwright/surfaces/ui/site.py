@@ -70,7 +70,7 @@ _NAV = (
     ("/journal", "Journal", "j"),
 )
 """pages with the letter that goes to them"""
-_SECTIONS = {"versions": "/assets", "compare": "/experiments", "prompts": "/models"}
+_SECTIONS = {"versions": "/assets", "compare": "/experiments", "prompts": "/models", "evaluation": "/models"}
 _PACKED_FROM, _PACKING = 800, 5
 
 

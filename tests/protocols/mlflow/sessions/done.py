@@ -21,6 +21,7 @@ SESSIONS: tuple[tuple[str, str], ...] = (
     ("evaluating", "3"),
     ("evaluating", "2"),
     ("measuring", "3"),
+    ("collecting", "3"),
 )
 
 # A session that is not named here is not collected; name it when the server has its routes.
@@ -40,4 +41,5 @@ DONE_SESSIONS: tuple[tuple[str, str], ...] = (
     ("evaluating", "3"),
     ("evaluating", "2"),
     ("measuring", "3"),
+    ("collecting", "3"),
 )
