@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from loopwright.core.errors import Invalid
 from loopwright.data.appending import QUARANTINED_AT, REASON, quarantine_stream
 from loopwright.data.nouns import QuarantinedRow
-from loopwright.data.rows import json_rows
+from loopwright.data.rows import json_rows, row_number
 from loopwright.data.streams import files_of, segments_of
 from loopwright.engine.context import Context
 from loopwright.ports.ledger import Page, Segment
@@ -44,9 +44,9 @@ def _place(segments: tuple[Segment, ...], token: str) -> tuple[int, int]:
         return 0, 0
     name, _, start = token.partition(".")
     at = next((i for i, segment in enumerate(segments) if segment.id == name), None)
-    if at is None or not start.isdigit():
+    if at is None:
         raise Invalid("the page's token is not one of this list", hint="start at the first page")
-    return at, int(start)
+    return at, row_number(start)
 
 
 def _rows(table: pa.Table) -> list[QuarantinedRow]:

@@ -9,10 +9,10 @@ import msgspec
 from msgspec import json
 
 from loopwright.core.addresses import Address, AssetName, parse_selector
-from loopwright.core.errors import Invalid, NotFound
+from loopwright.core.errors import NotFound
 from loopwright.core.instants import duration
 from loopwright.core.nouns import Job, Json, LinkRole, Version
-from loopwright.core.schema import ColumnType
+from loopwright.core.schema import ColumnType, Schema
 from loopwright.data.appending import append
 from loopwright.data.compaction import Compacted, compact_streams
 from loopwright.data.contracts import contract_of, define_contract
@@ -26,7 +26,7 @@ from loopwright.data.nouns import (
 )
 from loopwright.data.quarantine import quarantined_rows, quarantined_total
 from loopwright.data.reading import first_rows, read, read_version, schema_of
-from loopwright.data.rows import json_rows
+from loopwright.data.rows import json_rows, row_number
 from loopwright.data.streams import read_stream, write_segment
 from loopwright.data.uploads import table_of_file, table_of_upload
 from loopwright.engine.context import Context
@@ -72,6 +72,7 @@ def datasets(ctx: Context, *, limit: Limit = 100, token: str = "") -> Page[Datas
             name=asset.name,
             version=version.number,
             rows=int(version.facts.get("rows", 0)),
+            files=int(version.facts.get("files", 0)),
             size_bytes=version.size_bytes,
             updated_at=version.created_at,
             description=asset.description,
@@ -91,9 +92,10 @@ def show(ctx: Context, name: AssetName, *, version: Selected = "") -> DatasetDet
         aliases = {alias.alias: alias.number for alias in tx.aliases.of(found.asset_id)}
     return DatasetDetail(
         version=found,
-        columns=schema_of(manifest),
+        columns=Schema(columns=()) if manifest.is_folder else schema_of(manifest),
         rows=manifest.rows or 0,
         parts=len(manifest.entries),
+        files=int(found.facts.get("files", 0)),
         body=manifest.body,
         aliases=aliases,
         quarantined=quarantined_total(ctx, name),
@@ -166,7 +168,9 @@ def quarantine(ctx: Context, name: AssetName, *, limit: Limit = 100, token: str 
 def download(ctx: Context, name: AssetName, *, version: Selected = "") -> Blob:
     """Download a version as one Parquet file."""
     found = _version(ctx, name, version)
-    entries = manifest_of(ctx, found).entries
+    manifest = manifest_of(ctx, found)
+    schema_of(manifest)
+    entries = manifest.entries
     filename = f"{found.number}.parquet"
     if ctx.run_id is not None:
         ctx.write(lambda tx: ctx.touch(tx, LinkRole.INPUT, found.ref))
@@ -214,9 +218,7 @@ def _row_place(token: str) -> tuple[str, int]:
     if not token:
         return "", 0
     number, _, start = token.partition(".")
-    if not (number.isdigit() and start.isdigit()):
-        raise Invalid("the page's token is not one of this list", hint="start at the first page")
-    return number, int(start)
+    return str(row_number(number)), row_number(start)
 
 
 def _types(ctx: Context, name: str, contract_name: str) -> dict[str, ColumnType]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from loopwright.core.errors import NotFound
 from loopwright.core.instants import parse_instant
 from loopwright.core.nouns import Event, Run, RunState
 from loopwright.data.nouns import DATASET
@@ -118,4 +119,7 @@ def incidents(ctx: Context, *, state: RunState | None = None, limit: int = 100, 
 def show(ctx: Context, incident_id: str) -> Run:
     """Show an incident: what, where, since when, and until when."""
     with ctx.read() as tx:
-        return found_run(ctx, tx, incident_id)
+        run = found_run(ctx, tx, incident_id)
+    if run.kind != "incident" or "detected_at" not in run.facts:
+        raise NotFound(f"run:{incident_id[:100]} is no incident", hint="loopwright incidents list")
+    return run

@@ -19,7 +19,7 @@ _GZIP, _ZLIB = 31, 15
 async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int) -> bytes:
     """The whole body; `TooLarge` as soon as it is over the limit, by its length header or by its bytes."""
     announced = headers.get(b"content-length", b"0")
-    if announced.isdigit() and int(announced) > limit:
+    if announced.isdigit() and int(announced[:20]) > limit:
         raise _too_large(limit)
     first = await receive()
     if not first.get("more_body", False):

@@ -112,7 +112,7 @@ def _searched(desk: Desk, query: Query) -> Any:
 
 
 def _limit(text: str) -> int:
-    return min(_MOST, max(1, int(text))) if text.isascii() and text.isdigit() else _FIRST
+    return min(_MOST, max(1, int(text[:9]))) if text.isascii() and text.isdigit() else _FIRST
 
 
 def _order(query: Query) -> tuple[str, ...]:
