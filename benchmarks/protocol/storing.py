@@ -8,7 +8,7 @@ import uuid
 from itertools import count as counting
 
 from protocol.line import MB, Line
-from protocol.measuring import Figures, Server, Sizes, crowd, memory_of, repeated
+from protocol.measuring import Figures, Server, Sizes, crowd, memory_mb, repeated
 from protocol.writing import experiment, new_run
 
 __all__ = [
@@ -25,7 +25,7 @@ def artifacts(server: Server, sizes: Sizes) -> Figures:
     home = experiment(line)
     base, size = f"{FILES}{home}/{new_run(line, home)}/artifacts", sizes.artifact_mb * MB
     block = random.Random(1).randbytes(MB)
-    resting, growth, told = memory_of(server), 0.0, {}
+    resting, growth, told = memory_mb(server), 0.0, {}
     for name in ("up", "down"):
         times = []
         for number in range(3):
@@ -37,7 +37,7 @@ def artifacts(server: Server, sizes: Sizes) -> Figures:
             else:
                 assert line.drained(line.head("GET", f"{base}/{number}.bin", 0)) == size
             times.append(time.perf_counter() - begun)
-            growth = max(growth, memory_of(server) - resting)
+            growth = max(growth, memory_mb(server) - resting)
         told[f"{sizes.artifact_mb} MB {name}"] = {"mb_per_s": round(sizes.artifact_mb / min(times), 1)}
     small = block[:2048]
 

@@ -51,12 +51,12 @@ def one_metric(line: Line, run: str, step: int) -> None:
 
 def rest(server: Server, sizes: Sizes) -> Figures:
     """Start to the first answer, and what is there when nothing is asked."""
-    if server.pid is None:
+    if not server.pids:
         return {}
     time.sleep(min(3.0, sizes.seconds))
     return {
         "start": {"start_s": round(server.started_s, 2)},
-        "rest": {"processes": len(family(server.pid)), "memory_mb": round(memory_mb(server), 1)},
+        "rest": {"processes": len(family(server)), "memory_mb": round(memory_mb(server), 1)},
     }
 
 

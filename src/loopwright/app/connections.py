@@ -12,13 +12,16 @@ import asyncio
 import resource
 from asyncio.events import TimerHandle
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import msgspec
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from loopwright.app.replies import reply_whole
 from loopwright.core.errors import Invalid, LoopwrightError, TooLarge, Unavailable
 from loopwright.engine.wire import failure_of
+from loopwright.surfaces.http import REPLY
 
 __all__ = ["ConnectionLimits", "connection_type", "connections_at_most"]
 
@@ -191,6 +194,10 @@ class _Connection(HttpToolsProtocol):
         self._after(0, None)
         super().on_headers_complete()
         self._has_asked = True
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        cycle.scope[REPLY] = partial(reply_whole, cycle)  # type: ignore[literal-required]  # a key of ours
+        super()._start_asgi_task(cycle, app)
 
     def on_body(self, body: bytes) -> None:
         self._body += len(body)

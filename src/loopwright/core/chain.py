@@ -34,6 +34,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _line_hash(event: Event, seq: int, previous: str, payload_digest: str) -> str:
+    at = _moment(event.at)
     return digest_value(
         [
             seq,
@@ -43,8 +44,8 @@ def _line_hash(event: Event, seq: int, previous: str, payload_digest: str) -> st
             event.principal,
             event.kind,
             event.subject,
-            _moment(event.at),
-            _moment(event.wall_at),
+            at,
+            at if event.wall_at == event.at else _moment(event.wall_at),
             payload_digest,
         ]
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 from loopwright.core.errors import LoopwrightError
 from loopwright.core.instants import format_instant, parse_instant
+from loopwright.core.nouns import Event
 from loopwright.engine.context import Context
 from loopwright.engine.jobs import Worker
 from loopwright.engine.relay import Relay
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 
 _LEASE_S = 10.0
 _PAUSE_S = 1.0
+_JOBS = "job."
 _GATHER_S = 0.02
 """what is committed shortly after one another is looked at together"""
 
@@ -85,9 +87,10 @@ class Controller:
         if body is not None and body["holder"] == self._name:
             tx.documents.remove("default", "leases", "controller")
 
-    def wake(self) -> None:
-        """Something was committed: look now instead of at the next tick."""
-        self._work.set()
+    def wake(self, events: Iterable[Event]) -> None:
+        """Something was committed: if a reactor or a job waits for it, look now and not at the next tick."""
+        if any(event.kind.startswith(_JOBS) or self._relay.wants(event) for event in events):
+            self._work.set()
 
     def start(self) -> None:
         """Go on in a thread of its own until `stop`."""

@@ -55,6 +55,10 @@ class Relay:
         self._passed: dict[str, tuple[int, int]] = {}
         """by reactor: the line its cursor was kept at, and the line up to which nothing concerned it since"""
 
+    def wants(self, event: Event) -> bool:
+        """Whether a reactor asked for events of this kind."""
+        return any(reactor.wants(event) for reactor in self._reactors)
+
     def step(self) -> int:
         """Hand over what is due; how many reactions were run."""
         lines: dict[int, Sequence[Event]] = {}

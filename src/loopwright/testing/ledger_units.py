@@ -132,6 +132,30 @@ class UnitSuite:
         with ledger.read() as tx:
             assert [line.id for line in tx.journal.read(0, 10)] == ["before", "after"]
 
+    def test_a_failing_inner_work_that_wrote_first_is_undone_alone(self, ledger: Ledger) -> None:
+        """The outer one had written nothing, so there was nothing to go back to but the beginning."""
+
+        def inner(tx: Transaction) -> None:
+            _add_one(tx)
+            tx.journal.append(make.event("inner"))
+            raise _Mistake
+
+        def outer(tx: Transaction) -> int:
+            tx.journal.append(make.event("before"))
+            for _ in range(2):
+                with pytest.raises(_Mistake):
+                    ledger.write(inner)
+            assert tx.documents.get("default", "c", "counter") is None
+            first = ledger.write(_add_one)
+            with pytest.raises(_Mistake):
+                ledger.write(inner)
+            return first
+
+        assert ledger.write(outer) == 1
+        assert _count(ledger) == 1
+        with ledger.read() as tx:
+            assert [line.id for line in tx.journal.read(0, 10)] == ["before"]
+
     def test_a_posted_work_is_told_of_when_it_is_done(self, ledger: Ledger) -> None:
         """Durable, or failed and without a trace; a store without a thread for it has done nothing."""
         told: queue.SimpleQueue[tuple[int | None, str]] = queue.SimpleQueue()

@@ -115,7 +115,7 @@ class Workspace:
         if runtime is not None:
             runtime.on_events(events)
         if self._started:
-            self.controller.wake()
+            self.controller.wake(events)
 
     def anchor(self) -> None:
         """Sign the journal's head and keep it outside the ledger."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -79,26 +80,27 @@ class Shape(Generic[S]):
         fields = type_.__struct_fields__
         self._columns = {field: renamed.get(field, field) for field in fields}
         self.columns: tuple[Column[Any], ...] = tuple(table.c[self._columns[f]] for f in fields)
-        codecs = {field: _codec(hints[field]) for field in fields}
-        self._writes = tuple((f, self._columns[f], codecs[f][0]) for f in fields)
-        self._reads = tuple((f, codecs[f][1]) for f in fields)
+        codecs = [_codec(hints[field]) for field in fields]
+        self._fields = fields
+        self._names = tuple(self._columns.values())
+        self._values = operator.attrgetter(*fields)
+        self._writes = tuple((at, write) for at, (write, _) in enumerate(codecs) if write is not None)
+        self._reads = tuple((at, read) for at, (_, read) in enumerate(codecs) if read is not None)
 
     def write(self, value: S) -> dict[str, Any]:
         """The value of each column."""
-        return {
-            column: getattr(value, field) if write is None else write(getattr(value, field))
-            for field, column, write in self._writes
-        }
+        values = list(self._values(value))
+        for at, write in self._writes:
+            values[at] = write(values[at])
+        return dict(zip(self._names, values, strict=True))
 
     def read(self, row: Row) -> S:
         """The frozen value of a row of `columns`; `Corrupt` when it cannot be one."""
         try:
-            return self.type(
-                **{
-                    field: value if read is None else read(value)
-                    for (field, read), value in zip(self._reads, row, strict=False)
-                }
-            )
+            values = list(row)
+            for at, read in self._reads:
+                values[at] = read(values[at])
+            return self.type(**dict(zip(self._fields, values, strict=False)))
         except (msgspec.DecodeError, ValueError, TypeError, OverflowError) as error:
             raise Corrupt(
                 f"a row of {self.table} does not hold what was stored: {error}",

@@ -221,6 +221,7 @@ class _Writer:
         self._lock = FileLock(path.with_name(f"{path.name}-lock"), wait_s=BUSY_MS / 1000)
         self._connection: sqlite3.Connection | None = None
         self._transaction: SqlTransaction | None = None
+        self._marks: list[int] = []
         self.snapshot: SqlTransaction | None = None
 
     def begin(self) -> None:
@@ -232,6 +233,7 @@ class _Writer:
         self._lock.acquire()
         with self._translated:
             self._connection.execute("BEGIN IMMEDIATE")
+        self._marks = [self._connection.total_changes]
 
     def _over(self, connection: sqlite3.Connection, *, read_only: bool) -> SqlTransaction:
         return SqlTransaction(
@@ -239,24 +241,45 @@ class _Writer:
         )
 
     def run(self, function: Callable[[Any], Any]) -> Any:
-        """Run a work in a savepoint; when it raises, it has left nothing."""
+        """Run a work in a savepoint; when it raises, it has left nothing.
+
+        Where nothing was written since the savepoint around it, or since the group began, that one serves.
+        """
         connection, transaction = self._opened()
         lines = len(transaction.lines.pending)
-        with self._translated:
-            connection.execute("SAVEPOINT work")
+        needs_own = connection.total_changes != self._marks[-1]
+        if needs_own:
+            self._marks.append(connection.total_changes)
+            with self._translated:
+                connection.execute("SAVEPOINT work")
         try:
             value = function(transaction)
+            if needs_own:
+                with self._translated:
+                    connection.execute("RELEASE work")
         except BaseException:
             del transaction.lines.pending[lines:]
             transaction.session.remembered.clear()
             if connection.in_transaction:
-                with self._translated:
-                    connection.execute("ROLLBACK TO work")
-                    connection.execute("RELEASE work")
+                self._undo(connection, ends=needs_own)
             raise
-        with self._translated:
-            connection.execute("RELEASE work")
+        finally:
+            if needs_own:
+                self._marks.pop()
         return value
+
+    def _undo(self, connection: sqlite3.Connection, *, ends: bool) -> None:
+        """Back to the last mark: a savepoint, or the beginning of the group, in which nothing came before."""
+        with self._translated:
+            if connection.total_changes != self._marks[-1]:
+                if len(self._marks) > 1:
+                    connection.execute("ROLLBACK TO work")
+                else:
+                    connection.execute("ROLLBACK")
+                    connection.execute("BEGIN IMMEDIATE")
+            if ends:
+                connection.execute("RELEASE work")
+        self._marks[-1] = connection.total_changes
 
     def is_open(self) -> bool:
         """Whether the group's transaction is still there."""

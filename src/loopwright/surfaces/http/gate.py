@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from urllib.parse import quote, unquote_to_bytes
 
 from starlette.responses import RedirectResponse
@@ -23,12 +24,18 @@ from loopwright.surfaces.http.host import Host, Limits, limits_of
 from loopwright.surfaces.http.metrics import Metrics
 from loopwright.surfaces.http.routing import segments_of
 
-__all__ = ["REFUSED", "Application", "build_app"]
+__all__ = ["REFUSED", "REPLY", "Application", "Reply", "build_app"]
 
 log = logging.getLogger(__name__)
 
 _OWN = ("/api/v1", "/api", "/healthz", "/readyz", "/metrics")
 _PROBES = frozenset({"/healthz", "/readyz"})
+
+REPLY = "loopwright.reply"
+"""where an application finds how to send a reply that is whole: a `Reply`, where the server has one"""
+
+Reply = Callable[[int, bytes, bytes], bool]
+"""sends status, header lines (without length and safety) and body at once; False: send it the usual way"""
 
 REFUSED = "loopwright.refused"
 """where a protocol finds the error of a request that was refused, to tell it in its own form"""
@@ -40,6 +47,7 @@ _SAFETY = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"content-security-policy", b"frame-ancestors 'none'"),
 )
+_SAFETY_LINES = b"".join(b"%b: %b\r\n" % pair for pair in _SAFETY)
 
 
 class Application:
@@ -95,6 +103,8 @@ class Application:
                 return
             scope[REFUSED] = error
         scope[PRINCIPAL] = self._principal
+        if REPLY in scope:
+            scope[REPLY] = partial(_guarded_reply, scope[REPLY])
         await target(scope, receive, _guarded(send))
 
     def _admit(self, scope: Scope, *, check_parts: bool) -> None:
@@ -130,6 +140,10 @@ class Application:
                 self._api.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+def _guarded_reply(reply: Reply, status: int, lines: bytes, body: bytes) -> bool:
+    return reply(status, _SAFETY_LINES + lines, body)
 
 
 def _guarded(send: Send) -> Send:

@@ -57,10 +57,12 @@ log = logging.getLogger(__name__)
 
 PRINCIPAL = "loopwright.principal"
 REFUSED = "loopwright.refused"
+REPLY = "loopwright.reply"
 _THREADS = 16
 _WAITING = 512
 _MEGABYTE = 1_000_000
 _JSON = (b"content-type", b"application/json")
+_JSON_LINE = b"content-type: application/json\r\n"
 _TYPE = b"application/json"
 
 
@@ -149,7 +151,9 @@ class MlflowApp:
             return
         asked = await _arguments(route, reader, call)
         work = partial(_encoded, route.answer, ctx, asked)
-        await _send(send, 200, await (self._at_writer(ctx, work) if route.writes else self._in_thread(work)))
+        body = await (self._at_writer(ctx, work) if route.writes else self._in_thread(work))
+        if not (REPLY in scope and scope[REPLY](200, _JSON_LINE, body)):
+            await _send(send, 200, body)
 
     def _found(self, scope: Scope) -> tuple[Any, Mapping[str, str]]:
         found = self._table.find(scope["method"], scope)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import Update, bindparam, select, update
 
 from loopwright.adapters.sql import schema
 from loopwright.adapters.sql.listing import Order, fetch_page
@@ -30,18 +31,14 @@ _NEWEST = Order(columns=("created_at", "id"))
 _ADD = insert_new(schema.runs, [*(column.name for column in _RUN.columns), "experiment_no"])
 _THIS = (_r.id == bindparam("id"), _r.removed_at.is_(None))
 _PLACE = select(_r.no, _r.space, _r.experiment_no).where(*_THIS)
-_TEXTS = select(_r.params, _r.tags).where(*_THIS)
+_ROW = select(_r.no, _r.experiment_no, *_RUN.columns).where(*_THIS)
 _ADD_EXPERIMENT = insert_new(schema.experiments, ["space", "name"])
 _EXPERIMENT_NO = select(_e.no).where(_e.space == bindparam("space"), _e.name == bindparam("name"))
 _GET = select(*_RUN.columns).where(*_THIS)
 _BY_NO = among(select(_r.no, *_RUN.columns), _r.no)
 _SPACE = select(_r.space).where(*_THIS)
 _FIXED = {"id", "space", "kind", "experiment"}
-_UPDATE = (
-    update(schema.runs)
-    .where(_r.id == bindparam("b_id"))
-    .values({c.name: bindparam(c.name) for c in _RUN.columns if c.name not in _FIXED})
-)
+_NAMES = tuple(column.name for column in _RUN.columns)
 _MARK_DELETED = (
     update(schema.runs)
     .where(
@@ -67,6 +64,16 @@ _USERS = (
 )
 
 
+@lru_cache(maxsize=256)
+def _update(names: tuple[str, ...]) -> Update:
+    """Writes some columns of a run: an index of a column that is written is written too."""
+    return (
+        update(schema.runs)
+        .where(_r.id == bindparam("b_id"))
+        .values({name: bindparam(name) for name in names})
+    )
+
+
 class SqlRuns:
     """Fulfils `ports.ledger.Runs`."""
 
@@ -78,8 +85,10 @@ class SqlRuns:
         number = self._experiment_number(run)
         if not self._session.change(_ADD, {**_RUN.write(run), "experiment_no": number}):
             raise Conflict(f"run:{run.id} is already there", hint="give a new run a new id")
-        if run.params or run.tags:
-            self._index(run, {}, {})
+        row = self._session.row(_PLACE, id=run.id) if run.params or run.tags else None
+        if row is not None:
+            write_texts(self._session, PARAMS, Place(*row), {}, run.params)
+            write_texts(self._session, TAGS, Place(*row), {}, run.tags)
 
     def _experiment_number(self, run: Run) -> int:
         if run.experiment is None:
@@ -91,13 +100,6 @@ class SqlRuns:
             found = self._session.row(_EXPERIMENT_NO, **wanted)
         return int(found[0]) if found else 0
 
-    def _index(self, run: Run, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
-        """Write what a run's params and tags have become, given what they were, where searches look."""
-        row = self._session.row(_PLACE, id=run.id)
-        if row is not None:
-            write_texts(self._session, PARAMS, Place(*row), params, run.params)
-            write_texts(self._session, TAGS, Place(*row), tags, run.tags)
-
     def get(self, run_id: str) -> Run:
         """The run, else `NotFound`."""
         row = self._session.row(_GET, id=run_id)
@@ -107,13 +109,19 @@ class SqlRuns:
 
     def update(self, run: Run) -> None:
         """Replace everything but id, space and kind."""
-        before = self._session.row(_TEXTS, id=run.id)
-        if before is None:
+        row = self._session.row(_ROW, id=run.id)
+        if row is None:
             raise _no_run(run.id)
-        values = _RUN.write(run)
-        self._session.change(_UPDATE, {**values, "b_id": run.id})
-        if (values["params"], values["tags"]) != (before[0], before[1]):
-            self._index(run, from_json(before[0]), from_json(before[1]))
+        number, experiment, *values = row
+        before, after = dict(zip(_NAMES, values, strict=True)), _RUN.write(run)
+        changed = tuple(name for name in _NAMES if after[name] != before[name] and name not in _FIXED)
+        if changed:
+            self._session.change(_update(changed), {**after, "b_id": run.id})
+        place = Place(number, before["space"], experiment)
+        if "params" in changed:
+            write_texts(self._session, PARAMS, place, from_json(before["params"]), run.params)
+        if "tags" in changed:
+            write_texts(self._session, TAGS, place, from_json(before["tags"]), run.tags)
 
     def mark_deleted(
         self, space: str, experiment: str, *, before: datetime | None, after: datetime | None
