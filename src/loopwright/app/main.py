@@ -30,6 +30,14 @@ VERBS = {
         target="loopwright.app.upgrading:command",
         summary="Bring the ledger to this version's schema, after a copy.",
     ),
+    "import mlflow": LazyVerb(
+        target="loopwright.app.moving:import_command",
+        summary="Bring an MLflow history in: a server, a database or a folder; goes on where it stopped.",
+    ),
+    "export mlflow": LazyVerb(
+        target="loopwright.app.moving:export_command",
+        summary="Write everything as a fresh MLflow store, and compare.",
+    ),
     "demo": LazyVerb(
         target="loopwright.app.demo.command:command",
         summary="Replay half a year of real flights through the whole loop, then open the UI.",
@@ -42,8 +50,11 @@ NOUNS = {
     "data": "Datasets: versions, contracts, quarantine.",
     "db": "The ledger's schema: check and upgrade it.",
     "decisions": "Recorded verdicts with their evidence.",
+    "export": "Our history, as others keep theirs.",
     "features": "Feature views and services, looked up as known at an instant.",
     "gate": "What a model must hold before it is promoted.",
+    "import": "Histories that others kept.",
+    "imports": "What `import` hands over: parcels, files, and marks of what is here.",
     "incidents": "What went wrong, since when, and how it ended.",
     "jobs": "Durable requests and what became of them.",
     "journal": "The hash-chained journal of every change.",

@@ -63,6 +63,7 @@ _MODULES = (
     "loops.rollout",
     "loops.incidents",
     "loops.why",
+    "loops.importing",
     "loops.trash",
 )
 

@@ -1,0 +1,262 @@
+"""A tracking server as a history, by MLflow's REST protocol. Nothing but this one server is ever asked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+from loopwright.adapters.histories import answers
+from loopwright.adapters.histories.calls import Calls, Credentials
+from loopwright.core.errors import Denied, NotFound
+from loopwright.core.nouns import MetricPoint
+from loopwright.ports.histories import (
+    Contents,
+    PastDataset,
+    PastExperiment,
+    PastFile,
+    PastLogged,
+    PastModel,
+    PastModelPoint,
+    PastOutput,
+    PastRun,
+    PastVersion,
+)
+
+__all__ = ["Credentials", "RestHistory"]
+
+_API = "/api/2.0/mlflow"
+_FILES = "/api/2.0/mlflow-artifacts/artifacts"
+_SCHEME = "mlflow-artifacts"
+_PROMPT = "tags.`mlflow.prompt.is_prompt` = 'true'"
+_RUNS = 200
+_POINTS = 25_000
+_DEEPEST = 64
+_STATES = {
+    "LOGGED_MODEL_PENDING": "PENDING",
+    "LOGGED_MODEL_READY": "READY",
+    "LOGGED_MODEL_UPLOAD_FAILED": "FAILED",
+}
+T = TypeVar("T")
+
+
+class RestHistory:
+    """Fulfils `ports.histories.History` for a server of MLflow 2 or 3, or one that speaks as they do."""
+
+    readers = 4
+
+    def __init__(
+        self, url: str, credentials: Credentials, contents: Contents, *, space: str | None = None
+    ) -> None:
+        self._calls = Calls(url, credentials, space=space)
+        self._contents = contents
+        self.address = self._calls.address
+        self.version = f"mlflow {self._calls.version()}"
+
+    def _pages(self, path: str, kind: type[T], asked: dict[str, Any], *, get: bool = False) -> Iterator[T]:
+        token, seen = "", set[str]()
+        while True:
+            given = {**asked, **({"page_token": token} if token else {})}
+            reply: Any = self._calls.ask(kind, f"{_API}/{path}", given, get=get)
+            yield reply
+            token = reply.next_page_token
+            if not token or token in seen:  # a server that repeats itself has no more to tell
+                return
+            seen.add(token)
+
+    def experiments(self) -> Iterator[PastExperiment]:
+        """All of them, deleted ones too."""
+        asked = {"view_type": "ALL", "max_results": 1000, "order_by": ["experiment_id ASC"]}
+        for page in self._pages("experiments/search", answers.Experiments, asked):
+            for told in page.experiments:
+                yield PastExperiment(
+                    id=told.experiment_id,
+                    name=told.name,
+                    artifact_location=told.artifact_location,
+                    created_ms=told.creation_time,
+                    updated_ms=told.last_update_time,
+                    is_deleted=told.lifecycle_stage == "deleted",
+                    tags=answers.texts(told.tags),
+                )
+
+    def runs(self, experiment_id: str) -> Iterator[PastRun]:
+        """All of an experiment, deleted ones too, oldest first: what begins meanwhile comes at the end."""
+        asked = {
+            "experiment_ids": [experiment_id],
+            "run_view_type": "ALL",
+            "max_results": _RUNS,
+            "order_by": ["attributes.start_time ASC"],
+        }
+        for page in self._pages("runs/search", answers.Runs, asked):
+            yield from map(_run, page.runs)
+
+    def points(self, run: PastRun) -> Iterator[Sequence[MetricPoint]]:
+        """Every point of every metric of a run, in batches of one metric each."""
+        for key in (point.key for point in run.latest):
+            asked = {"run_id": run.id, "metric_key": key, "max_results": _POINTS}
+            for page in self._pages("metrics/get-history", answers.Points, asked, get=True):
+                if page.metrics:
+                    yield [_point(told, key) for told in page.metrics]
+
+    def logged_models(self, experiment_id: str) -> Iterator[PastLogged]:
+        """The logged models of an experiment that are not deleted; none on a server that knows none."""
+        order = [{"field_name": "creation_time", "ascending": True}]
+        asked = {"experiment_ids": [experiment_id], "max_results": 50, "order_by": order}
+        try:
+            for page in self._pages("logged-models/search", answers.LoggedModels, asked):
+                yield from map(_logged, page.models)
+        except NotFound:
+            return
+
+    def models(self) -> Iterator[PastModel]:
+        """Registered models, then prompts."""
+        seen = set[str]()
+        for clause in ("", _PROMPT):
+            asked = {"max_results": 100, **({"filter": clause} if clause else {})}
+            for page in self._pages("registered-models/search", answers.Models, asked, get=True):
+                new = [told for told in page.registered_models if told.name not in seen]
+                seen.update(told.name for told in new)
+                yield from (self._model(told, clause) for told in new)
+
+    def _model(self, told: answers.Model, clause: str) -> PastModel:
+        mark = '"' if "'" in told.name else "'"
+        named = f"name = {mark}{told.name}{mark}"
+        asked = {"filter": f"{named} AND {clause}" if clause else named, "max_results": 1000}
+        versions: dict[int, PastVersion] = {}
+        for page in self._pages("model-versions/search", answers.Versions, asked, get=True):
+            versions.update({each.version: _version(each) for each in page.model_versions})
+        return PastModel(
+            name=told.name,
+            created_ms=told.creation_timestamp,
+            updated_ms=told.last_updated_timestamp,
+            description=told.description,
+            tags=answers.texts(told.tags),
+            aliases={each.alias: each.version for each in told.aliases},
+            versions=tuple(versions[number] for number in sorted(versions)),
+        )
+
+    def files(self, address: str) -> Iterator[PastFile]:
+        """The files below an address: of the server's own store by it, else as the given contents tell."""
+        if urlsplit(address).scheme != _SCHEME:
+            yield from self._contents.files(address)
+            return
+        yield from self._walked(self._place(address), "", 0)
+
+    def _walked(self, place: str, inside: str, depth: int) -> Iterator[PastFile]:
+        path = f"{place}/{inside}".rstrip("/")
+        reply = self._calls.ask(answers.Files, _FILES, {"path": path}, get=True)
+        for told in reply.files:
+            name = told.path.rpartition("/")[2]
+            if told.is_dir and depth < _DEEPEST and name not in {"", ".", ".."}:
+                yield from self._walked(place, f"{inside}{name}/", depth + 1)
+            elif not told.is_dir:
+                yield PastFile(path=f"{inside}{name}", size_bytes=told.file_size)
+
+    def read(self, address: str, path: str) -> Iterator[bytes]:
+        """A file in pieces."""
+        if urlsplit(address).scheme != _SCHEME:
+            yield from self._contents.read(address, path)
+            return
+        yield from self._calls.fetch(f"{_FILES}/{quote(f'{self._place(address)}/{path}')}")
+
+    def _place(self, address: str) -> str:
+        """The path of an address in the server's store of files; `Denied` when another server is named."""
+        parts = urlsplit(address)
+        if parts.netloc and parts.netloc != self._calls.netloc:
+            raise Denied("files of another server are not read", hint="import from that server")
+        place = parts.path.strip("/")
+        if {".", "..", ""} & set(place.split("/")):
+            raise Denied("the address of files leads out of the server's store")
+        return place
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._calls.close()
+
+
+def _number(value: float | str) -> float:
+    return float(value)
+
+
+def _point(told: answers.Point, key: str = "") -> MetricPoint:
+    at_us = told.timestamp * 1000
+    return MetricPoint(key=told.key or key, value=_number(told.value), step=told.step, at_us=at_us)
+
+
+def _run(told: answers.Run) -> PastRun:
+    info, data = told.info, told.data
+    latest = sorted(map(_point, data.metrics), key=lambda point: point.key)
+    return PastRun(
+        id=info.run_id or info.run_uuid,
+        experiment_id=info.experiment_id,
+        name=info.run_name,
+        user=info.user_id,
+        status=info.status,
+        started_ms=info.start_time,
+        ended_ms=info.end_time or None,
+        is_deleted=info.lifecycle_stage == "deleted",
+        artifact_uri=info.artifact_uri,
+        params=answers.texts(data.params),
+        tags=answers.texts(data.tags),
+        latest=tuple(latest),
+        datasets=tuple(_dataset(each) for each in told.inputs.dataset_inputs),
+        model_inputs=tuple(each.model_id for each in told.inputs.model_inputs),
+        model_outputs=tuple(
+            PastOutput(model_id=each.model_id, step=each.step) for each in told.outputs.model_outputs
+        ),
+    )
+
+
+def _dataset(told: answers.DatasetInput) -> PastDataset:
+    known = msgspec.structs.asdict(told.dataset)
+    return PastDataset(**known, tags=answers.texts(told.tags))
+
+
+def _logged(told: answers.Logged) -> PastLogged:
+    info = told.info
+    return PastLogged(
+        id=info.model_id,
+        experiment_id=info.experiment_id,
+        name=info.name,
+        model_type=info.model_type,
+        status=_STATES.get(str(info.status), "PENDING"),
+        created_ms=info.creation_timestamp_ms,
+        updated_ms=info.last_updated_timestamp_ms,
+        source_run_id=info.source_run_id,
+        artifact_uri=info.artifact_uri,
+        params=answers.texts(told.data.params),
+        tags=answers.texts(info.tags),
+        points=tuple(map(_model_point, told.data.metrics)),
+    )
+
+
+def _model_point(told: answers.ModelPoint) -> PastModelPoint:
+    value = _number(told.value)
+    return PastModelPoint(
+        run_id=told.run_id,
+        key=told.key,
+        value=value if math.isfinite(value) else str(told.value),
+        step=told.step,
+        at_ms=told.timestamp,
+        dataset_name=told.dataset_name,
+        dataset_digest=told.dataset_digest,
+    )
+
+
+def _version(told: answers.Version) -> PastVersion:
+    return PastVersion(
+        number=told.version,
+        created_ms=told.creation_timestamp,
+        updated_ms=told.last_updated_timestamp,
+        user=told.user_id,
+        description=told.description,
+        stage="" if told.current_stage == "None" else told.current_stage,
+        source=told.source,
+        run_id=told.run_id,
+        run_link=told.run_link,
+        status=told.status or "READY",
+        tags=answers.texts(told.tags),
+    )

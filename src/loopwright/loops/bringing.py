@@ -1,0 +1,389 @@
+"""Brings a history from where it is to where we work: reads it there, hands it over here, tells what it did.
+
+It may be stopped at any moment and begun again: what has its mark is not handed over twice, and a later time
+brings what is new or changed alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol
+
+import msgspec
+from blake3 import blake3
+
+from loopwright.core.digests import digest_bytes
+from loopwright.core.errors import Corrupt, Denied, LoopwrightError, NotFound, Unavailable
+from loopwright.core.nouns import MetricPoint
+from loopwright.engine.operation import Upload
+from loopwright.loops.parcels import (
+    ExperimentParcel,
+    LoggedParcel,
+    ModelParcel,
+    Parcel,
+    RunParcel,
+    written,
+)
+from loopwright.ports.histories import History, PastExperiment, PastFile, PastLogged, PastModel, PastRun
+from loopwright.tracking.adopting import Adopted, Mark, NewFile
+
+__all__ = ["Asked", "Caller", "Problem", "Report", "bring", "source_key"]
+
+_VERSIONS = 200
+_PROBLEMS = 500
+_TELL_S = 0.5
+_DETERMINISTIC = msgspec.msgpack.Encoder(order="deterministic").encode
+_DENIED_FILES = "files outside what may be read"
+_GONE_FILES = "files that are gone"
+
+Tell = Callable[[str], None]
+
+
+class Caller(Protocol):
+    """A workspace of this machine, or a client of a server."""
+
+    def call(self, name: str, /, **arguments: Any) -> Any:
+        """An operation's result."""
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """How to bring it."""
+
+    dry_run: bool = False
+    """count what would be brought, and change nothing"""
+    overwrite: bool = False
+    """replace what was changed here since it came in"""
+    artifacts: bool = True
+    """bring the files too"""
+    experiments: tuple[str, ...] = ()
+    """names of experiments; all of them, and the registered models, when none is given"""
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """A thing that was not brought, and why."""
+
+    kind: str
+    id: str
+    why: str
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What came in, by kind and by what became of it, and what did not."""
+
+    source: str
+    version: str
+    dry_run: bool
+    ok: bool
+    counts: dict[str, dict[str, int]]
+    """by kind: `found`, and then `new`, `changed`, `same`, `joined`, `ours`, `failed`"""
+    params: int
+    tags: int
+    points: int
+    files: int
+    bytes: int
+    notes: dict[str, int]
+    problems: tuple[Problem, ...]
+    seconds: float
+
+
+def source_key(address: str) -> str:
+    """What names a source in marks: a digest of its address."""
+    return digest_bytes(address.encode("utf-8", "surrogatepass"))[:32]
+
+
+def bring(history: History, target: Caller, asked: Asked, tell: Tell = lambda _: None) -> Report:
+    """Bring a history; `Unavailable` when either side stops to answer: begin again then, and it goes on."""
+    work = _Bringing(history, target, asked, tell)
+    began = time.monotonic()
+    for past in history.experiments():
+        if not asked.experiments or past.name in asked.experiments:
+            work.experiment(past)
+    if not asked.experiments:
+        work.models()
+    return work.report(time.monotonic() - began)
+
+
+class _Bringing:
+    """One pass over a history."""
+
+    def __init__(self, history: History, target: Caller, asked: Asked, tell: Tell) -> None:
+        self._history, self._target, self._asked, self._tell = history, target, asked, tell
+        self._source = source_key(history.address)
+        self._counts: dict[str, Counter[str]] = {
+            kind: Counter() for kind in ("experiments", "runs", "logged models", "models", "versions")
+        }
+        self._sums: Counter[str] = Counter()
+        self._notes: Counter[str] = Counter()
+        self._problems: list[Problem] = []
+        self._told_at = 0.0
+
+    def report(self, seconds: float) -> Report:
+        """What was done."""
+        return Report(
+            source=self._history.address,
+            version=self._history.version,
+            dry_run=self._asked.dry_run,
+            ok=not any(count["failed"] for count in self._counts.values()),
+            counts={kind: dict(count) for kind, count in self._counts.items()},
+            notes=dict(self._notes),
+            problems=tuple(self._problems),
+            seconds=round(seconds, 3),
+            **{name: self._sums[name] for name in ("params", "tags", "points", "files", "bytes")},
+        )
+
+    def experiment(self, past: PastExperiment) -> None:
+        """An experiment with its runs and logged models; those first that are in its runs' way."""
+        known = self._marks(f"experiment/{past.id}")
+        seen = _digest(past)
+        parcel = ExperimentParcel(seen=seen, past=past)
+        self._counts["experiments"]["found"] += 1
+        mark = known.get(parcel.key)
+        if mark is not None and mark.seen == seen:
+            self._counts["experiments"]["same"] += 1
+            into = mark.id
+        else:
+            done = self._handed("experiments", parcel, mark)
+            if done is None and not self._asked.dry_run:
+                return
+            into = done.id if done else past.id
+        self._runs(past, into)
+        marks = self._marks(f"logged/{past.id}/")
+        for model in self._history.logged_models(past.id):
+            self._logged(model, into, marks)
+
+    def _runs(self, past: PastExperiment, into: str) -> None:
+        marks = self._marks(f"run/{past.id}/")
+        each = self._history.runs(past.id)
+        for done in _abreast(each, lambda run: self._run(run, into, marks), self._history.readers):
+            done()
+            self._progress(past.name)
+
+    def _run(self, past: PastRun, into: str, marks: Mapping[str, Mark]) -> Callable[[], None]:
+        """Bring a run; gives what counts it, in the caller's thread."""
+        counts, notes = Counter[str](), Counter[str]()
+        what, why = "failed", ""
+        try:
+            what = self._brought_run(past, into, marks, (counts, notes))
+        except Unavailable:
+            raise
+        except LoopwrightError as error:
+            why = str(error)
+
+        def counted() -> None:
+            self._counts["runs"]["found"] += 1
+            self._sums.update(counts)
+            self._notes.update(notes)
+            self._became("runs", past.id, what, why)
+
+        return counted
+
+    def _brought_run(
+        self, past: PastRun, into: str, marks: Mapping[str, Mark], tally: tuple[Counter[str], Counter[str]]
+    ) -> str:
+        counts, notes = tally
+        files = self._listed(past.artifact_uri, notes)
+        parcel = RunParcel(seen=_digest([past, files]), past=past, into=into)
+        mark = marks.get(parcel.key)
+        counts.update(params=len(past.params), tags=len(past.tags), files=len(files))
+        counts["bytes"] += sum(file.size_bytes for file in files)
+        if mark is not None and mark.seen == parcel.seen:
+            return "same"
+        if self._asked.dry_run:
+            return "new" if mark is None else "changed"
+        kept = self._copied(past.artifact_uri, files, notes)
+        parcel = msgspec.structs.replace(parcel, files=kept)
+        points = _counting(self._history.points(past), counts)
+        done = self._take(written(parcel, points=points))
+        notes.update(done.notes)
+        return done.what
+
+    def _logged(self, past: PastLogged, into: str, marks: Mapping[str, Mark]) -> None:
+        self._counts["logged models"]["found"] += 1
+        try:
+            files = self._listed(past.artifact_uri, self._notes)
+            parcel = LoggedParcel(seen=_digest([past, files]), past=past, into=into)
+            mark = marks.get(parcel.key)
+            self._sums["files"] += len(files)
+            self._sums["bytes"] += sum(file.size_bytes for file in files)
+            if mark is not None and mark.seen == parcel.seen:
+                self._counts["logged models"]["same"] += 1
+                return
+            if not self._asked.dry_run:
+                kept = self._copied(past.artifact_uri, files, self._notes)
+                parcel = msgspec.structs.replace(parcel, files=kept)
+        except Unavailable:
+            raise
+        except LoopwrightError as error:
+            self._became("logged models", past.id, "failed", str(error))
+            return
+        self._handed("logged models", parcel, mark)
+
+    def models(self) -> None:
+        """Registered models and prompts."""
+        marks = self._marks("model/")
+        for past in self._history.models():
+            self._counts["models"]["found"] += 1
+            self._counts["versions"]["found"] += len(past.versions)
+            self._progress("models")
+            self._model(past, marks)
+
+    def _model(self, past: PastModel, marks: Mapping[str, Mark]) -> None:
+        bare = msgspec.structs.replace(past, versions=())
+        parcel = ModelParcel(seen=_digest(past), past=bare)
+        mark = marks.get(parcel.key)
+        if mark is not None and mark.seen == parcel.seen:
+            self._counts["models"]["same"] += 1
+            self._counts["versions"]["same"] += len(past.versions)
+            return
+        groups = (past.versions[at : at + _VERSIONS] for at in range(0, len(past.versions), _VERSIONS))
+        done = self._handed("models", parcel, mark, written(parcel, versions=groups))
+        what = done.what if done else "failed" if not self._asked.dry_run else "new"
+        self._counts["versions"][what] += len(past.versions)
+
+    def _handed(
+        self, kind: str, parcel: Parcel, mark: Mark | None, frames: Iterable[bytes] | None = None
+    ) -> Adopted | None:
+        """What became of a parcel; None when it was refused, or nothing is to be changed."""
+        if self._asked.dry_run:
+            self._became(kind, parcel.past.name, "new" if mark is None else "changed")
+            return None
+        try:
+            done = self._take(frames or written(parcel))
+        except Unavailable:
+            raise
+        except LoopwrightError as error:
+            self._became(kind, parcel.past.name, "failed", str(error))
+            return None
+        self._notes.update(done.notes)
+        self._became(kind, parcel.past.name, done.what)
+        return done
+
+    def _became(self, kind: str, name: str, what: str, why: str = "") -> None:
+        self._counts[kind][what] += 1
+        if what == "ours":
+            why = "it was changed here, or was here before: left as it is"
+        if why and len(self._problems) < _PROBLEMS:
+            self._problems.append(Problem(kind=kind, id=name[:200], why=why[:500]))
+
+    def _take(self, frames: Iterable[bytes]) -> Adopted:
+        upload = Upload(chunks=frames)
+        done = self._target.call(
+            "imports.take", source=self._source, upload=upload, overwrite=self._asked.overwrite
+        )
+        return msgspec.convert(done, Adopted, from_attributes=True)
+
+    def _marks(self, prefix: str) -> dict[str, Mark]:
+        try:
+            found = self._target.call("imports.marks", source=self._source, prefix=prefix)
+        except NotFound:
+            return {}
+        return msgspec.convert(found, dict[str, Mark], from_attributes=True)
+
+    def _listed(self, address: str, notes: Counter[str]) -> list[PastFile]:
+        if not self._asked.artifacts or not address:
+            return []
+        try:
+            return list(self._history.files(address))
+        except Denied:
+            notes[_DENIED_FILES] += 1
+        except NotFound:
+            notes[_GONE_FILES] += 1
+        return []
+
+    def _copied(self, address: str, files: Sequence[PastFile], notes: Counter[str]) -> tuple[NewFile, ...]:
+        """The files as objects here; those that are gone, or lead elsewhere, are noted and left out."""
+        kept = []
+        for file in files:
+            try:
+                kept.append(self._copy(address, file, notes))
+            except NotFound:
+                notes[_GONE_FILES] += 1
+            except Denied:
+                notes[_DENIED_FILES] += 1
+        return tuple(kept)
+
+    def _copy(self, address: str, file: PastFile, notes: Counter[str]) -> NewFile:
+        digest, read = blake3(), 0
+
+        def passing() -> Iterator[bytes]:
+            nonlocal read
+            for piece in self._history.read(address, file.path):
+                digest.update(piece)
+                read += len(piece)
+                yield piece
+
+        pieces = passing()
+        first = next(pieces, b"")  # whatever refuses to be read does it before anything is sent
+        done = self._target.call("imports.keep", upload=Upload(chunks=_chain(first, pieces)))
+        stored = _stored(done)
+        if stored != (digest.hexdigest(), read):
+            raise Corrupt("a file is not here what it was there", hint="import again", where=file.path[:200])
+        if read != file.size_bytes and file.size_bytes:
+            notes["files that changed while they were read"] += 1
+        return NewFile(path=file.path, digest=stored[0], size_bytes=read)
+
+    def _progress(self, name: str) -> None:
+        now = time.monotonic()
+        if now - self._told_at >= _TELL_S:
+            self._told_at = now
+            runs, sums = self._counts["runs"]["found"], self._sums
+            self._tell(
+                f"{name[:40]}: {runs:,} runs, {sums['points']:,} points, {sums['files']:,} files, "
+                f"{sums['bytes'] / 1e6:,.1f} MB"
+            )
+
+
+def _stored(done: Any) -> tuple[str, int]:
+    plain = msgspec.to_builtins(done)
+    return plain["digest"], plain["size_bytes"]
+
+
+def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    if first:
+        yield first
+    yield from rest
+
+
+def _counting(
+    batches: Iterable[Sequence[MetricPoint]], counts: Counter[str]
+) -> Iterator[Sequence[MetricPoint]]:
+    for batch in batches:
+        counts["points"] += len(batch)
+        yield batch
+
+
+def _digest(value: object) -> str:
+    return digest_bytes(_DETERMINISTIC(value))
+
+
+def _abreast(
+    runs: Iterable[PastRun], work: Callable[[PastRun], Callable[[], None]], readers: int
+) -> Iterator[Callable[[], None]]:
+    """What the work gives for each, in order; several at once where the store can be read so."""
+    if readers == 1:
+        yield from map(work, runs)
+        return
+    with ThreadPoolExecutor(readers, thread_name_prefix="loopwright-import") as pool:
+        waiting: deque[Future[Callable[[], None]]] = deque()
+        try:
+            yield from _in_order(runs, lambda run: pool.submit(work, run), waiting, 2 * readers)
+        finally:
+            for each in waiting:
+                each.cancel()
+
+
+def _in_order(
+    runs: Iterable[PastRun],
+    begin: Callable[[PastRun], Future[Callable[[], None]]],
+    waiting: deque[Future[Callable[[], None]]],
+    most: int,
+) -> Iterator[Callable[[], None]]:
+    for run in runs:
+        waiting.append(begin(run))
+        if len(waiting) >= most:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

@@ -1,0 +1,285 @@
+"""Two histories side by side: counts, digests, and what differs. A pass over both, in flat memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
+
+import msgspec
+from blake3 import blake3
+
+from loopwright.core.digests import digest_value
+from loopwright.core.errors import Denied, NotFound
+from loopwright.ports.histories import (
+    History,
+    PastExperiment,
+    PastFile,
+    PastLogged,
+    PastModel,
+    PastModelPoint,
+    PastRun,
+    PastVersion,
+)
+from loopwright.registry.adopting import owner_of
+from loopwright.registry.naming import VALUE_LIMIT, is_prompt
+from loopwright.tracking.adopting import NewFile, Notes, at_ms, kept_files, kept_texts, readable
+from loopwright.tracking.limits import PARAM, TAG
+
+__all__ = ["Compared", "Difference", "compare"]
+
+T = TypeVar("T")
+_DIFFERENCES = 500
+_MASK = (1 << 256) - 1
+_NAME = 500
+_EXPERIMENT_TAG = 100_000
+Parts = dict[str, str]
+"""digests of the parts of a thing"""
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """A thing that is not the same on both sides."""
+
+    kind: str
+    id: str
+    what: str
+    """`missing` (there, not here), `more` (here, not there), or the parts that differ"""
+
+
+class Compared(msgspec.Struct, frozen=True, kw_only=True):
+    """Both sides by kind: how many there and here, and the digest of each side's content."""
+
+    ok: bool
+    there: dict[str, int]
+    here: dict[str, int]
+    digest_there: str
+    digest_here: str
+    differences: tuple[Difference, ...]
+
+
+def compare(
+    there: History,
+    here: History,
+    *,
+    files: bool = True,
+    experiments: tuple[str, ...] = (),
+    tell: Callable[[str], None] = lambda _: None,
+) -> Compared:
+    """What of a history is not the same here. Things that only this side has count where their kin is there.
+
+    Texts and names are compared as they may be kept here; times to the millisecond, points and files each by
+    their content, places not at all. Logged models that were deleted are left out: servers do not tell them.
+    """
+    work = _Comparing(there, here, files=files)
+    ours = {past.name: past for past in here.experiments()}
+    for past in there.experiments():
+        if experiments and past.name not in experiments:
+            continue
+        tell(past.name)
+        work.experiment(past, ours.get(_named(past.name)))
+    if not experiments:
+        work.models()
+    return work.result()
+
+
+class _Comparing:
+    """One pass."""
+
+    def __init__(self, there: History, here: History, *, files: bool) -> None:
+        self._there, self._here, self._files = there, here, files
+        self._counts = (Counter[str](), Counter[str]())
+        self._sums = [0, 0]
+        self._found: list[Difference] = []
+        self._differs = 0
+
+    def result(self) -> Compared:
+        """What was found."""
+        digests = [f"{total:064x}" for total in self._sums]
+        return Compared(
+            ok=not self._differs,
+            there=dict(self._counts[0]),
+            here=dict(self._counts[1]),
+            digest_there=digests[0],
+            digest_here=digests[1],
+            differences=tuple(self._found),
+        )
+
+    def experiment(self, there: PastExperiment, here: PastExperiment | None) -> None:
+        """An experiment with its runs and logged models."""
+        ours = {} if here is None else {_named(here.name): _experiment(here)}
+        self._met("experiments", {_named(there.name): _experiment(there)}, ours)
+        run, model = self._run, self._logged
+        self._met(
+            "runs",
+            _each(self._there.runs(there.id), lambda each: each.id, lambda it: run(it, self._there, 0)),
+            _each(self._here.runs(here.id), lambda each: each.id, lambda it: run(it, self._here, 1))
+            if here
+            else {},
+        )
+        self._met(
+            "logged models",
+            _each(_standing(self._there, there.id), _id_of, lambda it: model(it, self._there, 0)),
+            _each(_standing(self._here, here.id), _id_of, lambda it: model(it, self._here, 1))
+            if here
+            else {},
+        )
+
+    def models(self) -> None:
+        """Registered models: those there, and of ours those of their names."""
+        theirs = {each.name: self._model(each, 0) for each in self._there.models()}
+        ours = {each.name: self._model(each, 1) for each in self._here.models() if each.name in theirs}
+        self._met("models", theirs, ours)
+
+    def _met(self, kind: str, theirs: Mapping[str, Parts], ours: Mapping[str, Parts]) -> None:
+        for side, found in enumerate((theirs, ours)):
+            self._counts[side][kind] += len(found)
+            for name, parts in found.items():
+                self._sums[side] = (self._sums[side] + _number([kind, name, parts])) & _MASK
+        for name in sorted(theirs.keys() | ours.keys()):
+            left, right = theirs.get(name), ours.get(name)
+            if left != right:
+                self._differ(kind, name, left, right)
+
+    def _differ(self, kind: str, name: str, left: Parts | None, right: Parts | None) -> None:
+        self._differs += 1
+        if right is None:
+            what = "missing"
+        elif left is None:
+            what = "more"
+        else:
+            what = ", ".join(part for part in left if left[part] != right.get(part))
+        if len(self._found) < _DIFFERENCES:
+            self._found.append(Difference(kind=kind, id=name[:200], what=what))
+
+    def _run(self, past: PastRun, history: History, side: int) -> Parts:
+        notes, count = Notes(), self._counts[side]
+        points = self._points(past, history, side)
+        count.update(params=len(past.params), tags=len(past.tags))
+        outputs = sorted([each.model_id, each.step] for each in past.model_outputs)
+        times = [str(at_ms(each, notes)) for each in (past.started_ms, past.ended_ms)]
+        about = [readable(past.name, notes)[:_NAME], readable(past.user, notes)[:_NAME], past.status, *times]
+        return {
+            "about": digest_value([*about, past.is_deleted]),
+            "params": digest_value(kept_texts("", past.params, PARAM, notes)),
+            "tags": digest_value(kept_texts("", past.tags, TAG, notes)),
+            "latest": digest_value([[p.key, repr(p.value + 0.0), p.step, p.at_us] for p in past.latest]),
+            "points": points,
+            "inputs": digest_value([_datasets(past), sorted(past.model_inputs)]),
+            "outputs": digest_value(outputs),
+            "files": self._digest_of_files(past.artifact_uri, history, side),
+        }
+
+    def _points(self, past: PastRun, history: History, side: int) -> str:
+        """A digest of a set of points, whatever their order."""
+        total = 0
+        for batch in history.points(past):
+            self._counts[side]["points"] += len(batch)
+            for p in batch:
+                told = f"{p.key}\0{p.value + 0.0!r}\0{p.step}\0{p.at_us}"
+                total += int.from_bytes(blake3(told.encode("utf-8", "replace")).digest(), "big")
+        return f"{total & _MASK:064x}"
+
+    def _digest_of_files(self, address: str, history: History, side: int) -> str:
+        if not self._files:
+            return ""
+        found = [*kept_files(list(_contents(address, history)), Notes())]
+        self._counts[side]["files"] += len(found)
+        self._counts[side]["bytes"] += sum(file.size_bytes for file in found)
+        return digest_value(sorted([file.path, file.digest] for file in found))
+
+    def _logged(self, past: PastLogged, history: History, side: int) -> Parts:
+        notes = Notes()
+        about = [past.name, past.model_type, past.status, past.created_ms, past.source_run_id]
+        return {
+            "about": digest_value(about),
+            "params": digest_value(kept_texts("", past.params, PARAM, notes)),
+            "tags": digest_value(kept_texts("", past.tags, VALUE_LIMIT, notes)),
+            "points": digest_value(sorted(map(_measured, past.points))),
+            "files": self._digest_of_files(past.artifact_uri, history, side),
+        }
+
+    def _model(self, past: PastModel, side: int) -> Parts:
+        self._counts[side]["versions"] += len(past.versions)
+        self._counts[side]["aliases"] += len(past.aliases)
+        versions = {f"version {each.number}": _version(each) for each in past.versions}
+        about = [past.description, past.created_ms, past.tags]
+        return {"about": digest_value(about), "aliases": digest_value(past.aliases), **versions}
+
+
+def _each(things: Iterable[T], name: Callable[[T], str], parts: Callable[[T], Parts]) -> dict[str, Parts]:
+    return {name(each): parts(each) for each in things}
+
+
+def _id_of(past: PastLogged) -> str:
+    return past.id
+
+
+def _standing(history: History, experiment_id: str) -> Iterator[PastLogged]:
+    return (each for each in history.logged_models(experiment_id) if not each.is_deleted)
+
+
+def _named(name: str) -> str:
+    return readable(name, Notes()).strip()[:_NAME]
+
+
+def _number(value: object) -> int:
+    return int(digest_value(value), 16)
+
+
+def _experiment(past: PastExperiment) -> Parts:
+    tags = kept_texts("", past.tags, _EXPERIMENT_TAG, Notes())
+    return {"about": digest_value([past.is_deleted]), "tags": digest_value(tags)}
+
+
+def _datasets(past: PastRun) -> list[list[object]]:
+    told: list[list[object]] = [
+        [
+            each.name,
+            each.digest,
+            each.source_type,
+            each.source,
+            each.schema or "",
+            each.profile or "",
+            each.tags,
+        ]
+        for each in past.datasets
+    ]
+    return sorted(told, key=lambda each: (str(each[0]), str(each[1])))
+
+
+def _measured(point: PastModelPoint) -> list[str]:
+    told = (point.key, float(point.value), point.step, point.at_ms, point.run_id)
+    return [str(each) for each in (*told, point.dataset_name, point.dataset_digest)]
+
+
+def _version(past: PastVersion) -> str:
+    place: object = ""
+    if not is_prompt(past.tags):
+        owner = owner_of(past.source)
+        place = list(owner if owner[0] else owner_of(past.storage))
+    run_link = past.run_link
+    about = [past.created_ms, past.description, past.stage, past.run_id, run_link, past.tags]
+    return digest_value([*about, place])
+
+
+def _contents(address: str, history: History) -> Iterator[NewFile]:
+    """Files with their digests, which are made of their bytes where the store does not know them."""
+    try:
+        found = list(history.files(address)) if address else []
+    except (Denied, NotFound):
+        return
+    for file in found:
+        try:
+            yield _read(address, file, history)
+        except (Denied, NotFound):
+            continue
+
+
+def _read(address: str, file: PastFile, history: History) -> NewFile:
+    if file.digest:
+        return NewFile(path=file.path, digest=file.digest, size_bytes=file.size_bytes)
+    hasher, size = blake3(), 0
+    for piece in history.read(address, file.path):
+        hasher.update(piece)
+        size += len(piece)
+    return NewFile(path=file.path, digest=hasher.hexdigest(), size_bytes=size)

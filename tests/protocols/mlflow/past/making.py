@@ -1,0 +1,164 @@
+"""Makes an interesting history in the store that MLFLOW_TRACKING_URI names; run by MLflow's own Python."""
+
+import math
+import sys
+import warnings
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from sklearn.linear_model import LogisticRegression
+
+try:
+    import lightgbm
+except ImportError:
+    lightgbm = None
+
+POINTS_A_BATCH = 1_000
+START_MS = 1_700_000_000_000
+IS_THREE = mlflow.__version__.startswith("3")
+
+
+def data():
+    drawn = np.random.default_rng(7)
+    frame = pd.DataFrame(drawn.normal(size=(80, 3)), columns=["a", "b", "c"])
+    return frame, (frame["a"] + frame["b"] > 0).astype(int)
+
+
+def boosted(x, y):
+    if lightgbm:
+        lightgbm.train({"verbosity": -1, "num_leaves": 4}, lightgbm.Dataset(x, y), 5)
+
+
+def learned(client):
+    """Autologged fits, a nested run each, datasets read, a model by hand."""
+    mlflow.set_experiment("learning")
+    x, y = data()
+    mlflow.sklearn.autolog(silent=True, log_input_examples=True)
+    if lightgbm:
+        mlflow.lightgbm.autolog(silent=True)
+    with mlflow.start_run(run_name="parent", tags={"team": "délais ✈"}) as parent:
+        mlflow.log_input(mlflow.data.from_pandas(x, name="flights", source="made up"), context="training")
+        mlflow.log_input(mlflow.data.from_pandas(x.head(9), name="few"), context="test")
+        with mlflow.start_run(nested=True, run_name="logistic"):
+            LogisticRegression(C=0.5).fit(x, y)
+        with mlflow.start_run(nested=True):
+            boosted(x, y)
+    mlflow.sklearn.autolog(disable=True)
+    if lightgbm:
+        mlflow.lightgbm.autolog(disable=True)
+    return parent.info.run_id
+
+
+def measured(client, points):
+    """Long and odd histories."""
+    experiment = client.create_experiment("measuring", tags={"mlflow.note.content": "# notes\n<b>bold</b>"})
+    run = client.create_run(experiment, start_time=START_MS, run_name="long").info.run_id
+    for start in range(0, points, POINTS_A_BATCH):
+        batch = [
+            Metric("loss", 1 / (1 + step), START_MS + step, step)
+            for step in range(start, min(points, start + POINTS_A_BATCH))
+        ]
+        client.log_batch(run, metrics=batch)
+    client.set_terminated(run, "FINISHED", START_MS + points)
+    odd = client.create_run(experiment, start_time=START_MS, run_name="odd").info.run_id
+    values = [math.nan, math.inf, -math.inf, 0.1 + 0.2, -0.0, 1e-320, 5e300]
+    points = [Metric("odd", value, START_MS + at // 2, at % 3) for at, value in enumerate(values)]
+    points += [Metric("only nan", math.nan, START_MS, 0), Metric("a/b.c d:e", 2.0, START_MS, -4)]
+    points += [Metric("odd", 1.0, START_MS + 9, 1), Metric("odd", 1.0, START_MS + 9, 1)]
+    params = [Param("empty", ""), Param("long", "x" * 5_999 + "é"), Param("p/q", "a\nb\tc")]
+    client.log_batch(odd, metrics=points, params=params, tags=[RunTag("t", "ü" * 4_999)])
+    client.log_text(odd, "hello\n", "notes/läuft.txt")
+    client.log_text(odd, "", "empty.txt")
+    client.log_dict(odd, {"a": [1, 2, {"b": None}]}, "deep/er/nested.json")
+    client.set_terminated(odd, "FAILED", START_MS + 5)
+    gone = client.create_run(experiment, start_time=START_MS + 1, run_name="gone").info.run_id
+    client.log_metric(gone, "m", 3.0, START_MS, 2)
+    client.delete_run(gone)
+    killed = client.create_run(experiment, start_time=START_MS + 2).info.run_id
+    client.set_terminated(killed, "KILLED", START_MS + 4)
+    client.create_run(experiment, start_time=START_MS + 3, run_name="still running")
+    return odd
+
+
+def trashed(client):
+    """A deleted experiment with a run in it."""
+    experiment = client.create_experiment("thrown away")
+    run = client.create_run(experiment, run_name="with it").info.run_id
+    client.log_param(run, "p", "1")
+    client.delete_experiment(experiment)
+
+
+def registered(client):
+    """Versions with a gap, stages, aliases, tags, and one whose model was logged by hand."""
+    mlflow.set_experiment("registering")
+    x, y = data()
+    model = LogisticRegression().fit(x, y)
+    name = {"name": "clf"} if IS_THREE else {"artifact_path": "clf"}
+    for number in range(1, 5):
+        with mlflow.start_run(run_name=f"make {number}"):
+            mlflow.log_metric("auc", 0.8 + number / 100)
+            mlflow.sklearn.log_model(
+                model,
+                **name,
+                registered_model_name="delays",
+                input_example=x.head(2),
+                **({"params": {"C": str(number)}} if IS_THREE else {}),
+            )
+    client.delete_model_version("delays", "2")
+    client.update_registered_model("delays", "Who is late?")
+    client.set_registered_model_tag("delays", "owner", "ops")
+    client.update_model_version("delays", "3", "the third")
+    client.set_model_version_tag("delays", "3", "checked", "yes")
+    client.transition_model_version_stage("delays", "1", "Archived")
+    client.transition_model_version_stage("delays", "3", "Production")
+    client.set_registered_model_alias("delays", "champion", "3")
+    client.set_registered_model_alias("delays", "challenger", "4")
+    client.create_registered_model("nothing yet", {"empty": "very"})
+
+
+def prompted(client):
+    if not IS_THREE:
+        return
+    mlflow.genai.register_prompt("greeting", "Hello {{name}}", commit_message="first", tags={"a": "b"})
+    mlflow.genai.register_prompt("greeting", "Dear {{name}}\n\n", commit_message="politer")
+    mlflow.genai.set_prompt_alias("greeting", "production", 1)
+
+
+def traced(client):
+    if not IS_THREE:
+        return
+    mlflow.set_experiment("asking")
+
+    @mlflow.trace(span_type="TOOL")
+    def look_up(key):
+        return {"key": key, "value": [1, 2, 3]}
+
+    @mlflow.trace(name="answer", attributes={"model": "tiny"})
+    def answer(question):
+        found = look_up(question)
+        return f"{question}: {found['value']}"
+
+    answer("what?")
+    mlflow.flush_trace_async_logging()
+    trace_id = mlflow.get_last_active_trace_id()
+    mlflow.log_feedback(trace_id=trace_id, name="good", value=True, rationale="it is")
+    mlflow.log_expectation(trace_id=trace_id, name="wanted", value={"a": 1})
+    mlflow.set_trace_tag(trace_id, "asked", "once")
+
+
+def main(points):
+    warnings.simplefilter("ignore")
+    client = MlflowClient()
+    learned(client)
+    measured(client, points)
+    trashed(client)
+    registered(client)
+    prompted(client)
+    traced(client)
+    print(mlflow.__version__)
+
+
+main(int(sys.argv[1]))
