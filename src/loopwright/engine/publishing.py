@@ -173,6 +173,7 @@ def move_alias(
     *,
     decision_id: str | None = None,
     reason: str = "",
+    is_rollback: bool = False,
 ) -> Alias:
     """Point an alias at a version and write its event; its form and the policies were asked before."""
     before = tx.aliases.get(version.asset_id, alias)
@@ -186,18 +187,16 @@ def move_alias(
         decision_id=decision_id,
     )
     tx.aliases.put(moved)
-    ctx.record(
-        tx,
-        "alias.moved",
-        Address(kind=version.kind, name=version.name),
-        {
-            "alias": alias,
-            "from": before.number if before else None,
-            "to": version.number,
-            "decision": decision_id,
-            "reason": reason,
-        },
-    )
+    told: Json = {
+        "alias": alias,
+        "from": before.number if before else None,
+        "to": version.number,
+        "decision": decision_id,
+        "reason": reason,
+        "asset": version.asset_id,
+    }
+    payload = {**told, "rollback": True} if is_rollback else told
+    ctx.record(tx, "alias.moved", Address(kind=version.kind, name=version.name), payload)
     return moved
 
 

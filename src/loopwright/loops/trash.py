@@ -18,6 +18,7 @@ from loopwright.engine.operation import on_job, operation
 from loopwright.loops.lying import Source, TrashItem, TrashKind, lying, page_of_trash
 from loopwright.ports.ledger import Page, PageRequest, Transaction
 from loopwright.registry import removing as registry
+from loopwright.registry.requests import expire_open
 from loopwright.tracking import experiments
 from loopwright.tracking import removing as tracking
 from loopwright.tracking.experiments import KIND as EXPERIMENT
@@ -228,12 +229,16 @@ def _outlived(ctx: Context) -> Iterator[tuple[Run, int]]:
 
 
 def collect_due(ctx: Context) -> int:
-    """Ask for a collection in every space where something is due; how many were asked for. One an hour."""
+    """Ask for a collection in every space where something is due, one an hour; how many were asked for.
+
+    Requests nobody answered in time expire with it.
+    """
     with ctx.read() as tx:
         spaces = tx.trash.spaces()
     asked = 0
     for space in spaces:
         inside = Context(ctx.ports, principal=ctx.principal, space=space)
+        expire_open(inside)
         if _is_something_due(inside):
             enqueue(inside, _JOB, {"due": True}, key=f"trash/{ctx.now():%Y-%m-%dT%H}")
             asked += 1

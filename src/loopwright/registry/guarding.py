@@ -11,7 +11,17 @@ from loopwright.ports.ledger import PageRequest, Transaction
 from loopwright.registry.nouns import KIND, Promotion
 from loopwright.registry.rules import clearing_decision
 
-__all__ = ["drop", "guarded_aliases", "guards", "point", "set_guards"]
+__all__ = [
+    "add_guard",
+    "cleared",
+    "drop",
+    "drop_guard",
+    "guarded_aliases",
+    "guards",
+    "point",
+    "set_guards",
+    "stage_target",
+]
 
 _GUARDS = "guards"
 
@@ -35,13 +45,39 @@ def set_guards(tx: Transaction, space: str, name: str, alias: str, policies: tup
     hold_name(tx, space, KIND, name, f"policies guard its alias {alias!r}")
 
 
-def point(ctx: Context, tx: Transaction, wanted: Version, alias: str, reason: str = "") -> Promotion:
-    """Point an alias at a version once every policy that guards it allowed that; else `PolicyBlocked`."""
-    policies = guards(tx, ctx.space, wanted.name, alias)
+def add_guard(tx: Transaction, space: str, name: str, alias: str, policy: str) -> None:
+    """Let one policy more guard the alias, beside those that do."""
+    known = guards(tx, space, name, alias)
+    if policy not in known:
+        set_guards(tx, space, name, alias, (*known, policy))
+
+
+def drop_guard(tx: Transaction, space: str, name: str, alias: str, policy: str) -> None:
+    """Let a policy no longer guard the alias; nothing happens when it does not."""
+    left = tuple(each for each in guards(tx, space, name, alias) if each != policy)
+    tx.documents.put(space, _GUARDS, f"{name}/{alias}", {"policies": list(left)})
+
+
+def cleared(ctx: Context, tx: Transaction, wanted: Version, target: str) -> str | None:
+    """The decision by which a version may move to an alias or a stage, None where nothing guards it.
+
+    `PolicyBlocked` when a policy that guards it has no verdict about the version, or refused it.
+    """
+    policies = guards(tx, ctx.space, wanted.name, target)
     about: tuple[Decision, ...] = ()
     if policies:
         about = tx.decisions.page(ctx.space, PageRequest(limit=200), subject=str(wanted.ref)).items
-    decision_id = clearing_decision(wanted, alias, policies, about)
+    return clearing_decision(wanted, target, policies, about)
+
+
+def stage_target(stage: str) -> str:
+    """By which name policies guard a stage: one that no alias can have."""
+    return f"stage.{stage}"
+
+
+def point(ctx: Context, tx: Transaction, wanted: Version, alias: str, reason: str = "") -> Promotion:
+    """Point an alias at a version once every policy that guards it allowed that; else `PolicyBlocked`."""
+    decision_id = cleared(ctx, tx, wanted, alias)
     before = tx.aliases.get(wanted.asset_id, alias)
     if before is not None and before.number == wanted.number:
         return Promotion(model=wanted.name, alias=before, version=wanted, previous=wanted.number)
@@ -58,5 +94,5 @@ def drop(ctx: Context, tx: Transaction, version: Version, alias: str) -> None:
             hint="point it at another version first",
         )
     tx.aliases.remove(version.asset_id, alias)
-    payload = {"alias": alias, "from": version.number}
+    payload = {"alias": alias, "from": version.number, "asset": version.asset_id}
     ctx.record(tx, "alias.removed", Address(kind=KIND, name=version.name), payload)

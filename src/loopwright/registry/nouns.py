@@ -152,6 +152,16 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     params: tuple[Difference, ...]
     metrics: tuple[Difference, ...]
     """the latest values of the runs that made them, and of the logged models they come from"""
+    signature: tuple[Difference, ...] = ()
+    """columns it takes and gives, by name"""
+    data: tuple[Difference, ...] = ()
+    """versions of data that were read"""
+    features: tuple[Difference, ...] = ()
+    """its inputs with their place"""
+    environment: tuple[Difference, ...] = ()
+    """packages with their versions"""
+    code: tuple[Difference, ...] = ()
+    """commit, command, digest of the training code"""
     importance: tuple[Difference, ...]
     files: tuple[Difference, ...]
     """digests by path"""

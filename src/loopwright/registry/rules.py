@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from loopwright.core.errors import PolicyBlocked
-from loopwright.core.nouns import Decision, Event, Verdict, Version
+from loopwright.core.nouns import Decision, Verdict, Version
 
-__all__ = ["clearing_decision", "previous_number"]
+__all__ = ["clearing_decision", "trail"]
 
 
 def clearing_decision(
@@ -37,10 +37,20 @@ def clearing_decision(
     return cleared
 
 
-def previous_number(events: Sequence[Event], alias: str, current: int) -> int | None:
-    """What the alias pointed to before its present version, from its moves (newest first)."""
-    for event in events:
-        if event.payload.get("alias") == alias and event.payload.get("to") == current:
-            before = event.payload.get("from")
-            return None if before is None else int(before)
-    return None
+def trail(moves: Sequence[tuple[int | None, bool]], current: int) -> list[int]:
+    """What an alias pointed to before its present version, oldest first, from its moves (oldest first).
+
+    A move is the version it led to (None: the alias went) and whether it was a rollback: that takes back the
+    move before it, so that the next one goes further back. An alias that was taken away begins anew.
+    """
+    before: list[int] = []
+    for number, is_rollback in moves:
+        if number is None:
+            before.clear()
+            continue
+        if is_rollback and number in before:
+            while before[-1] != number:
+                before.pop()
+        elif not before or before[-1] != number:
+            before.append(number)
+    return before[:-1] if before and before[-1] == current else before

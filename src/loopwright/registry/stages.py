@@ -10,6 +10,7 @@ from loopwright.core.errors import Invalid
 from loopwright.core.nouns import Version
 from loopwright.engine.context import Context
 from loopwright.ports.ledger import Transaction
+from loopwright.registry.guarding import cleared, stage_target
 from loopwright.registry.nouns import KIND, Stage
 from loopwright.registry.origins import version_at
 from loopwright.registry.registered import noted_stages, stage_of
@@ -32,7 +33,10 @@ def read_stage(text: str) -> Stage:
 
 
 def transition(ctx: Context, name: str, number: int, to: Stage, *, archive_others: bool = False) -> Version:
-    """Put a version on a stage, and those that were there in the archive where that is asked for."""
+    """Put a version on a stage, and those that were there in the archive where that is asked for.
+
+    `PolicyBlocked` where policies guard the stage and did not allow the version.
+    """
     if archive_others and to not in _ACTIVE:
         raise Invalid(
             "Model version transition cannot archive existing model versions because "
@@ -42,7 +46,10 @@ def transition(ctx: Context, name: str, number: int, to: Stage, *, archive_other
 
     def work(tx: Transaction) -> Version:
         now = ctx.now()  # one for all of them, which the order of lists tells by
-        moved = _moved(ctx, tx, version_at(ctx, tx, name, number), to, now)
+        version = version_at(ctx, tx, name, number)
+        if stage_of(version) is not to:
+            cleared(ctx, tx, version, stage_target(to.value))
+        moved = _moved(ctx, tx, version, to, now)
         if archive_others:
             for other in list(tx.versions.among(ctx.space, KIND, name=name)):
                 if other.number != number and other.deleted_at is None and stage_of(other) is to:

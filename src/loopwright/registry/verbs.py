@@ -7,27 +7,25 @@ from collections.abc import Mapping
 import msgspec
 
 from loopwright.core.addresses import Address, AliasName, AssetName, ByNumber, check_alias
-from loopwright.core.errors import Conflict, Invalid, NotFound
+from loopwright.core.errors import Invalid
 from loopwright.core.manifests import Manifest, ManifestEntry
 from loopwright.core.nouns import Json, LinkRole, Version
 from loopwright.engine.context import Context
 from loopwright.engine.operation import operation
 from loopwright.engine.publishing import (
-    asset_of,
     manifest_of,
-    move_alias,
     prepare,
     publish,
     resolve,
     resolve_in,
 )
-from loopwright.ports.ledger import PageRequest, Transaction
+from loopwright.ports.ledger import Transaction
 from loopwright.ports.predictors import FitResult, Predictor
 from loopwright.registry import comparing, versions
 from loopwright.registry.guarding import guards, point, set_guards
 from loopwright.registry.nouns import KIND, Comparison, ModelBody, Promotion
 from loopwright.registry.origins import version_at
-from loopwright.registry.rules import previous_number
+from loopwright.registry.rolling import back
 
 __all__ = [
     "annotate",
@@ -114,26 +112,7 @@ def promote(ctx: Context, name: AssetName, alias: AliasName, version: int, *, re
 @operation("registry.rollback", scope="model:promote", route="POST /models/{name}/aliases/{alias}/rollback")
 def rollback(ctx: Context, name: AssetName, alias: AliasName, *, reason: str) -> Promotion:
     """Point an alias back at the version it pointed to before; that version was allowed once already."""
-    if not reason.strip():
-        raise Invalid("a rollback needs a reason", hint='add --reason "what went wrong"')
-
-    def work(tx: Transaction) -> Promotion:
-        asset = asset_of(ctx, tx, KIND, name)
-        current = tx.aliases.get(asset.id, alias)
-        if current is None:
-            raise NotFound(f"model:{name} has no alias {alias!r}", hint="promote a version first")
-        subject = str(Address(kind=KIND, name=name))
-        moves = tx.journal.page(ctx.space, PageRequest(limit=200), subject=subject, kind="alias.moved").items
-        number = previous_number(moves, alias, current.number)
-        target = None if number is None else tx.versions.get(asset.id, number)
-        if target is None:
-            raise Conflict(
-                f"{alias!r} of model:{name} pointed to nothing before", hint="promote a version by number"
-            )
-        moved = move_alias(ctx, tx, target, alias, decision_id=None, reason=reason)
-        return Promotion(model=name, alias=moved, version=target, previous=current.number)
-
-    return ctx.write(work)
+    return back(ctx, name, alias, reason)
 
 
 @operation("registry.compare", scope="model:read", route="GET /models/{name}/compare")

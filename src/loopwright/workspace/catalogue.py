@@ -53,6 +53,8 @@ _MODULES = (
     "tracking.removing",
     "tuning.verbs",
     "registry.verbs",
+    "registry.rolling",
+    "registry.requests",
     "gates.verbs",
     "serving.verbs",
     "monitoring.verbs",
