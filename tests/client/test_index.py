@@ -29,7 +29,7 @@ def test_an_upload_and_a_local_operation_are_marked() -> None:
     assert entry_of(OPERATIONS["boxes.upload"]).upload_name == "content"
     local = entry_of(OPERATIONS["boxes.measure"])
     assert local.local
-    assert {p.place for p in local.parameters} == {"local"}
+    assert {p.name: p.place for p in local.parameters} == {"file": "argument", "key": "local"}
 
 
 def test_an_entry_leads_back_to_its_declaration() -> None:

@@ -18,9 +18,10 @@ from loopwright.adapters.objects import FolderObjects
 from loopwright.core.errors import Conflict, Corrupt, Invalid, NotFound
 from loopwright.core.nouns import LinkRole, Run, RunState
 from loopwright.data.checkouts import checkout
+from loopwright.data.files import changes, files, read_file
 from loopwright.data.folders import FolderAdded, add_folder, file_changes, page_of
-from loopwright.data.listing import FilePage, ListedFile, decode_page, encode_page, paged
-from loopwright.data.verbs import append, read
+from loopwright.data.listing import FileChanges, FilePage, ListedFile, decode_page, encode_page, paged
+from loopwright.data.verbs import append, read, show
 from loopwright.engine.collection import collect_objects
 from loopwright.engine.context import Context
 from loopwright.engine.publishing import manifest_of, resolve
@@ -91,14 +92,12 @@ def test_one_changed_file_is_one_page_made_anew(ctx: Context, photos: Path) -> N
     first = add_folder(ctx, "photos", photos)
     replaced(photos / "day-3" / "3.bin", b"another picture")
     second = add_folder(ctx, "photos", photos)
-    assert second.changes.changed == ("day-3/3.bin",)
-    assert (second.changes.added, second.changes.removed) == ((), ())
+    assert (second.added, second.removed, second.changed) == (0, 0, 1)
     pages = [set(manifest_of(ctx, each.version).pages) for each in (first, second)]
     assert len(pages[1] - pages[0]) == 1
     assert 0 < second.read <= 300
-    assert file_changes(ctx, first.version, second.version) == second.changes
-    back = file_changes(ctx, second.version, first.version)
-    assert back.changed == ("day-3/3.bin",)
+    assert file_changes(ctx, first.version, second.version) == FileChanges(changed=("day-3/3.bin",))
+    assert file_changes(ctx, second.version, first.version) == FileChanges(changed=("day-3/3.bin",))
 
 
 def test_a_change_that_keeps_size_and_time_of_content_is_seen(ctx: Context, photos: Path) -> None:
@@ -108,7 +107,8 @@ def test_a_change_that_keeps_size_and_time_of_content_is_seen(ctx: Context, phot
     before, data = file.stat(), file.read_bytes()
     file.write_bytes(b"!" + data[1:])
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert add_folder(ctx, "photos", photos).changes.changed == ("day-0/0.bin",)
+    again = add_folder(ctx, "photos", photos)
+    assert (again.version.number, again.changed) == (2, 1)
 
 
 def test_a_file_written_a_moment_ago_is_read_again(ctx: Context, tmp_path: Path) -> None:
@@ -136,8 +136,10 @@ def test_older_versions_are_there_and_come_back_in_place(ctx: Context, photos: P
     (photos / "day-2" / "2.bin").unlink()
     new = content(photos)
     second = add_folder(ctx, "photos", photos)
-    assert second.changes.added == ("day-1/new.bin",)
-    assert second.changes.removed == ("day-2/2.bin",)
+    assert (second.added, second.removed, second.changed) == (1, 1, 1)
+    assert changes(ctx, "photos", before="1") == FileChanges(
+        added=("day-1/new.bin",), removed=("day-2/2.bin",), changed=("day-1/1.bin",)
+    )
     back = checkout(ctx, "dataset:photos@1", photos, replace=True)
     assert content(photos) == {**old, "day-1/new.bin": b"added"}
     assert back.written == 2
@@ -224,6 +226,26 @@ def test_tables_and_folders_are_not_taken_for_one_another(ctx: Context, photos: 
         append(ctx, "photos", weather(3))
     with pytest.raises(Invalid, match="folder of files"):
         read(ctx, "dataset:photos")
+
+
+def test_files_are_listed_by_page_and_read_one_by_one(ctx: Context, photos: Path) -> None:
+    add_folder(ctx, "photos", photos)
+    listed, token = list[str](), ""
+    while True:
+        page = files(ctx, "photos", under="day-4/", limit=7, token=token)
+        listed += [file.path for file in page.items]
+        token = page.next_token
+        if not token:
+            break
+    assert listed == sorted(path for path in content(photos) if path.startswith("day-4/"))
+    for path in ("day-6/50.bin", "day-4/4.bin"):
+        blob = read_file(ctx, "photos", path)
+        with blob.file:
+            assert blob.file.read() == content(photos)[path]
+        assert (blob.size_bytes, blob.filename) == ((photos / path).stat().st_size, Path(path).name)
+    with pytest.raises(NotFound, match="has no file"):
+        read_file(ctx, "photos", "day-4/../day-4/4.bin")
+    assert show(ctx, "photos").files == 300
 
 
 def _link_out(folder: Path) -> None:

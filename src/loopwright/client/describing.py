@@ -48,11 +48,17 @@ def entry_of(operation: Operation) -> Entry:
         method=operation.method,
         path=operation.path,
         local=operation.local,
+        workspace=operation.workspace,
         parameters=tuple(
-            _parameter(p, "local" if operation.local else place[p.name].value, helps.get(p.name, ""))
+            _parameter(p, _local(p) if operation.local else place[p.name].value, helps.get(p.name, ""))
             for p in operation.parameters
         ),
     )
+
+
+def _local(parameter: inspect.Parameter) -> str:
+    by_place = parameter.kind is not inspect.Parameter.KEYWORD_ONLY
+    return "argument" if by_place and parameter.default is inspect.Parameter.empty else "local"
 
 
 def _parameter(parameter: inspect.Parameter, place: str, help_text: str) -> Parameter:

@@ -25,7 +25,7 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     name: str
     place: str
-    """path, query, body or upload; local for what never travels"""
+    """path, query, body or upload; argument or local for what never travels"""
     kind: str
     """text, integer, number, flag, choice, list, json or upload"""
     item: str = "text"
@@ -50,6 +50,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     method: str = ""
     path: str = ""
     local: bool = False
+    workspace: bool = False
+    """whether a local operation works on the workspace of the caller's machine"""
     parameters: tuple[Parameter, ...] = ()
 
     @property

@@ -40,9 +40,14 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """digest of the object that holds the column profiles"""
 
     @property
+    def is_folder(self) -> bool:
+        """Whether the version is a folder of files; else a table, or whatever its kind keeps."""
+        return self.body.get(LAYOUT) == FOLDER
+
+    @property
     def pages(self) -> tuple[str, ...]:
         """Objects that name further objects of the version: the pages of a folder's files."""
-        return tuple(entry.digest for entry in self.entries) if self.body.get(LAYOUT) == FOLDER else ()
+        return tuple(entry.digest for entry in self.entries) if self.is_folder else ()
 
 
 _DECODER = msgspec.json.Decoder(Manifest)

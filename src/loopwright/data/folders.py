@@ -47,7 +47,10 @@ class FolderAdded(msgspec.Struct, frozen=True, kw_only=True):
     """how many files were read; the others were known to be as they were"""
     unchanged: bool
     """whether the newest version had this content already"""
-    changes: FileChanges
+    added: int
+    """files that the version before did not have"""
+    removed: int
+    changed: int
 
 
 class _Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +73,7 @@ class _Made(msgspec.Struct, frozen=True, kw_only=True):
 
 def page_digests(manifest: Manifest) -> tuple[str, ...]:
     """The pages of a folder's version; `Invalid` when it is a table."""
-    if manifest.body.get(LAYOUT) != FOLDER:
+    if not manifest.is_folder:
         raise Invalid("the dataset is a table, not a folder of files", hint="read its rows instead")
     return manifest.pages
 
@@ -120,13 +123,16 @@ def add_folder(
         expect=expect,
     )
     version = ctx.write(lambda tx: publish(ctx, tx, draft))
+    found = changes(before, pages, lambda digest: page_of(ctx, digest))
     return FolderAdded(
         version=version,
         files=len(seen),
         size_bytes=sum(each.mark.size_bytes for each in seen),
         read=sum(page.read for page in made),
         unchanged=base is not None and base.number == version.number,
-        changes=changes(before, pages, lambda digest: page_of(ctx, digest)),
+        added=len(found.added),
+        removed=len(found.removed),
+        changed=len(found.changed),
     )
 
 

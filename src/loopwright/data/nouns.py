@@ -139,6 +139,9 @@ class DatasetView(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     version: int
     rows: int
+    """of a table"""
+    files: int = 0
+    """of a folder"""
     size_bytes: int
     updated_at: datetime
     description: str = ""
@@ -151,6 +154,8 @@ class DatasetDetail(msgspec.Struct, frozen=True, kw_only=True):
     columns: Schema
     rows: int
     parts: int
+    files: int = 0
+    """how many a folder has; a table has none"""
     body: Json
     """times, keys and contract; a training set: its feature service"""
     aliases: dict[str, int]

@@ -11,7 +11,7 @@ import msgspec
 from loopwright.core.addresses import Address
 from loopwright.core.errors import Corrupt, Invalid
 from loopwright.core.expressions import Expr
-from loopwright.core.manifests import FOLDER, LAYOUT, Manifest, ManifestEntry
+from loopwright.core.manifests import Manifest, ManifestEntry
 from loopwright.core.nouns import LinkRole, Version
 from loopwright.core.schema import Schema
 from loopwright.data.conforming import arrow_type
@@ -78,7 +78,7 @@ def body_of(manifest: Manifest) -> DatasetBody:
 
 def schema_of(manifest: Manifest) -> Schema:
     """The columns of a version; every table's manifest has them. `Invalid` for a folder of files."""
-    if manifest.body.get(LAYOUT) == FOLDER:
+    if manifest.is_folder:
         raise Invalid("the dataset is a folder of files, not a table", hint="check it out, or read its files")
     if manifest.schema is None:
         raise Corrupt("the dataset's manifest has no schema", hint="restore it from a backup")

@@ -85,6 +85,7 @@ class Operation:
         scope: str,
         route: str,
         local: bool,
+        workspace: bool,
         status: int,
         command: str,
     ) -> None:
@@ -92,6 +93,7 @@ class Operation:
         self.name = name
         self.scope = scope
         self.local = local
+        self.workspace = workspace
         self.status = status
         self.command = command or name.replace(".", " ").replace("_", "-")
         self.method, self.path = _split_route(name, route, local)
@@ -209,13 +211,15 @@ def operation(
     scope: str,
     route: str = "",
     local: bool = False,
+    workspace: bool = False,
     status: int = 200,
     command: str = "",
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Declare a use case; the function's first parameter is its `Context`.
 
     `name` is `slice.verb`; `scope` is `noun:right`; `command` is the words of the command line when
-    they are not those of the name. A local operation takes the caller's own files and has no route.
+    they are not those of the name. A local operation takes the caller's own files and has no route;
+    with `workspace` it works on the workspace of the caller's machine, else it needs none.
     """
 
     def declare(function: Callable[P, R]) -> Callable[P, R]:
@@ -225,6 +229,7 @@ def operation(
             scope=scope,
             route=route,
             local=local,
+            workspace=workspace,
             status=status,
             command=command,
         )

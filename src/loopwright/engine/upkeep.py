@@ -27,7 +27,7 @@ from loopwright.ports.ledger import StoreCheck
 __all__ = ["backup", "check_store", "restore"]
 
 
-@operation("platform.backup", scope="platform:backup", local=True, command="backup")
+@operation("platform.backup", scope="platform:backup", local=True, workspace=True, command="backup")
 def backup(ctx: Context, file: str) -> BackupReport:
     """Write ledger, objects, keys and online features into one file, while the platform goes on working.
 
@@ -74,7 +74,7 @@ def restore(ctx: Context, file: str, force: bool = False) -> RestoreReport:
     return replace(report, set_aside=str(aside) if aside is not None else "")
 
 
-@operation("db.check", scope="platform:check", local=True)
+@operation("db.check", scope="platform:check", local=True, workspace=True)
 def check_store(ctx: Context) -> StoreCheck:
     """Look over the whole ledger: its own integrity, its revision, rows that name what is not there."""
     found = ctx.ports.ledger.check()

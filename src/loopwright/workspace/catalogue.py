@@ -43,6 +43,7 @@ _MODULES = (
     "engine.upkeep",
     "engine.collection",
     "data.verbs",
+    "data.files",
     "features.verbs",
     "tracking.verbs",
     "tracking.recording",

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Protocol
 
 import loopwright.client
 from loopwright.client.index import Entry
-from loopwright.core.errors import NotFound
+from loopwright.core.errors import Invalid, NotFound
 from loopwright.engine.context import Context, Principal
 from loopwright.engine.operation import Upload, invoke
 from loopwright.workspace import Settings, Workspace
@@ -17,8 +16,8 @@ from loopwright.workspace.catalogue import Assembly
 
 __all__ = ["Caller", "open_caller"]
 
-_UPKEEP = "platform:"
-"""local operations of this scope work on the workspace of this machine itself"""
+_MAKES = ":write"
+"""local operations of scopes that end so make a workspace where there is none"""
 
 
 class Caller(Protocol):
@@ -79,7 +78,7 @@ class _Alone:
 @contextmanager
 def open_caller(entry: Entry, settings: Settings) -> Iterator[Caller]:
     """Who carries the operation out, under these settings; what was opened is closed at the end."""
-    if entry.local and not entry.scope.startswith(_UPKEEP):
+    if entry.local and not entry.workspace:
         ports = Assembly(settings)
         try:
             yield _Alone(entry, Context(ports, principal=Principal(name=settings.principal)))
@@ -91,16 +90,22 @@ def open_caller(entry: Entry, settings: Settings) -> Iterator[Caller]:
         ) as client:
             yield _There(client)
     else:
-        _check_there(entry, settings.folder)
+        _check_place(entry, settings)
         with Workspace.open(settings=settings) as workspace:
             yield _Here(workspace)
 
 
-def _check_there(entry: Entry, folder: Path) -> None:
-    """Reading makes no workspace, and upkeep none but to restore one."""
-    only_reads = entry.method == "GET" or (entry.local and entry.scope != f"{_UPKEEP}restore")
-    if only_reads and not folder.exists():
+def _check_place(entry: Entry, settings: Settings) -> None:
+    """Reading and upkeep make no workspace; what is written locally is not meant for a server."""
+    writes = entry.scope.endswith(_MAKES)
+    if entry.local and writes and settings.url:
+        raise Invalid(
+            f"`{entry.command}` goes to the workspace of this machine, not to {settings.url}",
+            hint="unset the address of the server, or run the command where the server's workspace is",
+        )
+    only_reads = entry.method == "GET" or (entry.local and not writes)
+    if only_reads and not settings.folder.exists():
         raise NotFound(
-            f"there is no workspace at {folder}",
+            f"there is no workspace at {settings.folder}",
             hint="go to its folder, give --workspace DIR, or make one with `loopwright up`",
         )

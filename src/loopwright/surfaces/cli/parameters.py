@@ -50,7 +50,7 @@ _TYPES: Mapping[str, click.ParamType[Any]] = {
 
 
 def _is_positional(parameter: Parameter) -> bool:
-    return parameter.place in {"path", "upload"} or (parameter.place == "local" and parameter.name == "file")
+    return parameter.place in {"path", "upload", "argument"}
 
 
 def options_of(entry: Entry) -> list[click.Parameter]:
