@@ -32,7 +32,7 @@ from loopwright.data.verbs import (
 )
 from loopwright.engine.context import Context, Principal
 from loopwright.engine.operation import Upload, invoke, operations_in
-from loopwright.engine.publishing import manifest_of
+from loopwright.engine.publishing import manifest_of, resolve
 from loopwright.testing.builders import memory_context
 from tests.data.weather import contract as weather_contract
 from tests.data.weather import weather
@@ -310,13 +310,20 @@ def test_the_profile_of_many_parts_is_that_of_the_whole(ctx: Context) -> None:
     assert profile(ctx, "weather", version="1")["rows"] == 60
 
 
-def test_two_hundred_appends_write_each_row_once(ctx: Context) -> None:
+def test_two_hundred_appends_write_each_row_twice_and_leave_few_parts(ctx: Context) -> None:
     for day in range(200):
         append(ctx, "weather", weather(8, start=8 * day), event_time="observed_at", batch=str(day))
     last = show(ctx, "weather")
-    assert (last.version.number, last.parts, last.rows) == (200, 200, 4800)
+    assert (last.version.number, last.parts, last.rows) == (200, 200 // 16 + 200 % 16, 4800)
     parts = {entry.digest for entry in manifest_of(ctx, last.version).entries}
-    assert len(parts) == 200
+    written = {
+        entry.digest: entry.rows or 0
+        for number in range(1, 201)
+        for entry in manifest_of(ctx, resolve(ctx, f"dataset:weather@{number}")).entries
+    }
+    assert sum(written.values()) < 2 * 4800
     sizes = [stat.size_bytes for stat in ctx.ports.objects.list() if stat.digest in parts]
     assert sum(sizes) < 200 * 4000
     assert read(ctx, "dataset:weather@117").num_rows == 117 * 24
+    assert append(ctx, "weather", weather(8), batch="0").repeated
+    assert append(ctx, "weather", weather(8), batch="199").repeated

@@ -1,7 +1,9 @@
-"""Appends a batch: held against its contract, profiled, kept as one more part of a new version."""
+"""Appends a batch: held against its contract, profiled, kept as a part of a new version."""
 
 from __future__ import annotations
 
+import io
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,7 @@ from msgspec import json
 
 from loopwright.core.addresses import Address, check_name
 from loopwright.core.digests import canonical
-from loopwright.core.errors import Conflict, Fault, Invalid, NotFound
+from loopwright.core.errors import Conflict, Corrupt, Fault, Invalid, NotFound
 from loopwright.core.manifests import Manifest, ManifestEntry
 from loopwright.core.nouns import Json, Version
 from loopwright.core.schema import ColumnType, Schema
@@ -18,6 +20,7 @@ from loopwright.data.conforming import arrow_type, conformed, ordered
 from loopwright.data.contracts import HeldContract, contract_of, inspected
 from loopwright.data.inspecting import Inspection
 from loopwright.data.nouns import DATASET, Appended, DatasetBody
+from loopwright.data.packing import BATCH, LEVEL, Tail, batches_of, tail_to_pack
 from loopwright.data.profiles import merged_profile
 from loopwright.data.reading import SPANS, WIDTH, body_of, schema_of
 from loopwright.data.rules import merged_schema
@@ -33,9 +36,10 @@ if TYPE_CHECKING:
 
 __all__ = ["QUARANTINED_AT", "REASON", "append", "quarantine_stream"]
 
+log = logging.getLogger(__name__)
+
 REASON, QUARANTINED_AT = "reason", "quarantined_at"
 _ATTEMPTS = 20
-_BATCH = "batch"
 
 
 class _Base(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +74,7 @@ class _Base(msgspec.Struct, frozen=True, kw_only=True):
 
     def has_batch(self, batch: str | None) -> bool:
         """Whether a batch of that name is a part already."""
-        return batch is not None and any(entry.facts.get(_BATCH) == batch for entry in self.entries)
+        return batch is not None and any(batch in batches_of(entry) for entry in self.entries)
 
 
 def quarantine_stream(dataset: str) -> str:
@@ -91,8 +95,9 @@ def append(
     batch: str | None = None,
     facts: Json | None = None,
 ) -> Appended:
-    """Add rows to a dataset as its next version; what is there already is not written again.
+    """Add rows to a dataset as its next version; what is there already is seldom written again.
 
+    Sixteen small parts become one, so that readers open few files; versions that had them keep them.
     `contract` names the one to hold the batch against; without it that of the dataset's own name,
     where there is one. Rows that break a quarantining rule go to the stream `quarantine/<name>`
     with their reasons; a broken blocking rule records a decision, publishes nothing and raises
@@ -213,18 +218,20 @@ def _draft(ctx: Context, asked: _Asked, base: _Base, part: pa.Table) -> Draft:
     schema = merged_schema(base.schema, ctx.ports.tables.schema_of(part))
     _check_times(body, schema)
     table = ordered(part, schema)
-    data = ctx.ports.tables.write(table)
+    tail, packed = _packed(ctx, base, table)
+    kept = base.entries[: len(base.entries) - len(tail.entries)]
+    data = ctx.ports.tables.write(packed)
     entry = ManifestEntry(
-        path=f"part-{len(base.entries) + 1:05d}.parquet",
+        path=f"part-{len(kept) + 1:05d}.parquet",
         digest=ctx.ports.objects.put(data),
         size_bytes=len(data),
-        rows=table.num_rows,
-        facts=_entry_facts(table, body, asked.batch),
+        rows=packed.num_rows,
+        facts=_entry_facts(packed, body, tail, asked.batch),
     )
     rows = base.rows + table.num_rows
     manifest = Manifest(
         kind=DATASET,
-        entries=(*base.entries, entry),
+        entries=(*kept, entry),
         schema=schema,
         rows=rows,
         parent=None if base.version is None else base.version.digest,
@@ -263,10 +270,35 @@ def _check_times(body: DatasetBody, schema: Schema) -> None:
         schema.column(name)
 
 
-def _entry_facts(table: pa.Table, body: DatasetBody, batch: str | None) -> Json:
+def _packed(ctx: Context, base: _Base, table: pa.Table) -> tuple[Tail, pa.Table]:
+    """The small parts that the new rows are put together with, and all their rows in order.
+
+    Their bytes are held against their digests, so damage is not copied; a damaged part stays where it is.
+    """
+    import pyarrow as pa
+
+    tail = tail_to_pack(base.entries)
+    if not tail.entries:
+        return tail, table
+    try:
+        files = [io.BytesIO(ctx.ports.objects.get(entry.digest)) for entry in tail.entries]
+    except (Corrupt, NotFound) as error:
+        log.warning("parts not put together", extra={"error": str(error)})
+        return Tail(), table
+    # the new table's schema, without rows: a column that all of the parts lack is null, and not unknown
+    files.append(io.BytesIO(ctx.ports.tables.write(table.slice(0, 0))))
+    before = ctx.ports.tables.read(files, columns=table.column_names)
+    return tail, pa.concat_tables([before.cast(table.schema), table])
+
+
+def _entry_facts(table: pa.Table, body: DatasetBody, tail: Tail, batch: str | None) -> Json:
     spans = {name: _span(table, name) for name in (body.event_time, body.known_at) if name is not None}
     found: Json = {WIDTH: table.num_columns, SPANS: {name: span for name, span in spans.items() if span}}
-    return found if batch is None else {**found, _BATCH: batch}
+    if tail.level:
+        found[LEVEL] = tail.level
+    batches = [name for entry in tail.entries for name in batches_of(entry)]
+    batches += [] if batch is None else [batch]
+    return found if not batches else {**found, BATCH: batches[0] if len(batches) == 1 else batches}
 
 
 def _span(table: pa.Table, name: str) -> list[int] | None:
