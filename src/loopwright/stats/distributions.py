@@ -94,11 +94,15 @@ def beta_cdf(x: float, a: float, b: float) -> float:
     return 1.0 - math.exp(log_weight) * _beta_fraction(1.0 - x, b, a) / b
 
 
-def beta_quantile(p: float, a: float, b: float) -> float:
-    """The x with P(B <= x) = p for a beta(a, b) variable: Newton's method, halving where it would leave."""
+def beta_quantile(p: float, a: float, b: float, *, start: float | None = None) -> float:
+    """The x with P(B <= x) = p for a beta(a, b) variable: Newton's method, halving where it would leave.
+
+    `start` is where to begin (the mean, where it is not given): it changes the time taken, and the answer
+    by no more than the tolerance.
+    """
     if not 0.0 < p < 1.0:
         raise Invalid(f"p is {p}, not between 0 and 1")
-    low, high, x = 0.0, 1.0, a / (a + b)
+    low, high, x = 0.0, 1.0, a / (a + b) if start is None or not 0.0 < start < 1.0 else start
     log_scale = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
     while True:
         excess = beta_cdf(x, a, b) - p
@@ -139,12 +143,19 @@ def student_t_quantile(p: float, dof: float) -> float:
         return 0.0
     tail = 2.0 * min(p, 1.0 - p)
     if tail < 0.1:
-        share = beta_quantile(tail, dof / 2.0, 0.5)
+        share = beta_quantile(tail, dof / 2.0, 0.5, start=_near_share(tail, dof))
         size = math.sqrt(dof * (1.0 - share) / share)
     else:
         share = beta_quantile(1.0 - tail, 0.5, dof / 2.0)
         size = math.sqrt(dof * share / (1.0 - share))
     return math.copysign(size, p - 0.5)
+
+
+def _near_share(tail: float, dof: float) -> float:
+    """About dof / (dof + t^2) of the t with that tail: the first terms of Cornish and Fisher's expansion."""
+    z = normal_quantile(tail / 2.0)
+    t = z + (z**3 + z) / (4.0 * dof) + (5.0 * z**5 + 16.0 * z**3 + 3.0 * z) / (96.0 * dof**2)
+    return dof / (dof + t * t)
 
 
 def kolmogorov_sf(x: float) -> float:

@@ -17,6 +17,7 @@ from loopwright.core.expressions import Expr, columns_of
 __all__ = ["arrow_of", "read_parquet", "write_parquet"]
 
 _ROW_GROUP = 131_072
+_FEW_ROWS = 4096
 
 
 def write_parquet(table: pa.Table) -> bytes:
@@ -48,6 +49,8 @@ def read_parquet(
 
 def arrow_of(frame: pl.DataFrame) -> pa.Table:
     """A frame as an Arrow table of plain types (`string`, not `large_string` or views)."""
+    if frame.n_chunks() * _FEW_ROWS > frame.height:
+        frame = frame.rechunk()  # each chunk is handed over by itself: 190 of them 10.3 ms, one 0.1
     return _plain(frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
 
 
