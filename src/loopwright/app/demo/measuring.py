@@ -63,9 +63,10 @@ def prediction_ids(asked: pa.Table) -> list[str]:
 
     stamps = asked["scheduled_at"].cast(pa.int64()).to_numpy()
     starts = np.flatnonzero(np.diff(stamps, prepend=-1))
-    places = np.arange(len(stamps)) - np.repeat(starts, np.diff(starts, append=len(stamps)))
-    whole = asked["scheduled_at"].cast(pa.timestamp("s", "UTC"))
-    minutes = pc.strftime(whole, format="%Y-%m-%dT%H:%M:%SZ")
+    counts = np.diff(starts, append=len(stamps))
+    places = np.arange(len(stamps)) - np.repeat(starts, counts)
+    asks = np.datetime_as_string(stamps[starts].astype("datetime64[us]"), unit="s", timezone="UTC")
+    minutes = pa.array(np.repeat(asks, counts), pa.string())
     named = pc.binary_join_element_wise("flights-", minutes, ".", pa.array(places).cast(pa.string()), "")
     found: list[str] = named.to_pylist()
     return found
