@@ -106,9 +106,16 @@ def _version(desk: Desk, path: dict[str, str], query: Query) -> Values:
     return {
         "title": address,
         "view": view,
+        "files": _files(desk, view.version, query) if view.body.get("layout") == "folder" else None,
         "lineage": graph(desk, address, whole="all" in query),
         "decisions": desk.call("decisions.list", subject=address, limit=20).items,
     }
+
+
+def _files(desk: Desk, version: Any, query: Query) -> Any:
+    """A page of a folder's files, by path."""
+    number, token = str(version.number), query.get("token") or ""
+    return desk.call("data.files", name=version.name, version=number, limit=100, token=token)
 
 
 def _runs(desk: Desk, path: dict[str, str], query: Query) -> Values:
