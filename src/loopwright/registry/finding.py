@@ -15,6 +15,7 @@ from loopwright.registry.logged import all_logged, points_of
 from loopwright.registry.nouns import LoggedModel, ModelPoint
 from loopwright.tracking.at_hand import Found, Value, Values, page_of, predicate
 from loopwright.tracking.dialects import LOGGED_MODELS
+from loopwright.tracking.experiments import DEFAULT_ID, default_id
 from loopwright.tracking.grammar import ModelOrder, parse_filter, parse_model_order
 
 __all__ = ["Measured", "search"]
@@ -49,9 +50,10 @@ def search(
     holds = predicate(condition, _look_on(datasets))
     needs_points = bool(datasets) or _names_metric(condition) or any(_is_metric(key.field) for key in keys)
     is_measured = _measured_on(datasets if not _names_metric(condition) else ())
+    wanted = {default_id(ctx.space) if each == DEFAULT_ID else each for each in experiments}
     with ctx.read() as tx:
         loaded = _loader(ctx, tx)
-        there = [Measured(each, ()) for each in all_logged(ctx, tx) if each.experiment_id in set(experiments)]
+        there = [Measured(each, ()) for each in all_logged(ctx, tx) if each.experiment_id in wanted]
         if needs_points:
             there = [loaded(each) for each in there]
         there = [each for each in there if is_measured(each) and holds(each)]

@@ -90,13 +90,13 @@ def create(
 
     `NotFound` when there is no such experiment, `Invalid` when it is in the trash.
     """
-    home = _home(ctx, experiment_id)
+    experiment = _home(ctx, experiment_id)
     fresh = ctx.new_id()
     model_id = f"m-{hex_id(fresh)}"
     facts = _Facts(
         name=check_logged_name(name or made_up_name(model_id)),
-        experiment_id=experiment_id,
-        artifact_uri=f"{home}/models/{model_id}/artifacts",
+        experiment_id=experiment.id,
+        artifact_uri=f"{located(experiment)}/models/{model_id}/artifacts",
         state=LoggedModelState.PENDING,
         model_type=model_type,
         source_run_id=source_run_id,
@@ -122,14 +122,14 @@ def create(
     return ctx.write(work)
 
 
-def _home(ctx: Context, experiment_id: str) -> str:
+def _home(ctx: Context, experiment_id: str) -> Asset:
     experiment = find(ctx, experiment_id)
     if experiment.deleted_at is not None:
         raise Invalid(
             f"The experiment {experiment.id} must be in the 'active' state. Current state is deleted.",
             hint="restore it first",
         )
-    return located(experiment)
+    return experiment
 
 
 def _checked(params: Mapping[str, str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from msgspec.structs import replace
 
 from loopwright.core.addresses import Address
+from loopwright.core.digests import digest_value
 from loopwright.core.errors import Invalid, NotFound, Taken
 from loopwright.core.instants import to_micros
 from loopwright.core.nouns import Asset, Json
@@ -28,6 +29,7 @@ __all__ = [
     "by_id",
     "by_name",
     "create",
+    "default_id",
     "delete",
     "every",
     "experiments",
@@ -49,8 +51,10 @@ __all__ = [
 
 KIND = "experiment"
 DEFAULT_ID = "0"
-"""the id of the experiment of those who name none"""
+"""by which clients ask for the experiment of those who name none, in whatever space they are"""
 _DEFAULT_NAME = "Default"
+_DEFAULT_SPACE = "default"
+_ID_SIGNS = 26
 _NAME = 500
 _TAG = 100_000
 _PAGE = 1_000
@@ -65,11 +69,18 @@ _BEFORE = timedelta(milliseconds=1)
 # -- found -------------------------------------------------------------------------------
 
 
+def default_id(space: str) -> str:
+    """The id that the default experiment of a space has: ids are of one space alone."""
+    if space == _DEFAULT_SPACE:
+        return DEFAULT_ID
+    return digest_value(["default experiment", space])[:_ID_SIGNS]
+
+
 def find(ctx: Context, experiment_id: str) -> Asset:
     """The experiment of that id, in the trash or not; `NotFound`, or `Invalid` for what is no id."""
     with ctx.read() as tx:
         found = known(tx, ctx.space, experiment_id)
-    if found is None and experiment_id == DEFAULT_ID:
+    if found is None and experiment_id in {DEFAULT_ID, default_id(ctx.space)}:
         return ctx.write(lambda tx: _ensure_default(ctx, tx))
     if found is None:
         raise _no_id(experiment_id)
@@ -81,7 +92,7 @@ def by_id(ctx: Context, tx: Transaction, experiment_id: str) -> Asset:
     found = known(tx, ctx.space, experiment_id)
     if found is not None:
         return found
-    if experiment_id == DEFAULT_ID:
+    if experiment_id in {DEFAULT_ID, default_id(ctx.space)}:
         return _ensure_default(ctx, tx)
     raise _no_id(experiment_id)
 
@@ -110,7 +121,7 @@ def known(tx: Transaction, space: str, experiment_id: str) -> Asset | None:
             f"Invalid experiment ID: '{experiment_id[:100]}'", hint="an id has digits alone, or 26 letters"
         )
     try:
-        found = tx.assets.get(experiment_id)
+        found = tx.assets.get(default_id(space) if experiment_id == DEFAULT_ID else experiment_id)
     except NotFound:
         return None
     return found if (found.kind, found.space) == (KIND, space) else None
@@ -132,7 +143,7 @@ def _ensure_default(ctx: Context, tx: Transaction) -> Asset:
     found = known(tx, ctx.space, DEFAULT_ID) or tx.assets.find(ctx.space, KIND, _DEFAULT_NAME)
     if found is not None:
         return found
-    asset = _new(ctx, DEFAULT_ID, _DEFAULT_NAME)
+    asset = _new(ctx, default_id(ctx.space), _DEFAULT_NAME)
     earlier = asset.created_at - _BEFORE
     return _added(ctx, tx, replace(asset, created_at=earlier, updated_at=earlier))
 

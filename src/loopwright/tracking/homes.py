@@ -7,6 +7,7 @@ import msgspec
 from loopwright.core.errors import Invalid, NotFound
 from loopwright.core.nouns import Asset, Run
 from loopwright.ports.ledger import Transaction
+from loopwright.tracking.experiments import default_id
 from loopwright.tracking.paths import Checked
 
 __all__ = [
@@ -89,7 +90,8 @@ def _address(tx: Transaction, run: Run) -> str:
     experiment: Asset | None = None
     if run.experiment is not None:
         experiment = tx.assets.find(run.space, "experiment", run.experiment)
-    return f"{SCHEME}{experiment.id if experiment else 0}/{run.id}/{_FILES}"
+    home = experiment.id if experiment else default_id(run.space)
+    return f"{SCHEME}{home}/{run.id}/{_FILES}"
 
 
 def home_of_model(tx: Transaction, space: str, model_id: str) -> Home:

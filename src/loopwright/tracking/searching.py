@@ -76,7 +76,7 @@ def _experiment_id(tx: Transaction, run: Run) -> str:
     if isinstance(told, str):
         return told
     asset = None if run.experiment is None else tx.assets.find(run.space, experiments.KIND, run.experiment)
-    return experiments.DEFAULT_ID if asset is None else asset.id
+    return experiments.default_id(run.space) if asset is None else asset.id
 
 
 def check_datasets_asked(experiment_ids: Sequence[str]) -> None:
