@@ -59,7 +59,7 @@ wheel: setup ## build the wheel and the sdist into dist/
 lock: setup ## solve requirements.lock anew from pyproject.toml (needs uv); ARGS=--upgrade takes newer versions
 	@test -n "$(UV)" || { echo "make lock needs uv on the PATH" >&2; exit 1; }
 	@$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
-		--python-version 3.11 --all-extras --group dev $(ARGS) --output-file requirements.lock pyproject.toml
+		--python-version 3.11 --extra all --group dev $(ARGS) --output-file requirements.lock pyproject.toml
 
 clean: ## remove what was built and cached, .venv too
 	@rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -39,7 +39,10 @@ _HOMES = {
     "col": "loopwright.core.expressions",
     "connect": "loopwright.app.connecting",
     "lit": "loopwright.core.expressions",
+    "load_model": "loopwright.app.packages",
+    "register": "loopwright.app.packages",
     "run": "loopwright.app.recording",
+    "save_model": "loopwright.app.packages",
     "when": "loopwright.core.expressions",
 }
 

@@ -1,4 +1,7 @@
 from loopwright.app.connecting import connect as connect
+from loopwright.app.packages import load_model as load_model
+from loopwright.app.packages import register as register
+from loopwright.app.packages import save_model as save_model
 from loopwright.app.recording import run as run
 from loopwright.client import Client as Client
 from loopwright.core.expressions import all_of as all_of

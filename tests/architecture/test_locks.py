@@ -26,10 +26,15 @@ def pins() -> dict[str, list[str]]:
     return found
 
 
+BESIDE = {"mlflow", "torch", "xgboost"}
+"""extras that are not in `all`: gigabytes, or with pins that fight ours; each is installed by who uses it"""
+
+
 def declared() -> list[str]:
     """Every requirement of pyproject.toml: base, extras, development and build."""
     project = PROJECT["project"]
-    extras = [line for lines in project["optional-dependencies"].values() for line in lines]
+    groups = project["optional-dependencies"].items()
+    extras = [line for name, lines in groups for line in lines if name not in BESIDE]
     lines = [
         *project["dependencies"],
         *extras,

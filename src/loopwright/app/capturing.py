@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
 from importlib.metadata import distributions
 from pathlib import Path
 
+import msgspec
+
 from loopwright.core.digests import digest_bytes
 from loopwright.core.nouns import Json
 
-__all__ = ["captured", "environment_lock", "uncommitted_changes"]
+__all__ = [
+    "DIFF_FILE",
+    "LOCK_FILE",
+    "Captured",
+    "captured",
+    "code_state",
+    "environment_lock",
+    "uncommitted_changes",
+]
+
+DIFF_FILE = "loopwright/changes.diff"
+LOCK_FILE = "loopwright/environment.lock.txt"
 
 _GIT_S = 5.0
 _DIFF_LIMIT = 2_000_000
@@ -36,31 +50,73 @@ def environment_lock() -> str:
 
 def uncommitted_changes() -> str:
     """The difference between the last commit and the files, empty where there is none."""
-    return (_git("diff", "HEAD", "--no-color", "--no-ext-diff") or "")[:_DIFF_LIMIT]
+    return _git("diff", "HEAD", "--no-color", "--no-ext-diff", "--binary") or ""
 
 
-def captured() -> Json:
-    """Facts of a run: `code`, `environment`, `command`, `machine`."""
-    commit, diff = (_git("rev-parse", "HEAD") or "").strip(), uncommitted_changes()
-    lock = environment_lock()
+def code_state(diff: str | None = None) -> Json:
+    """The commit and the digest of the difference to it; nothing outside of a repository."""
+    commit = (_git("rev-parse", "HEAD") or "").strip()
+    if not commit:
+        return {}
+    told = uncommitted_changes() if diff is None else diff
+    return {"commit": commit, "diff": digest_bytes(told.encode()) if told else ""}
+
+
+class Captured(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run began with: facts, and the texts that are kept as files of the run."""
+
+    facts: Json
+    files: dict[str, str]
+
+
+def captured() -> Captured:
+    """Facts of a run (`code`, `environment`, `command`, `machine`, `seeds`), its lock and its difference."""
+    diff, lock = uncommitted_changes(), environment_lock()
+    code = code_state(diff)
     facts: Json = {
-        "command": [Path(sys.executable).name, *sys.argv],
+        "command": _command(),
         "environment": {
             "python": platform.python_version(),
             "packages": lock.count("\n"),
             "digest": digest_bytes(lock.encode()),
+            "file": LOCK_FILE,
         },
         "machine": _machine(),
     }
-    if commit:
-        facts["code"] = {"commit": commit, "diff": digest_bytes(diff.encode()) if diff else ""}
-    return facts
+    if seeds := _seeds():
+        facts["seeds"] = seeds
+    files = {LOCK_FILE: lock}
+    if code:
+        facts["code"] = {**code, "root": (_git("rev-parse", "--show-toplevel") or "").strip()}
+        facts["folder"] = (_git("rev-parse", "--show-prefix") or "").strip()
+    if diff and len(diff) <= _DIFF_LIMIT:
+        facts["code"]["file"] = DIFF_FILE
+        files[DIFF_FILE] = diff
+    return Captured(facts=facts, files=files)
+
+
+def _command() -> list[str]:
+    """How the program was started, so that it can be again: a module keeps its `-m`."""
+    main = sys.modules.get("__main__")
+    spec = getattr(main, "__spec__", None)
+    if spec is not None and spec.name != "__main__":
+        module = spec.name.removesuffix(".__main__")
+        return [Path(sys.executable).name, "-m", module, *sys.argv[1:]]
+    return [Path(sys.executable).name, *sys.argv]
+
+
+def _seeds() -> Json:
+    """What fixed chance from outside."""
+    found = os.environ.get("PYTHONHASHSEED")
+    return {"PYTHONHASHSEED": found} if found else {}
 
 
 def _machine() -> Json:
     import psutil
 
     return {
+        "name": platform.node(),
+        "python": sys.executable,
         "system": f"{platform.system()} {platform.release()}",
         "processor": platform.machine(),
         "cores": psutil.cpu_count(logical=True),

@@ -5,23 +5,33 @@ from __future__ import annotations
 import atexit
 import functools
 import inspect
+import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar, Token
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from loopwright.app.capturing import captured
+from loopwright.app.capturing import Captured, captured
 from loopwright.app.connecting import connect
+from loopwright.app.packages import Savable, log_model, packed, ports_of
 from loopwright.app.sampling import SystemSampler
 from loopwright.client import Client
 from loopwright.core.errors import Invalid
-from loopwright.core.nouns import Json, MetricPoint, Run, RunState
+from loopwright.core.nouns import Json, MetricPoint, Run, RunState, Version
+from loopwright.engine.current import Current, enter, leave
+from loopwright.engine.operation import Upload
+from loopwright.registry.nouns import LoggedModel
+from loopwright.registry.signatures import ModelSignature
 from loopwright.tracking.buffer import PointBuffer
 from loopwright.tracking.recording import logged_point
 from loopwright.workspace import Workspace
 
-__all__ = ["Recorder", "run"]
+__all__ = ["REPEATS", "Recorder", "run"]
+
+REPEATS = "LOOPWRIGHT_REPRODUCES"
+"""in the environment of a program: the id of the run that its runs are done again for"""
 
 F = TypeVar("F", bound=Callable[..., Any])
 _CURRENT: ContextVar[Recorder | None] = ContextVar("loopwright.run", default=None)
@@ -53,6 +63,7 @@ class Recorder:
         self._points: PointBuffer | None = None
         self._sampler: SystemSampler | None = None
         self._token: Token[Recorder | None] | None = None
+        self._linked: Token[Current | None] | None = None
         self._ending = threading.Lock()
 
     # -- life ------------------------------------------------------------------
@@ -104,21 +115,32 @@ class Recorder:
         if self._resumed is not None:
             self._run = self._face.call("runs.show", run_id=self._resumed).run
         else:
-            self._run = self._face.call(
-                "runs.start",
-                name=self._name,
-                experiment=self._experiment,
-                parent=None if outer is None else outer.id,
-                params=self._params,
-                tags=self._tags,
-                facts=captured(),
-            )
+            self._begin(self._face, captured(), None if outer is None else outer.id)
         self._points = PointBuffer(self._write)
         if self._with_system:
             self._sampler = SystemSampler(self.log)
         self._token = _CURRENT.set(self)
+        self._linked = enter(self._face, self.id)
         atexit.register(self._at_exit)
         return self
+
+    def _begin(self, face: Workspace | Client, found: Captured, parent: str | None) -> None:
+        """Start the run with what it began with, texts as files of it."""
+        repeated = os.environ.get(REPEATS)
+        tags = (
+            {"loopwright.reproduces": repeated, **self._tags} if repeated and parent is None else self._tags
+        )
+        self._run = face.call(
+            "runs.start",
+            name=self._name,
+            experiment=self._experiment,
+            parent=parent,
+            params=self._params,
+            tags=tags,
+            facts=found.facts,
+        )
+        for path, text in found.files.items():
+            self.keep(path, text.encode())
 
     def end(self, state: RunState = RunState.FINISHED, *, facts: Json | None = None) -> None:
         """End the run once everything logged is durable; a second time nothing happens."""
@@ -132,6 +154,9 @@ class Recorder:
         if self._token is not None:
             _CURRENT.reset(self._token)
             self._token = None
+        if self._linked is not None:
+            leave(self._linked)
+            self._linked = None
         try:
             points.close()
         finally:
@@ -141,7 +166,7 @@ class Recorder:
 
     def _at_exit(self) -> None:
         """The program ended within the run: what was logged is kept, the run is said to be killed."""
-        self._token = None
+        self._token = self._linked = None
         self.end(RunState.KILLED, facts={"error": "the program ended before the run"})
 
     # -- what it is ------------------------------------------------------------
@@ -177,6 +202,37 @@ class Recorder:
         """Set tags."""
         self.face.call("runs.annotate", run_id=self.id, tags=tags)
 
+    def keep(self, path: str, data: bytes | Path) -> None:
+        """Keep a file of the run under a path: bytes, or a file of this machine."""
+        chunks = [data] if isinstance(data, bytes) else _pieces(data)
+        self.face.call("runs.upload", run_id=self.id, path=path, upload=Upload(chunks=chunks))
+
+    def log_model(
+        self,
+        model: Savable,
+        name: str = "model",
+        *,
+        input_example: Any = None,
+        signature: ModelSignature | None = None,
+        form: str = "",
+        register: str | None = None,
+    ) -> LoggedModel | Version:
+        """Keep a model as a package of the run; with `register`, also as the next version of a model."""
+        files = packed(
+            model,
+            input_example=input_example,
+            signature=signature,
+            form=form,
+            metadata=None,
+            ports=ports_of(self.face),
+        )
+        logged = log_model(self.face, files, name, run_id=self.id)
+        if register is None:
+            return logged
+        source = f"models:/{logged.id}"
+        version: Version = self.face.call("registry.register", name=register, source=source)
+        return version
+
     def flush(self) -> None:
         """Everything logged before the call is durable at return."""
         if self._points is not None:
@@ -184,6 +240,11 @@ class Recorder:
 
     def _write(self, points: Sequence[MetricPoint]) -> None:
         self.face.call("runs.log", run_id=self.id, points=tuple(map(logged_point, points)))
+
+
+def _pieces(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as opened:
+        yield from iter(lambda: opened.read(1 << 20), b"")
 
 
 def run(

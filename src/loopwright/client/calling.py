@@ -13,6 +13,7 @@ from loopwright.client.index import Entry, Index, load_index
 from loopwright.client.replies import blob_of, error_in, items_of, value_of
 from loopwright.client.requests import Prepared, prepare
 from loopwright.core.errors import Invalid, Unavailable
+from loopwright.engine.current import run_at
 from loopwright.engine.operation import Form
 
 __all__ = ["Client"]
@@ -128,7 +129,7 @@ class Client:
             prepared.path,
             params=prepared.query,
             content=prepared.content,
-            headers=prepared.headers,
+            headers={**prepared.headers, **self._run_header()},
         )
         attempts = _ATTEMPTS if prepared.method == "GET" else 1
         for attempt in range(attempts):
@@ -141,6 +142,11 @@ class Client:
             except httpx.HTTPError as error:
                 raise self._unreachable(error) from error
         raise AssertionError("unreachable")
+
+    def _run_header(self) -> dict[str, str]:
+        """Which run the call is made in, so that what it reads and makes is linked to it."""
+        run_id = run_at(self)
+        return {"loopwright-run": run_id} if run_id else {}
 
     def _unreachable(self, error: httpx.HTTPError) -> Unavailable:
         what = str(error) or type(error).__name__

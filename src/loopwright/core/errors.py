@@ -18,6 +18,7 @@ __all__ = [
     "TooLarge",
     "Unauthenticated",
     "Unavailable",
+    "Untrusted",
 ]
 
 
@@ -111,6 +112,12 @@ class Denied(LoopwrightError):
     code = "denied"
     status = 403
     exit_code = 5
+
+
+class Untrusted(Denied):
+    """Loading would run code from files whose maker the loading side does not trust, or that were changed."""
+
+    code = "untrusted"
 
 
 class Unavailable(LoopwrightError):

@@ -15,9 +15,9 @@ from loopwright.core.nouns import Event, Json, Link, LinkRole, VersionRef
 from loopwright.ports.ledger import Ledger, Transaction
 from loopwright.ports.objects import Objects
 from loopwright.ports.online import Online
-from loopwright.ports.predictors import Framework, SearchSpace, Tuner
+from loopwright.ports.predictors import Framework, Packager, SearchSpace, Tuner
 from loopwright.ports.tables import Tables
-from loopwright.ports.world import Clock, Ids, Keys
+from loopwright.ports.world import Clock, Ids, Keys, Signer
 
 __all__ = ["Context", "Ports", "Principal"]
 
@@ -66,6 +66,18 @@ class Ports(Protocol):
     @property
     def frameworks(self) -> Mapping[str, Framework]:
         """Learning frameworks by flavour."""
+
+    @property
+    def packagers(self) -> Mapping[str, Packager]:
+        """What brings models into packages and back, by flavour."""
+
+    @property
+    def signer(self) -> Signer:
+        """Signs packages of models, and verifies those of others."""
+
+    @property
+    def trusted(self) -> tuple[str, ...]:
+        """Whose packages may run code here beside our own: see `registry.trust`."""
 
     def tuner(self, spaces: tuple[SearchSpace, ...], *, seed: int) -> Tuner:
         """A seeded study over the spaces."""

@@ -7,11 +7,25 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from loopwright.core.nouns import Json
+
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
     from numpy.typing import NDArray
 
-__all__ = ["FitRequest", "FitResult", "Framework", "Predictor", "SearchSpace", "Tuner"]
+__all__ = [
+    "FitRequest",
+    "FitResult",
+    "Framework",
+    "Grant",
+    "OpenedModel",
+    "Packager",
+    "PackedModel",
+    "Predictor",
+    "SearchSpace",
+    "Tuner",
+]
 
 
 class FitRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +69,71 @@ class Framework(Protocol):
 
     def load(self, files: Mapping[str, bytes]) -> Predictor:
         """Load a model; `Corrupt` or `Invalid` when the files are not one."""
+
+
+class PackedModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A model as the files of a package, with what its MLmodel file says of them."""
+
+    flavor: str
+    """the name of the framework's section in MLmodel"""
+    files: Mapping[str, bytes]
+    settings: Json
+    """the framework's section: which file is the model, in which form"""
+    function: Json
+    """the section `python_function`: by which module MLflow loads it"""
+    requirements: tuple[str, ...]
+    """distributions that loading needs, by name"""
+    runs_code: bool = False
+    """whether loading runs code from the files, so that whoever loads it has to trust who made it"""
+
+
+class Grant(msgspec.Struct, frozen=True, kw_only=True):
+    """What the loading side allows: code from the files, or only types of these names."""
+
+    code: bool = False
+    types: frozenset[str] = frozenset()
+    """full names of types that may be made besides those a framework holds harmless"""
+
+
+class OpenedModel(Protocol):
+    """A model loaded from a package; thread safe to predict with."""
+
+    native: Any
+    """the framework's own object"""
+    fast: bool
+    """whether a call of a few rows takes < 1 ms and never waits"""
+
+    def predict(self, data: pa.Table | NDArray[Any] | Mapping[str, NDArray[Any]]) -> Any:
+        """What the model says of rows: columns by name, one tensor, or tensors by name.
+
+        `Invalid` for data the framework cannot take.
+        """
+
+    def score(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """One number a row `(n,)` of rows `(n, d)` in the order of the signature: what an endpoint answers.
+
+        For a model of two classes it is the probability of the second. `Invalid` for a model that has no one
+        number to say.
+        """
+
+
+class Packager(Protocol):
+    """Brings the models of one framework into packages and back."""
+
+    flavor: str
+
+    def pack(self, model: Any, *, form: str, example: Any) -> PackedModel:
+        """A model as files; `form` is one of the framework's own, empty for its default.
+
+        `Invalid` for a model or a form it does not know; `Unavailable` where the framework is not installed.
+        """
+
+    def open(self, files: Mapping[str, bytes], settings: Json, grant: Grant) -> OpenedModel:
+        """Load a model from the files of a package.
+
+        Code from the files runs only where the grant says so: else `Untrusted` is raised before any does.
+        `Corrupt` or `Invalid` when the files are no model.
+        """
 
 
 class SearchSpace(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Protocol
 
-__all__ = ["Clock", "Ids", "Keys"]
+__all__ = ["Clock", "Ids", "Keys", "Signer"]
 
 
 class Clock(Protocol):
@@ -33,3 +33,17 @@ class Keys(Protocol):
 
     def verify(self, message: bytes, signature: str) -> bool:
         """Whether `sign` gave this signature, in constant time."""
+
+
+class Signer(Protocol):
+    """A pair of keys: what the workspace signed, others verify without a secret. Thread safe."""
+
+    @property
+    def public_key(self) -> str:
+        """Who signs, `ed25519:` and 64 hex digits."""
+
+    def sign(self, message: bytes) -> str:
+        """The signature of a message, hex."""
+
+    def verify(self, public_key: str, message: bytes, signature: str) -> bool:
+        """Whether the owner of a public key signed this message; False for what is no key or signature."""

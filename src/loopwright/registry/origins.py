@@ -23,7 +23,7 @@ from loopwright.registry.sources import (
     read_source,
 )
 
-__all__ = ["Origin", "origin_of", "run_in", "version_at"]
+__all__ = ["Origin", "files_under", "origin_of", "run_in", "version_at", "version_meant"]
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +71,7 @@ def _of_run(ctx: Context, tx: Transaction, new: NewVersion, source: Source) -> O
     run = run_in(ctx, tx, run_id)
     if not isinstance(source, RunFiles) or run is None or not _is_in(source, run):
         raise _unowned("model_id" if isinstance(source, ModelFiles) else "run_id")
-    entries = _files(ctx, tx, f"run:{run.id}", source.folder)
+    entries = files_under(ctx, tx, f"run:{run.id}", source.folder)
     return Origin(source=new.source, place=new.source, run_id=run_id, entries=entries)
 
 
@@ -98,12 +98,12 @@ def _of_model(ctx: Context, tx: Transaction, new: NewVersion, source: Source) ->
         place=f"{home}/{source.folder}" if source.folder else home,
         run_id=run_id,
         model_id=model_id,
-        entries=_files(ctx, tx, f"{LOGGED}:{model_id}", source.folder),
+        entries=files_under(ctx, tx, f"{LOGGED}:{model_id}", source.folder),
     )
 
 
 def _from_version(ctx: Context, tx: Transaction, new: NewVersion, source: OtherVersion) -> Origin:
-    other = _meant(ctx, tx, source)
+    other = version_meant(ctx, tx, source)
     run_id, model_id = other.run_id or "", str(other.facts.get("model_id", ""))
     told = ((new.run_id, run_id), (new.model_id, model_id))
     if any(said is not None and said != known for said, known in told):
@@ -122,7 +122,8 @@ def _from_version(ctx: Context, tx: Transaction, new: NewVersion, source: OtherV
     )
 
 
-def _meant(ctx: Context, tx: Transaction, source: OtherVersion) -> Version:
+def version_meant(ctx: Context, tx: Transaction, source: OtherVersion) -> Version:
+    """The registered version a source names; `NotFound` or `Invalid` when there is none."""
     asset = model_of(ctx, tx, source.name)
     if source.is_alias:
         alias = tx.aliases.get(asset.id, source.selector)
@@ -164,7 +165,7 @@ def run_in(ctx: Context, tx: Transaction, run_id: str) -> Run | None:
     return run if run.space == ctx.space else None
 
 
-def _files(ctx: Context, tx: Transaction, owner: str, folder: str) -> tuple[ManifestEntry, ...]:
+def files_under(ctx: Context, tx: Transaction, owner: str, folder: str) -> tuple[ManifestEntry, ...]:
     """The files below a folder, or the one file that it is, under their paths in it."""
     single = tx.artifacts.get(ctx.space, owner, folder) if folder else None
     found = [single] if single is not None else list(tx.artifacts.under(ctx.space, owner, folder))

@@ -52,8 +52,9 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     model: str
     routes: tuple[Route, ...]
-    service: str
-    """name of the feature service whose request columns are the endpoint's inputs"""
+    service: str = ""
+    """name of the feature service whose request columns are the endpoint's inputs; empty: that of the first
+    version it routes to"""
     shadow: tuple[int, ...] = ()
     sticky: str = ""
 

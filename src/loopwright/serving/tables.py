@@ -20,7 +20,7 @@ from loopwright.features.nouns import FeatureService
 from loopwright.features.verbs import service_of
 from loopwright.ports.predictors import Predictor
 from loopwright.registry.nouns import KIND as MODEL
-from loopwright.registry.verbs import load
+from loopwright.registry.servable import servable
 from loopwright.serving.inputs import RowReader
 from loopwright.serving.log import Sheet
 from loopwright.serving.nouns import ENDPOINT, LIVE, EndpointConfig
@@ -86,7 +86,7 @@ def load_table(ctx: Context, version: Version, before: RouteTable | None) -> Rou
     config = msgspec.convert(manifest_of(ctx, version).body, EndpointConfig)
     inputs = service_of(ctx, config.service).request
     held = before.models if before is not None and before.config.model == config.model else {}
-    loader = _Loader(ctx, version.name, config.model, inputs, held)
+    loader = _Loader(ctx, version.name, config, inputs, held)
     numbers = dict.fromkeys((*(route.version for route in config.routes), *config.shadow))
     models = {number: loader.load(number) for number in numbers}
     return RouteTable(version.name, version.number, config, inputs, models)
@@ -96,11 +96,16 @@ class _Loader:
     """Loads the versions of a model for an endpoint; those held stay, equal recipes share an assembler."""
 
     def __init__(
-        self, ctx: Context, endpoint: str, model: str, inputs: Schema, held: Mapping[int, LoadedModel]
+        self,
+        ctx: Context,
+        endpoint: str,
+        config: EndpointConfig,
+        inputs: Schema,
+        held: Mapping[int, LoadedModel],
     ) -> None:
         self._ctx = ctx
         self._endpoint = endpoint
-        self._model = model
+        self._model, self._service = config.model, config.service
         self._inputs = inputs
         self._held = {number: model for number, model in held.items() if model.sheet.inputs == inputs}
         self._assemblers = {model.recipe: model.assembler for model in self._held.values()}
@@ -109,21 +114,21 @@ class _Loader:
         if number in self._held:
             return self._held[number]
         address = str(Address(kind=MODEL, name=self._model, selector=ByNumber(number)))
-        _, body, predictor = load(self._ctx, address)
-        service = service_of(self._ctx, body.service)
+        model = servable(self._ctx, address, self._service)
+        service = service_of(self._ctx, model.service)
         _check_inputs(address, service, self._inputs)
-        trained = replace(service, categorical=body.categorical)
+        trained = replace(service, categorical=model.categorical)
         recipe = digest_value(trained)
         if recipe not in self._assemblers:
             self._assemblers[recipe] = Assembler(self._ctx.ports.online, trained)
         return LoadedModel(
             version=number,
-            flavor=body.flavor,
-            features=body.features,
-            predictor=predictor,
+            flavor=model.flavor,
+            features=model.features,
+            predictor=model.predictor,
             assembler=self._assemblers[recipe],
             recipe=recipe,
-            sheet=Sheet(endpoint=self._endpoint, inputs=self._inputs, features=body.features),
+            sheet=Sheet(endpoint=self._endpoint, inputs=self._inputs, features=model.features),
         )
 
 

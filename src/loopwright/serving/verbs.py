@@ -27,6 +27,7 @@ from loopwright.features.nouns import SERVICE
 from loopwright.features.verbs import service_of
 from loopwright.ports.ledger import Page, PageRequest, Transaction
 from loopwright.registry.nouns import KIND as MODEL
+from loopwright.registry.servable import service_of_model
 from loopwright.serving.nouns import ENDPOINT, LIVE, EndpointConfig, EndpointView
 from loopwright.serving.rules import check_config, with_shadow, with_split
 
@@ -120,7 +121,8 @@ def config_of(ctx: Context, endpoint: str) -> EndpointConfig:
 
 def _pinned(ctx: Context, config: EndpointConfig) -> EndpointConfig:
     """The configuration with its service fixed to a version; its sticky column has to be an input."""
-    service = resolve(ctx, config.service, kind=SERVICE)
+    told = config.service or service_of_model(ctx, config.model, config.routes[0].version)
+    service = resolve(ctx, told, kind=SERVICE)
     if config.sticky:
         service_of(ctx, str(service.ref)).request.column(config.sticky)
     return replace(config, service=str(service.ref))

@@ -20,9 +20,9 @@ from loopwright.engine.context import Context, Principal
 from loopwright.ports.ledger import Ledger
 from loopwright.ports.objects import Objects
 from loopwright.ports.online import Online
-from loopwright.ports.predictors import Framework, SearchSpace, Tuner
+from loopwright.ports.predictors import Framework, Packager, SearchSpace, Tuner
 from loopwright.ports.tables import Tables
-from loopwright.ports.world import Clock, Ids, Keys
+from loopwright.ports.world import Clock, Ids, Keys, Signer
 from loopwright.testing.ledger import MemoryLedger
 from loopwright.testing.objects import MemoryObjects
 
@@ -103,6 +103,7 @@ class MemoryPorts:
         self.keys: Keys = MemoryKeys()
         self.trash_days = 30
         self.frameworks: Mapping[str, Framework] = frameworks or {}
+        self.trusted: tuple[str, ...] = ()
         self._online = online
 
     @cached_property
@@ -111,6 +112,18 @@ class MemoryPorts:
         made = tempfile.mkdtemp(prefix="loopwright-")
         weakref.finalize(self, shutil.rmtree, made, ignore_errors=True)
         return Path(made)
+
+    @cached_property
+    def packagers(self) -> Mapping[str, Packager]:
+        """The real ones: there is no fake of a framework's own files."""
+        made: Mapping[str, Packager] = import_module("loopwright.workspace.catalogue").Packagers()
+        return made
+
+    @cached_property
+    def signer(self) -> Signer:
+        """A pair of keys in the folder."""
+        made: Signer = import_module("loopwright.adapters.world").FileSigner(self.folder / "packages.key")
+        return made
 
     @cached_property
     def tables(self) -> Tables:

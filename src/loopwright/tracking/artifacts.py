@@ -11,7 +11,7 @@ import msgspec
 
 from loopwright.core.errors import Invalid, NotFound
 from loopwright.engine.context import Context
-from loopwright.engine.operation import Blob, operation
+from loopwright.engine.operation import Blob, Upload, operation
 from loopwright.ports.ledger import Artifact, Page, Transaction
 from loopwright.tracking.homes import Spot, in_run
 from loopwright.tracking.paths import file_path, folder_path, name_of
@@ -29,6 +29,7 @@ __all__ = [
     "remove",
     "store",
     "store_stream",
+    "upload",
 ]
 
 Find = Callable[[Transaction], Spot]
@@ -196,3 +197,11 @@ def download(ctx: Context, run_id: str, path: str) -> Blob:
     asked = file_path(path)
     file = found(ctx, lambda tx: in_run(tx, ctx.space, run_id, asked))
     return Blob(file=opened(ctx, file), size_bytes=file.size_bytes, filename=name_of(file.path))
+
+
+@operation("runs.upload", scope="run:write", route="POST /runs/{run_id}/artifacts/content")
+def upload(ctx: Context, run_id: str, path: str, upload: Upload) -> Entry:
+    """Make or replace a file of a run."""
+    asked = file_path(path)
+    file = store_stream(ctx, lambda tx: in_run(tx, ctx.space, run_id, asked), upload.chunks)
+    return Entry(path=file.path, size_bytes=file.size_bytes, digest=file.digest)

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from loopwright.adapters.world import FileKeys, RandomIds, ReplayClock, SystemClock
+from loopwright.adapters.world import FileKeys, FileSigner, RandomIds, ReplayClock, SystemClock
 from loopwright.core.errors import Invalid
 from loopwright.workspace.settings import Settings
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from loopwright.ports.ledger import Ledger
     from loopwright.ports.objects import Objects
     from loopwright.ports.online import Online
-    from loopwright.ports.predictors import Framework, SearchSpace, Tuner
+    from loopwright.ports.predictors import Framework, Packager, SearchSpace, Tuner
     from loopwright.ports.tables import Tables
-    from loopwright.ports.world import Clock, Ids, Keys
+    from loopwright.ports.world import Clock, Ids, Keys, Signer
     from loopwright.serving.runtime import Runtime
 
 __all__ = [
@@ -56,6 +56,7 @@ _MODULES = (
     "registry.verbs",
     "registry.rolling",
     "registry.requests",
+    "registry.keeping",
     "gates.verbs",
     "serving.verbs",
     "monitoring.verbs",
@@ -98,6 +99,37 @@ class Frameworks(Mapping[str, "Framework"]):
 
     def __len__(self) -> int:
         return len(self._LOADERS)
+
+
+_PACKAGERS: Mapping[str, tuple[str, str]] = {
+    "sklearn": ("sklearn", "SklearnPackager"),
+    "lightgbm": ("lightgbm_text", "LightGBMPackager"),
+    "xgboost": ("xgboost", "XGBoostPackager"),
+    "onnx": ("onnx", "OnnxPackager"),
+    "pytorch": ("torch", "TorchPackager"),
+    "python_function": ("python", "PythonPackager"),
+}
+"""module and class of each, by the name of its section in MLmodel"""
+
+
+class Packagers(Mapping[str, "Packager"]):
+    """What packs models, by flavour, each imported at its first use."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Packager] = {}
+
+    def __getitem__(self, flavor: str) -> Packager:
+        if flavor not in self._loaded:
+            module, name = _PACKAGERS[flavor]
+            made = import_module(f"loopwright.adapters.frameworks.{module}")
+            self._loaded[flavor] = getattr(made, name)()
+        return self._loaded[flavor]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_PACKAGERS)
+
+    def __len__(self) -> int:
+        return len(_PACKAGERS)
 
 
 class Assembly:
@@ -170,6 +202,21 @@ class Assembly:
     def frameworks(self) -> Mapping[str, Framework]:
         """By flavour."""
         return Frameworks()
+
+    @cached_property
+    def packagers(self) -> Mapping[str, Packager]:
+        """By flavour."""
+        return Packagers()
+
+    @cached_property
+    def signer(self) -> Signer:
+        """The workspace's pair of keys."""
+        return FileSigner(self._settings.folder / "keys" / "packages.key")
+
+    @property
+    def trusted(self) -> tuple[str, ...]:
+        """As the settings say."""
+        return self._settings.trusted_signers
 
     def tuner(self, spaces: tuple[SearchSpace, ...], *, seed: int) -> Tuner:
         """A seeded study over the spaces."""

@@ -19,6 +19,7 @@ FOLDER = ".loopwright"
 LEDGER_FILE = "ledger.db"
 _FILE = "loopwright.toml"
 _PREFIX = "LOOPWRIGHT_"
+_LISTS = frozenset({"allowed_hosts", "trusted_signers"})
 
 
 class Secret(str):
@@ -53,6 +54,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """address of a server; when set, commands go there instead of the local workspace"""
     allowed_hosts: tuple[str, ...] = ()
     """further host names the server answers to (behind a proxy)"""
+    trusted_signers: tuple[str, ...] = ()
+    """whose packages of models may run code when they are loaded here, beside this workspace's own: public
+    keys (`ed25519:...`), digests of single packages (`blake3:...`), names of types (`type:module.Class`)"""
     max_body_mb: int = 16
     """greatest request body in megabytes, uploads apart"""
     max_upload_mb: int = 4096
@@ -114,7 +118,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         value = environment.get(_PREFIX + field.upper())
         if not value or field == "objects_options":
             continue
-        found[field] = tuple(value.split(",")) if field == "allowed_hosts" else value
+        found[field] = tuple(value.split(",")) if field in _LISTS else value
     return found
 
 

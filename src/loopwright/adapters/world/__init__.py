@@ -2,6 +2,6 @@
 
 from loopwright.adapters.world.clocks import ReplayClock, SystemClock
 from loopwright.adapters.world.ids import RandomIds
-from loopwright.adapters.world.keys import FileKeys
+from loopwright.adapters.world.keys import FileKeys, FileSigner
 
-__all__ = ["FileKeys", "RandomIds", "ReplayClock", "SystemClock"]
+__all__ = ["FileKeys", "FileSigner", "RandomIds", "ReplayClock", "SystemClock"]

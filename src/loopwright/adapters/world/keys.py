@@ -1,4 +1,4 @@
-"""The workspace's signing key: a file only its owner can read."""
+"""The workspace's signing keys: files only their owner can read."""
 
 from __future__ import annotations
 
@@ -6,35 +6,85 @@ import contextlib
 import os
 import secrets
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
 from loopwright.core.errors import Corrupt, Unavailable
 
-__all__ = ["FileKeys"]
+__all__ = ["FileKeys", "FileSigner"]
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 _LENGTH = 32
+_PREFIX = "ed25519:"
 
 
 class FileKeys:
     """A keyed BLAKE3 under a random 256-bit key, made at first use with mode 600."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._key: bytes | None = None
+        self._secret = _Secret(path)
 
     def __repr__(self) -> str:
         return "FileKeys(...)"
 
     def sign(self, message: bytes) -> str:
         """A keyed digest, 64 hex digits."""
-        return blake3(message, key=self._loaded()).hexdigest()
+        return blake3(message, key=self._secret.read()).hexdigest()
 
     def verify(self, message: bytes, signature: str) -> bool:
         """Whether `sign` gave this signature, in constant time."""
         return secrets.compare_digest(self.sign(message), signature)
 
-    def _loaded(self) -> bytes:
+
+class FileSigner:
+    """Ed25519 (RFC 8032) under a random seed, made at first use with mode 600."""
+
+    def __init__(self, path: Path) -> None:
+        self._secret = _Secret(path)
+
+    def __repr__(self) -> str:
+        return "FileSigner(...)"
+
+    @property
+    def public_key(self) -> str:
+        """`ed25519:` and 64 hex digits."""
+        return _PREFIX + self._private().public_key().public_bytes_raw().hex()
+
+    def sign(self, message: bytes) -> str:
+        """128 hex digits."""
+        return self._private().sign(message).hex()
+
+    def verify(self, public_key: str, message: bytes, signature: str) -> bool:
+        """Whether the owner of the public key signed the message."""
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+        if not public_key.startswith(_PREFIX):
+            return False
+        try:
+            key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key.removeprefix(_PREFIX)))
+            key.verify(bytes.fromhex(signature), message)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+    def _private(self) -> Ed25519PrivateKey:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        return Ed25519PrivateKey.from_private_bytes(self._secret.read())
+
+
+class _Secret:
+    """32 random bytes in a file, made at first use."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._key: bytes | None = None
+
+    def read(self) -> bytes:
         if self._key is None:
             self._key = self._read_or_make()
         return self._key

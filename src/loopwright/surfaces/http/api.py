@@ -148,8 +148,9 @@ class Api:
             body = await self._body(request) if decoder.has_body else b""
             values = decoder.decode(path, request.scope["query_string"], body)
             upload = upload_of(request, self._limits.upload_bytes) if is_upload else None
+            run_id = request.headers.get("loopwright-run")
             result = await self._pool.run(
-                lambda: _carried_out(operation, ctx, values, upload),
+                lambda: _carried_out(operation, _under(ctx, run_id), values, upload),
                 deadline_s=deadline_s,
                 doing=operation.name,
             )
@@ -193,10 +194,12 @@ class Api:
             return failure_response(error)
         return json_reply(msgspec.json.encode({"status": "ready", "ledger": found}), 200)
 
-    async def _show_metrics(self, _request: Request, _path: dict[str, str]) -> Response:
+    async def _show_metrics(self, request: Request, _path: dict[str, str]) -> Response:
+        self._context(request).require("server:read")
         return await self._pool.run(self._metrics.reply, deadline_s=10.0, doing="metrics")
 
-    async def _openapi(self, _request: Request, _path: dict[str, str]) -> Response:
+    async def _openapi(self, request: Request, _path: dict[str, str]) -> Response:
+        self._context(request).require("server:read")
         if not self._document:
             self._document = await self._pool.run(self._described, deadline_s=30.0, doing="openapi")
         return json_reply(self._document, 200)
@@ -206,6 +209,18 @@ class Api:
 
     async def _events(self, request: Request, _path: dict[str, str]) -> Response:
         return await self._feed.reply(request, self._context(request))
+
+
+def _under(ctx: Context, run_id: str | None) -> Context:
+    """The context inside the run a caller says it is in; `NotFound` when there is none in its space."""
+    if run_id is None:
+        return ctx
+    ctx.require("run:write")
+    with ctx.read() as tx:
+        run = tx.runs.get(run_id)
+    if run.space != ctx.space:
+        raise NotFound(f"there is no run:{run_id[:100]}", hint="loopwright runs list", where="loopwright-run")
+    return ctx.under(run_id)
 
 
 def _carried_out(operation: Operation, ctx: Context, values: Json, upload: Upload | None) -> Any:
