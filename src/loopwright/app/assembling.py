@@ -20,7 +20,6 @@ from loopwright.workspace import Settings, Workspace
 
 __all__ = ["Deferred", "assemble", "check_exposure"]
 
-_PREDICT = "endpoint:predict"
 _MLFLOW = ("/api", "/ajax-api", "/health", "/version", "/get-artifact", "/model-versions")
 """what of the server's paths is MLflow's; ours have longer prefixes"""
 
@@ -44,12 +43,20 @@ class Deferred:
         await made(scope, receive, send)
 
 
-def assemble(workspace: Workspace, more: Iterable[tuple[str, ASGIApp]] = ()) -> Application:
-    """The whole application of a workspace, with `more` mounted by the prefix of their paths."""
+def assemble(
+    workspace: Workspace,
+    more: Iterable[tuple[str, ASGIApp]] = (),
+    *,
+    principal: Principal | None = None,
+) -> Application:
+    """The whole application of a workspace, with `more` mounted by the prefix of their paths.
+
+    Every admitted caller is the `principal`: the settings', who may do everything, unless another is given.
+    """
 
     def inference() -> ASGIApp:
         made: ASGIApp = import_module("loopwright.surfaces.inference.application").InferenceApp(
-            workspace.runtime, authorise=_may_predict
+            workspace.runtime, authorise=_check_right
         )
         return made
 
@@ -64,7 +71,7 @@ def assemble(workspace: Workspace, more: Iterable[tuple[str, ASGIApp]] = ()) -> 
     protocol = Deferred(mlflow)
     mounts: list[tuple[str, ASGIApp]] = [("/v2", Deferred(inference)), ("/", Deferred(pages)), *more]
     mounts += [(path, protocol) for path in _MLFLOW]
-    app = build_app(workspace, mounts=mounts, protocols=(protocol,))
+    app = build_app(workspace, mounts=mounts, protocols=(protocol,), principal=principal)
     app.metrics.registry.register(_Predictions(workspace))
     return app
 
@@ -87,10 +94,10 @@ class _Predictions(Collector):
         return self._collector.collect()
 
 
-def _may_predict(scope: Any) -> None:
+def _check_right(scope: Any, right: str) -> None:
     principal: Principal = scope[PRINCIPAL]
-    if not principal.may(_PREDICT):
-        raise Denied(f"{principal.name} lacks the scope {_PREDICT}", hint="ask an owner of the space for it")
+    if not principal.may(right):
+        raise Denied(f"{principal.name} lacks the scope {right}", hint="ask an owner of the space for it")
 
 
 def check_exposure(settings: Settings, *, is_insecure: bool) -> None:

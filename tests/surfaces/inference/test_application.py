@@ -457,9 +457,12 @@ def test_a_full_server_says_try_again() -> None:
 
 
 def test_callers_without_the_scope_are_refused(runtime: Runtime) -> None:
-    def refuse(scope: Any) -> None:
-        raise Denied("you may not predict", hint="ask for endpoint:predict")
+    def refuse(scope: Any, right: str) -> None:
+        raise Denied(f"you lack {right}", hint="ask for it")
 
     guarded = InferenceApp(runtime, authorise=refuse)
-    refused(ask(guarded, "POST", INFER, value=body(row())), 403, "you may not predict")
+    refused(ask(guarded, "POST", INFER, value=body(row())), 403, "you lack endpoint:predict")
+    for path in ("", f"/models/{ENDPOINT}", f"/models/{ENDPOINT}/versions/1/ready", "/nothing"):
+        refused(ask(guarded, "GET", f"/v2{path}"), 403, "you lack endpoint:read")
+    refused(ask(guarded, "POST", "/v2/repository/index"), 403, "you lack endpoint:read")
     assert ask(guarded, "GET", "/v2/health/live").status == 200

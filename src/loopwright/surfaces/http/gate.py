@@ -190,13 +190,15 @@ def build_app(
     mounts: Sequence[tuple[str, ASGIApp]] = (),
     protocols: Collection[ASGIApp] = (),
     limits: Limits | None = None,
+    principal: Principal | None = None,
 ) -> Application:
     """The server of a workspace: API, probes, metrics, live feed, and further applications by path prefix.
 
     A mounted application sees the whole path, and the principal as `scope["loopwright.principal"]`. The
     longest prefix wins, a mount before one of ours that is as long: `/api/v1`, `/api`, `/healthz`, `/readyz`,
     `/metrics`. Of the mounted, `protocols` are other people's: they check the parts of their paths, and tell
-    refusals, themselves (see `REFUSED`).
+    refusals, themselves (see `REFUSED`). `principal` is who every admitted caller is: the settings' unless
+    given.
     """
     kept = limits or limits_of(host.settings)
     metrics = Metrics(host.operations, loopwright.__version__)
@@ -208,6 +210,6 @@ def build_app(
         protocols=protocols,
         rules=rules,
         limits=kept,
-        principal=Principal(name=settings.principal),
+        principal=principal or Principal(name=settings.principal),
         metrics=metrics,
     )

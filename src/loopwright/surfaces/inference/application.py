@@ -25,13 +25,15 @@ __all__ = ["BODY_LIMIT", "InferenceApp"]
 
 log = logging.getLogger(__name__)
 
-Authorise = Callable[[Scope], None]
+Authorise = Callable[[Scope, str], None]
 
 BODY_LIMIT = 32 * 1024 * 1024
 _INLINE_ROWS = 64
 _JSON = b"application/json"
 _OCTETS = b"application/octet-stream"
 _PREFIX = b"/v2"
+_PREDICT, _DESCRIBE = "endpoint:predict", "endpoint:read"
+_PROBES = ([b"health", b"live"], [b"health", b"ready"])
 
 
 class _WrongMethod(LoopwrightError):
@@ -56,7 +58,8 @@ class InferenceApp:
     """Serves `/v2/...` for a runtime. A model of the protocol is an endpoint; a version, one it serves.
 
     Small calls to fast models are answered on the event loop, others in a small pool of threads.
-    `authorise(scope)` raises `Unauthenticated` or `Denied` for callers who may not predict.
+    `authorise(scope, right)` raises `Unauthenticated` or `Denied` for callers who may not: `endpoint:predict`
+    to predict, `endpoint:read` for all else but the probes.
     """
 
     def __init__(
@@ -103,6 +106,8 @@ class InferenceApp:
 
     async def _routed(self, scope: Scope, receive: Receive, headers: Mapping[bytes, bytes]) -> _Answer:
         method, segments = scope["method"], _segments(scope)
+        if self._authorise is not None and segments not in _PROBES:
+            self._authorise(scope, _PREDICT if segments[-1:] == [b"infer"] else _DESCRIBE)
         match segments:
             case [b"models", name, b"infer"]:
                 return await self._infer(scope, receive, headers, _text(name), None)
@@ -153,8 +158,6 @@ class InferenceApp:
         self, scope: Scope, receive: Receive, headers: Mapping[bytes, bytes], name: str, version: int | None
     ) -> _Answer:
         _check_method(scope["method"], "POST")
-        if self._authorise is not None:
-            self._authorise(scope)
         packed = await read_body(receive, headers, self._body_limit)
         table = await self._table(name)
         try:

@@ -51,7 +51,7 @@ from loopwright.surfaces.mlflow.routing import Call, RawRoute, Route, Table
 from loopwright.surfaces.mlflow.wire import Reader, encode
 from loopwright.workspace.settings import Settings
 
-__all__ = ["Host", "MlflowApp", "build_mlflow"]
+__all__ = ["Host", "MlflowApp", "build_mlflow", "routes_of"]
 
 log = logging.getLogger(__name__)
 
@@ -90,9 +90,14 @@ def _groups(host: Host) -> tuple[tuple[Route | RawRoute, ...], ...]:
     )
 
 
+def routes_of(host: Host) -> tuple[Route | RawRoute, ...]:
+    """Every route there is, each with its scope."""
+    return tuple(route for group in _groups(host) for route in group)
+
+
 def build_mlflow(host: Host) -> MlflowApp:
     """The protocol over a workspace."""
-    return MlflowApp(host, (route for group in _groups(host) for route in group))
+    return MlflowApp(host, routes_of(host))
 
 
 class MlflowApp:

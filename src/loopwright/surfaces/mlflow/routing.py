@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from loopwright.core.errors import Fault, Invalid
 from loopwright.engine.context import Context
 
-__all__ = ["BODY_LIMIT", "Call", "RawRoute", "Route", "Table"]
+__all__ = ["BODY_LIMIT", "Call", "RawRoute", "Route", "Table", "paths_of"]
 
 BODY_LIMIT = 4 << 20
 """bytes of a body, where a route says nothing else"""
@@ -89,7 +89,7 @@ class Table:
 
     def add(self, route: Route | RawRoute, kept: Any) -> None:
         """Keep something for a route, under all paths it stands at; a `Fault` where two claim one."""
-        for path in _paths(route):
+        for path in paths_of(route):
             names = tuple(part[1:-1] for part in path.split("/") if part.startswith("{"))
             methods = self._place(path) if names else self._plain.setdefault(path, {})
             if route.method in methods:
@@ -122,7 +122,8 @@ class Table:
         return kept, dict(zip(names, map(_decoded, values), strict=True))
 
 
-def _paths(route: Route | RawRoute) -> Iterable[str]:
+def paths_of(route: Route | RawRoute) -> Iterable[str]:
+    """Every path a route stands at."""
     if route.path.startswith("/api/"):
         return tuple(root + route.path.removeprefix("/api/") for root in _ROOTS)
     if route.path.startswith("/"):
