@@ -133,7 +133,7 @@ def test_a_name_that_several_runs_have_is_not_enough(ctx: Context) -> None:
         trash_run(ctx, run.id)
     with pytest.raises(Invalid, match="2 runs"):
         trash.restore(ctx, "run", "same")
-    assert trash.restore(ctx, "run", runs[0].id).name == "same"
+    assert trash.restore(ctx, "run", runs[0].id).title == "same"
 
 
 def test_the_run_of_a_registered_version_is_held_while_the_version_lives(ctx: Context) -> None:
@@ -193,7 +193,7 @@ def test_runs_over_the_age_of_their_experiment_go_to_the_trash(ctx: Context) -> 
             assert tx.runs.get(run.id).deleted_at is None
     pin_run(ctx, pinned.id, off=True)
     assert collected(ctx)["retired"] == 1
-    assert trash.restore(ctx, "run", pinned.id).name == "pinned"
+    assert trash.restore(ctx, "run", pinned.id).title == "pinned"
     assert collected(ctx)["retired"] == 0
     set_retention(ctx, "home")
     days(ctx, 100)
@@ -248,7 +248,7 @@ def test_a_model_comes_back_with_its_versions_and_aliases(ctx: Context) -> None:
     days(ctx, 1)
     registered.delete(ctx, "delay")
     made_version(ctx, "delay", "s3://other/x")
-    assert [(item.kind, item.name) for item in lying(ctx)] == [("model", "delay")]
+    assert [(item.kind, item.title) for item in lying(ctx)] == [("model", "delay")]
     with pytest.raises(Taken):
         trash.restore(ctx, "model", "delay")
     registered.rename(ctx, "delay", "second")
@@ -279,7 +279,7 @@ def test_prompts_are_told_from_models(ctx: Context) -> None:
     registered.delete(ctx, "summary")
     made_version(ctx, "delay")
     registered.delete(ctx, "delay")
-    assert [item.name for item in lying(ctx, "prompt")] == ["summary"]
+    assert [item.title for item in lying(ctx, "prompt")] == ["summary"]
     with pytest.raises(NotFound):
         trash.restore(ctx, "model", "summary")
     trash.restore(ctx, "prompt", "summary")

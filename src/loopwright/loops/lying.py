@@ -34,7 +34,8 @@ class TrashItem(msgspec.Struct, frozen=True, kw_only=True):
     kind: TrashKind
     id: str
     """by which it is restored"""
-    name: str
+    title: str
+    """its name; a version's as `name@3`"""
     place: str = ""
     """the experiment it is of"""
     deleted_at: datetime
@@ -127,7 +128,7 @@ def _of_version(version: Version, periods: Periods) -> TrashItem:
     return TrashItem(
         kind="version",
         id=version.id,
-        name=f"{version.name}@{version.number}",
+        title=f"{version.name}@{version.number}",
         deleted_at=_gone(version),
         due_at=periods.due(_gone(version)),
         size_bytes=version.size_bytes,
@@ -145,7 +146,7 @@ def _of_asset(ctx: Context, tx: Transaction, asset: Asset, periods: Periods) -> 
     return TrashItem(
         kind=_kind(asset),
         id=asset.id,
-        name=_name(asset),
+        title=_name(asset),
         place=place,
         deleted_at=_gone(asset),
         due_at=periods.due(_gone(asset), own),
@@ -171,7 +172,7 @@ def _of_run(ctx: Context, tx: Transaction, run: Run, periods: Periods) -> TrashI
     return TrashItem(
         kind="run",
         id=run.id,
-        name=run.name,
+        title=run.name,
         place=run.experiment or "",
         deleted_at=_gone(run),
         due_at=periods.due(_gone(run), run.experiment or ""),

@@ -30,7 +30,7 @@ __all__ = ["Restored", "carry_out", "collect_due", "empty", "items", "restore", 
 
 _JOB = "trash.collect"
 _GRACE = timedelta(hours=24)
-_SHOWN = 1_000
+_SHOWN = 200
 _GOING: tuple[Source, ...] = ("versions", "runs", "assets")
 """experiments go after their runs"""
 
@@ -42,7 +42,7 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: TrashKind
     id: str
-    name: str
+    title: str
 
 
 class _Report(msgspec.Struct):
@@ -62,8 +62,8 @@ class _Report(msgspec.Struct):
     object_bytes: int = 0
     """what went from the object store, since nothing needs it any more"""
     told: str = ""
-    items: list[TrashItem] = []
-    """the first thousand"""
+    gone: list[TrashItem] = []
+    """the first two hundred"""
 
 
 # -- by hand -------------------------------------------------------------------------------
@@ -92,13 +92,13 @@ def restore(ctx: Context, kind: TrashKind, id: str) -> Restored:
             registry.restore_logged(ctx, found.id)
         case "version":
             registry.restore_version(ctx, found.id)
-    return Restored(kind=kind, id=found.id, name=found.name)
+    return Restored(kind=kind, id=found.id, title=found.title)
 
 
 def _found(ctx: Context, kind: TrashKind, wanted: str) -> TrashItem:
     """The newest in the trash of that id or name."""
     source: Source = "runs" if kind == "run" else "versions" if kind == "version" else "assets"
-    alike = [item for item in lying(ctx, source) if item.kind == kind and wanted in {item.id, item.name}]
+    alike = [item for item in lying(ctx, source) if item.kind == kind and wanted in {item.id, item.title}]
     exact = [item for item in alike if item.id == wanted]
     if not alike:
         raise NotFound(f"there is no {kind} {wanted[:100]!r} in the trash", hint="loopwright trash list")
@@ -150,8 +150,8 @@ def _take(ctx: Context, item: TrashItem, report: _Report) -> None:
         report.removed += 1
         report.files += item.files
         report.size_bytes += item.size_bytes
-        if len(report.items) < _SHOWN:
-            report.items.append(item)
+        if len(report.gone) < _SHOWN:
+            report.gone.append(item)
     elif item.kind == EXPERIMENT:
         report.held += 1
 
@@ -179,7 +179,7 @@ def _run_removed(ctx: Context, tx: Transaction, run_id: str) -> bool:
 def _experiment_removed(ctx: Context, item: TrashItem) -> bool:
     """Remove an experiment without runs, and the logged models that belong to it before."""
     with ctx.read() as tx:
-        if tracking.some_runs(ctx, tx, item.name, 1):
+        if tracking.some_runs(ctx, tx, item.title, 1):
             return False
         models = registry.logged_of(ctx, tx, item.id)
     for model in models:

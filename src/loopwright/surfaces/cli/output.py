@@ -116,6 +116,10 @@ class Output:
             for item in items:
                 self.say(cell(item, limit=10_000))
 
+    def table(self, columns: Sequence[str], items: Sequence[Mapping[str, Any]]) -> None:
+        """A table of these columns, each of them."""
+        self.console().print(_table(items, columns))
+
     def line(self, item: Any) -> None:
         """One item of a stream, as a line of JSON."""
         print(msgspec.json.encode(item).decode(), file=self.stream, flush=True)
@@ -180,12 +184,12 @@ def _columns(items: Sequence[Mapping[str, Any]]) -> list[str]:
     return [name for name in filled if name in kept]
 
 
-def _table(items: Sequence[Mapping[str, Any]]) -> Table:
+def _table(items: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    names = _columns(items)
+    names = columns or _columns(items)
     for name in names:
         is_number = all(isinstance(item.get(name), int | float | None) for item in items)
         table.add_column(_printable(name), justify="right" if is_number else "left", overflow="fold")

@@ -18,6 +18,8 @@ from loopwright.core.errors import Conflict
 from loopwright.core.nouns import JobState, Json
 from loopwright.engine.operation import Blob, Form, Upload
 from loopwright.surfaces.cli.calling import Caller, open_caller
+from loopwright.surfaces.cli.found import COMMAND as FOUND
+from loopwright.surfaces.cli.found import told
 from loopwright.surfaces.cli.output import Output, whole_file
 from loopwright.surfaces.cli.tree import Options
 from loopwright.workspace import load_settings
@@ -69,7 +71,10 @@ def _show(entry: Entry, caller: Caller, result: Any, options: Options, output: O
         case Form.JOB:
             return _follow(caller, msgspec.to_builtins(result), output, detach=options.detach)
     plain = msgspec.to_builtins(result)
-    output.show(plain)
+    if entry.name == FOUND and plain["items"]:
+        output.table(*told(plain["items"], options.column))
+    else:
+        output.show(plain)
     if entry.form is Form.PAGE and plain["next_token"]:
         output.note(f"there is more: --token {plain['next_token']}")
     output.document(plain)

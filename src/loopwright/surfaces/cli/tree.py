@@ -12,6 +12,7 @@ import msgspec
 
 from loopwright.client.index import Entry, Index
 from loopwright.engine.operation import Form
+from loopwright.surfaces.cli.found import COMMAND as FOUND
 from loopwright.surfaces.cli.output import Output
 from loopwright.surfaces.cli.parameters import common_options, options_of, values_of
 
@@ -33,6 +34,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     space: str | None = None
     detach: bool = False
     out: str | None = None
+    column: tuple[str, ...] = ()
 
 
 class Command(click.Command):
@@ -142,6 +144,9 @@ def _command(word: str, entry: Entry) -> Command:
 def _form_options(entry: Entry) -> list[click.Parameter]:
     if entry.form is Form.JOB:
         return [click.Option(["--detach"], is_flag=True, help="Do not wait for the job.")]
+    if entry.name == FOUND:
+        help = "A column to show, any number of times: metrics.auc, params.lr, tags.team."
+        return [click.Option(["--column"], multiple=True, metavar="NAME", help=help)]
     if entry.form is Form.BLOB:
         return [click.Option(["--out"], metavar="FILE", help="Where to write it; - is standard output.")]
     return []
