@@ -20,7 +20,7 @@ from loopwright.workspace import Settings, Workspace
 
 __all__ = ["Deferred", "assemble", "check_exposure"]
 
-_MLFLOW = ("/api", "/ajax-api", "/health", "/version", "/get-artifact", "/model-versions")
+_MLFLOW = ("/api", "/ajax-api", "/health", "/version", "/get-artifact", "/model-versions", "/v1/traces")
 """what of the server's paths is MLflow's; ours have longer prefixes"""
 
 
@@ -61,7 +61,9 @@ def assemble(
         return made
 
     def mlflow() -> ASGIApp:
-        made: ASGIApp = import_module("loopwright.surfaces.mlflow.application").build_mlflow(workspace)
+        made: ASGIApp = import_module("loopwright.surfaces.mlflow.application").build_mlflow(
+            workspace, (_spans(),)
+        )
         return made
 
     def pages() -> ASGIApp:
@@ -92,6 +94,14 @@ class _Predictions(Collector):
     def collect(self) -> Iterable[Metric]:
         """As the runtime's own collector."""
         return self._collector.collect()
+
+
+def _spans() -> Any:
+    """The route of OpenTelemetry's spans, answered by its own surface in the threads of MLflow's."""
+    intake = import_module("loopwright.surfaces.otlp.intake")
+    read_body = import_module("loopwright.surfaces.mlflow.bodies").read_body
+    route = import_module("loopwright.surfaces.mlflow.routing").RawRoute
+    return route(method="POST", path=intake.PATH, scope=intake.SCOPE, answer=intake.exporter(read_body))
 
 
 def _check_right(scope: Any, right: str) -> None:

@@ -138,7 +138,8 @@ class TraceSuite:
         one = _said(2, trace, value={"a": [1]}, error={"error_code": "E"}, metadata={"k": "v"}, rationale="r")
         two = _said(1, trace, kind="expectation", value="x", source_type="HUMAN", source_id="ann")
         ledger.write(lambda tx: tx.traces.save([trace, other]))
-        ledger.write(lambda tx: [tx.assessments.put(each) for each in (one, two)])
+        for each in (one, two):
+            write_said(ledger, each)
         changed = replace(one, value=7, valid=False, updated_ms=9)
         ledger.write(lambda tx: tx.assessments.put(changed))
         with ledger.read() as tx:
@@ -212,6 +213,11 @@ class TraceSuite:
         ledger.write(lambda tx: tx.traces.save([_trace(1), _trace(2)]))
         with ledger.read() as tx, pytest.raises(Invalid):
             tx.traces.search(SPACE, TraceQuery(experiments=("1",)), PageRequest(limit=1, token="zzz"))
+
+
+def write_said(ledger: Ledger, said: Assessment) -> None:
+    """Keep one assessment."""
+    ledger.write(lambda tx: tx.assessments.put(said))
 
 
 def _walked(tx: Transaction, query: TraceQuery, limit: int) -> list[Trace]:
@@ -349,7 +355,8 @@ def _condition(rng: random.Random, depth: int) -> Condition:
     if depth == 0 or rng.random() < 0.4:
         return _comparison(rng)
     parts = tuple(_condition(rng, depth - 1) for _ in range(rng.randrange(1, 4)))
-    return rng.choice([All(parts), AnyOf(parts), Not(parts[0])])
+    found: tuple[Condition, ...] = (All(parts), AnyOf(parts), Not(parts[0]))
+    return rng.choice(found)
 
 
 _ORDERS = (

@@ -9,14 +9,19 @@ from typing import NoReturn
 import msgspec
 
 from loopwright.core.errors import Invalid
+from loopwright.core.patterns import finder
 from loopwright.core.queries import AnyOf, Comparison, Condition, Field, Operator
 from loopwright.tracking.dialects import PROMPT_TAG, Dialect, is_numeric, operators
 from loopwright.tracking.lexing import Token, excerpt, place
 
-__all__ = ["DATASET_KEYS", "Clause", "comparison", "field_named", "refuse"]
+__all__ = ["DATASET_KEYS", "SPAN_KEYS", "Clause", "comparison", "field_named", "refuse"]
 
 DATASET_KEYS = ("name", "digest", "context")
 """what is known of a dataset that a run read"""
+SPAN_KEYS = ("name", "type", "status", "content")
+"""what is known of every span, beside its attributes"""
+_OF_SPAN = "attributes."
+_ORDERED = ("<", "<=", ">", ">=")
 
 _WHOLE = re.compile("-?[0-9]+")
 _QUOTE = "put a text in quotes: 'value'"
@@ -65,8 +70,13 @@ def comparison(clause: Clause, dialect: Dialect) -> Condition:
     field = _left(clause, dialect)
     if not clause.values and not clause.is_list:
         return Comparison(field, _null_operator(field, clause, dialect))
-    value = _value(field, clause, dialect)
+    if field.kind in {"feedback", "expectation"}:
+        value: str | float | tuple[str, ...] = _said(field, clause)
+    else:
+        value = _value(field, clause, dialect)
     found = Comparison(field, _operator(field, clause, dialect), value)
+    if found.op == "RLIKE" and isinstance(value, str):
+        finder(value)
     if dialect.has_prompts and _holds_of_models(found):
         return AnyOf((found, Comparison(field, "IS NULL")))
     return found
@@ -78,18 +88,40 @@ def field_named(token: Token, dialect: Dialect, attributes: Mapping[str, str], t
     `told` begins the error for another attribute.
     """
     if token.kind != "path":
-        return Field("attribute", _known(token, attributes, told))
+        return _attribute(_known(token, attributes, told))
     kind = dialect.entities.get(token.entity)
     if kind is None:
         refuse(dialect.entity_refused.format(entity=excerpt(token.entity)), token)
     if kind == "attribute":
-        return Field(kind, _known(token, attributes, told))
+        return _attribute(_known(token, attributes, told))
+    if kind in {"span", "issue"}:
+        return Field(kind, _part_of_trace(kind, token))
     if kind == "dataset" and token.value not in DATASET_KEYS:
         refuse(
             f"Invalid dataset key '{excerpt(token.value)}' specified. Valid keys are '{_set(DATASET_KEYS)}'",
             token,
         )
     return Field(kind, token.value)
+
+
+def _attribute(key: str) -> Field:
+    """An attribute; the text of a trace is all that its spans recorded."""
+    return Field("span", "content") if key == "text" else Field("attribute", key)
+
+
+def _part_of_trace(kind: str, token: Token) -> str:
+    name = token.value.removeprefix(_OF_SPAN)
+    if kind == "issue" and token.value != "id":
+        refuse(f"Invalid issue attribute '{excerpt(token.value)}'. Supported attributes: id", token)
+    if kind == "span" and not name:
+        refuse("Span attribute name cannot be empty after 'attributes.'", token)
+    if kind == "span" and name == token.value and name not in SPAN_KEYS:
+        refuse(
+            f"Invalid span attribute '{excerpt(name)}'. "
+            "Supported attributes: name, status, type, attributes.<attribute_name>.",
+            token,
+        )
+    return token.value
 
 
 def _known(token: Token, attributes: Mapping[str, str], told: str) -> str:
@@ -136,13 +168,28 @@ def _value(field: Field, clause: Clause, dialect: Dialect) -> str | float | tupl
     _refuse_value(field, clause, token)
 
 
+def _said(field: Field, clause: Clause) -> str | float:
+    """What was said is put in an order with numbers, and compared with texts in every other way."""
+    token = clause.values[0] if clause.values else clause.left
+    is_ordered = clause.operator in _ORDERED
+    if is_ordered and token.kind == "number" and not clause.is_list:
+        return float(token.value)
+    if not is_ordered and token.kind in {"single", "double"} and not clause.is_list:
+        return token.value
+    if is_ordered:
+        told = f"Expected a numeric value for {field.kind} when using comparator '{clause.operator}'."
+    else:
+        told = f"Expected a quoted string value for {field.kind} (e.g. 'my-value')."
+    refuse(f"{told} Got value {clause.right}", token, _QUOTE if not is_ordered else "write a number")
+
+
 def _refuse_value(field: Field, clause: Clause, token: Token) -> NoReturn:
     of = {
         "param": "parameter (e.g. 'my-value')",
         "tag": "tag (e.g. 'my-value')",
         "attribute": "attributes",
         "dataset": "dataset attributes",
-    }[field.kind]
+    }.get(field.kind, f"{field.kind} (e.g. 'my-value')")
     refuse(f"Expected a quoted string value for {of}. Got value {clause.right}", token, _QUOTE)
 
 

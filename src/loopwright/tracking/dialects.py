@@ -16,6 +16,7 @@ __all__ = [
     "PROMPT_TAG",
     "REGISTERED_MODELS",
     "RUNS",
+    "TRACES",
     "Dialect",
     "is_numeric",
     "operators",
@@ -28,6 +29,7 @@ _NUMBERS: tuple[Operator, ...] = ("=", "!=", "<", "<=", ">", ">=")
 _TEXTS: tuple[Operator, ...] = ("=", "!=", "LIKE", "ILIKE")
 _LISTS: tuple[Operator, ...] = ("IN", "NOT IN")
 _NULLS: tuple[Operator, ...] = ("IS NULL", "IS NOT NULL")
+_FOUND: tuple[Operator, ...] = ("RLIKE",)
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +63,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """`params.lr = 0.1` is taken, and lists of params and tags"""
     has_prompts: bool = False
     """a thing without the prompts' tag is one whose tag is `false`"""
+    has_patterns: bool = False
+    """texts are compared with regular expressions too"""
 
 
 def is_numeric(dialect: Dialect, field: Field) -> bool:
@@ -72,9 +76,15 @@ def operators(dialect: Dialect, field: Field) -> tuple[Operator, ...]:
     """What a field may be compared by."""
     if is_numeric(dialect, field):
         return _NUMBERS
-    if field.kind in {"attribute", "dataset"}:
-        return dialect.narrow.get(field.key, _TEXTS + _LISTS)
-    return _TEXTS + _NULLS + (_LISTS if dialect.has_bare_text else ())
+    more = _FOUND if dialect.has_patterns else ()
+    match field.kind:
+        case "attribute" | "dataset" | "span":
+            return dialect.narrow.get(field.key, _TEXTS + _LISTS + more)
+        case "feedback" | "expectation":
+            return _NUMBERS + _TEXTS[2:] + _NULLS + more
+        case "issue":
+            return ("=",)
+    return _TEXTS + _NULLS + more + (_LISTS if dialect.has_bare_text else ())
 
 
 def _attribute(key: str, *, descending: bool = False) -> SortKey:
@@ -201,3 +211,37 @@ LOGGED_MODELS = Dialect(
     numeric=frozenset({"creation_timestamp", "last_updated_timestamp"}),
     has_bare_text=True,
 )
+
+_TRACE_ATTRIBUTES = {
+    **_same("request_id", "timestamp_ms", "execution_time_ms", "end_time_ms", "status", "name", "run_id"),
+    "timestamp": "timestamp_ms",
+    "execution_time": "execution_time_ms",
+    "end_time": "end_time_ms",
+}
+
+TRACES = Dialect(
+    entities={
+        "attribute": "attribute",
+        "attributes": "attribute",
+        "trace": "attribute",
+        "tag": "tag",
+        "tags": "tag",
+        "metadata": "metadata",
+        "request_metadata": "metadata",
+        "span": "span",
+        "feedback": "feedback",
+        "expectation": "expectation",
+        "issue": "issue",
+    },
+    entity_refused=(
+        "Invalid entity type '{entity}'. Valid values are {{'attribute', 'attributes', 'expectation', "
+        "'feedback', 'issue', 'metadata', 'request_metadata', 'span', 'tag', 'tags', 'trace'}}"
+    ),
+    attributes={**_TRACE_ATTRIBUTES, **_same("client_request_id", "prompt", "text")},
+    orders={**_TRACE_ATTRIBUTES, **_same("experiment_id")},
+    order_kinds=frozenset({"attribute", "tag", "metadata"}),
+    numeric=frozenset({"timestamp_ms", "execution_time_ms", "end_time_ms"}),
+    narrow={"prompt": ("=",), "content": ("LIKE", "ILIKE")},
+    has_patterns=True,
+)
+"""traces; the order is completed by `TraceQuery`"""

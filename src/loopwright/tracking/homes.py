@@ -18,9 +18,11 @@ __all__ = [
     "at_place",
     "home_of_model",
     "home_of_run",
+    "home_of_trace",
     "home_of_version",
     "in_model",
     "in_run",
+    "in_trace",
 ]
 
 SCHEME = "mlflow-artifacts:/"
@@ -32,6 +34,7 @@ OF_VERSION = "model_version"
 _FILES = "artifacts"
 _MODEL = "logged_model"
 _FACT = "artifact_uri"
+_TRACE_TAG = "mlflow.artifactLocation"
 _TRIES = 3
 
 
@@ -112,6 +115,19 @@ def home_of_version(tx: Transaction, space: str, version_id: str) -> Home:
     return Home(owner=f"{OF_VERSION}:{version.id}", address=address, is_deleted=False, is_fixed=True)
 
 
+def home_of_trace(tx: Transaction, space: str, trace_id: str) -> Home:
+    """The home of a trace, where older clients keep its spans; `NotFound` when there is none of that id."""
+    known = tx.traces.those(space, [trace_id])
+    if not known:
+        raise NotFound(f"Trace with ID '{trace_id[:100]}' is not found.", hint="traces search")
+    return Home(owner=f"trace:{trace_id}", address=known[0].tags.get(_TRACE_TAG, ""), is_deleted=False)
+
+
+def in_trace(tx: Transaction, space: str, trace_id: str, path: Checked) -> Spot:
+    """The spot at a path of a trace; `NotFound` without the trace."""
+    return Spot(home=home_of_trace(tx, space, trace_id), path=path)
+
+
 def in_run(tx: Transaction, space: str, run_id: str, path: Checked) -> Spot:
     """The spot at a path of a run; `NotFound` without the run."""
     return Spot(home=home_of_run(tx, space, run_id), path=path)
@@ -136,7 +152,7 @@ def at_place(tx: Transaction, space: str, place: Checked) -> Spot:
 
 
 def _home(tx: Transaction, space: str, parts: list[str], at: int) -> Home | None:
-    homes = {"models": home_of_model, "versions": home_of_version}
+    homes = {"models": home_of_model, "traces": home_of_trace, "versions": home_of_version}
     find = homes.get(parts[at - 1], home_of_run) if at > 0 else home_of_run
     try:
         return find(tx, space, parts[at])

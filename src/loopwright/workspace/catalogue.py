@@ -62,6 +62,7 @@ _MODULES = (
     "monitoring.verbs",
     "monitoring.react",
     "llm.datasets",
+    "llm.verbs",
     "loops.training",
     "loops.retraining",
     "loops.rollout",

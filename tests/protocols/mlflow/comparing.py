@@ -40,7 +40,14 @@ ALLOWED = (
     Allowance(name="order", why="tags, params, latest metrics and aliases are sets; lists of files too"),
 )
 
-SETS = {"tags": "key", "params": "key", "aliases": "alias", "files": "path", "metrics": "key"}
+SETS = {
+    "tags": "key",
+    "request_metadata": "key",
+    "params": "key",
+    "aliases": "alias",
+    "files": "path",
+    "metrics": "key",
+}
 SHOWN = 40
 FALL_BACK = 501  # clients send whole files when uploads in parts are not there
 

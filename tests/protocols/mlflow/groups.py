@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from tests.protocols.mlflow.script.assessing import assessments, traces_search
 from tests.protocols.mlflow.script.datasets import evaluation_datasets, evaluation_datasets_search
 from tests.protocols.mlflow.script.experiments import experiments, experiments_search
 from tests.protocols.mlflow.script.files import artifacts
 from tests.protocols.mlflow.script.finding import histories, runs_search
 from tests.protocols.mlflow.script.lineage import inputs, logged_models, logged_models_search
+from tests.protocols.mlflow.script.older_traces import older_traces
 from tests.protocols.mlflow.script.plumbing import plumbing
 from tests.protocols.mlflow.script.prompts import prompts
 from tests.protocols.mlflow.script.registry import (
@@ -20,6 +22,9 @@ from tests.protocols.mlflow.script.registry import (
     stages,
 )
 from tests.protocols.mlflow.script.runs import batches, metrics, params_and_tags, runs
+from tests.protocols.mlflow.script.traces import links as trace_links
+from tests.protocols.mlflow.script.traces import metrics as trace_metrics
+from tests.protocols.mlflow.script.traces import spans, traces
 from tests.protocols.mlflow.talking import Talk
 
 __all__ = ["DONE_GROUPS", "SCRIPTS"]
@@ -47,6 +52,13 @@ SCRIPTS: Mapping[str, Callable[[Talk], None]] = {
     "prompts": prompts,
     "evaluation_datasets": evaluation_datasets,
     "evaluation_datasets_search": evaluation_datasets_search,
+    "traces": traces,
+    "spans": spans,
+    "trace_links": trace_links,
+    "trace_metrics": trace_metrics,
+    "assessments": assessments,
+    "traces_search": traces_search,
+    "older_traces": older_traces,
 }
 
 # A group that is not named here is not collected; name it when the server has its routes.
@@ -73,4 +85,11 @@ DONE_GROUPS: tuple[str, ...] = (
     "prompts",
     "evaluation_datasets",
     "evaluation_datasets_search",
+    "traces",
+    "spans",
+    "trace_links",
+    "trace_metrics",
+    "assessments",
+    "traces_search",
+    "older_traces",
 )

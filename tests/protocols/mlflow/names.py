@@ -10,8 +10,9 @@ __all__ = ["TIMES", "VARIABLE", "Bindings", "Namer"]
 
 # A server's own instants; the script's are of the years before.
 TIMES = range(1_740_000_000_000, 4_000_000_000_000)
-VARIABLE = re.compile(r"\{(?:experiment|run|model|token|run_name|dataset|record|digest|webhook):\d+\}")
+VARIABLE = re.compile(r"\{(?:experiment|run|model|token|run_name|assessment|trace|dataset|record|digest|webhook):\d+\}")
 TIME_TEXT = re.compile(r"\b1(?:7[4-9]|[89]\d)\d{10}\b")
+INSTANT = re.compile(r"\b20(?:2[5-9]|[3-9]\d)-\d\d-\d\dT[\d:.]+Z")
 FIELDS = {
     "experiment_id": "experiment",
     "run_id": "run",
@@ -20,6 +21,8 @@ FIELDS = {
     "next_page_token": "token",
     "run_name": "run_name",
     "name": "run_name",
+    "assessment_id": "assessment",
+    "request_id": "trace",
     "dataset_id": "dataset",
     "dataset_record_id": "record",
     "digest": "digest",
@@ -32,6 +35,8 @@ CHOSEN = {
     "model": re.compile(r"m-[0-9a-f]{32}"),
     "token": re.compile(r".+", re.DOTALL),
     "run_name": re.compile(r"[a-z]+-[a-z]+-\d{1,3}"),
+    "assessment": re.compile(r"a-[0-9a-f]{32}"),
+    "trace": re.compile(r"[0-9a-f]{32}"),
     "dataset": re.compile(r"d-[0-9a-f]{32}"),
     "record": re.compile(r"dr-[0-9a-f]{32}"),
     "digest": re.compile(r"[0-9a-f]{8}"),
@@ -70,7 +75,7 @@ class Namer:
         if isinstance(value, str):
             for known in sorted(self._names, key=len, reverse=True):
                 value = value.replace(known, self._names[known])
-            return TIME_TEXT.sub("{time}", value)
+            return INSTANT.sub("{instant}", TIME_TEXT.sub("{time}", value))
         if isinstance(value, int) and not isinstance(value, bool) and value in TIMES:
             return "{time}"
         if isinstance(value, list | tuple):
@@ -109,7 +114,7 @@ class Bindings:
         parts: list[str] = []
         unbound: dict[str, str] = {}
         at = 0
-        for name in re.finditer(rf"{VARIABLE.pattern}|\{{time\}}", template):
+        for name in re.finditer(rf"{VARIABLE.pattern}|\{{time\}}|\{{instant\}}", template):
             parts.append(re.escape(template[at : name.start()]))
             at = name.end()
             parts.append(self._part(name[0], unbound, whole=name[0] == template))
@@ -119,6 +124,8 @@ class Bindings:
         """A token stands for the latest one: MLflow's are offsets, so that two lists may have the same."""
         if name == "{time}":
             return r"\d{13}"
+        if name == "{instant}":
+            return INSTANT.pattern
         if name in self._values and not name.startswith("{token:"):
             return re.escape(self._values[name])
         if name in unbound:

@@ -36,6 +36,7 @@ def _written(exchange: Exchange, namer: Namer) -> Exchange:
         query=shortened(namer.named(list(asked.query))),
         json=namer.named(asked.json),
         text=shortened(namer.named(asked.text)),
+        headers=namer.named(dict(asked.headers)),
     )
     body, text = (
         shortened(namer.named(_bare(reply.json, whole=exchange.wording))),

@@ -34,6 +34,7 @@ def _played(at: int, each: Exchange, send: Sender, bound: Bindings) -> list[str]
         query=bound.filled(list(asked.query)),
         json=bound.filled(asked.json),
         text=bound.filled(asked.text),
+        headers=bound.filled(dict(asked.headers)),
     )
     time.sleep(APART_S)  # what is ordered by its instant must differ in it
     told = f"#{at} {asked.method} {asked.path} ({each.says})"

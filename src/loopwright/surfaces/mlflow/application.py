@@ -37,13 +37,16 @@ from loopwright.engine.context import Context, Principal
 from loopwright.surfaces.mlflow import (
     about,
     artifacts,
+    assessments,
     evaluation_datasets,
     experiments,
     intake,
     logged_models,
     metrics,
+    older_traces,
     registry,
     runs,
+    traces,
 )
 from loopwright.surfaces.mlflow.bodies import read_body
 from loopwright.surfaces.mlflow.failures import NoRoute, WrongMethod, refusal
@@ -86,6 +89,9 @@ def _groups(host: Host) -> tuple[tuple[Route | RawRoute, ...], ...]:
         artifacts.routes(host.settings.max_upload_mb * _MEGABYTE),
         registry.routes(),
         logged_models.routes(),
+        traces.routes(host.settings.max_upload_mb * _MEGABYTE),
+        assessments.routes(),
+        older_traces.routes(),
         evaluation_datasets.routes(),
     )
 
@@ -95,9 +101,9 @@ def routes_of(host: Host) -> tuple[Route | RawRoute, ...]:
     return tuple(route for group in _groups(host) for route in group)
 
 
-def build_mlflow(host: Host) -> MlflowApp:
-    """The protocol over a workspace."""
-    return MlflowApp(host, routes_of(host))
+def build_mlflow(host: Host, more: Iterable[Route | RawRoute] = ()) -> MlflowApp:
+    """The protocol over a workspace, with routes of others that answer in the same way."""
+    return MlflowApp(host, (*routes_of(host), *more))
 
 
 class MlflowApp:
@@ -150,6 +156,7 @@ class MlflowApp:
             parts=parts,
             headers=dict(scope["headers"]),
             in_thread=self._in_thread,
+            at_writer=partial(self._at_writer, ctx),
         )
         if reader is None:
             await route.answer(call)

@@ -34,6 +34,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[bytes, bytes]
     in_thread: Callable[[Callable[[], Any]], Awaitable[Any]]
     """runs sync work in the surface's threads: `await call.in_thread(lambda: ...)`"""
+    at_writer: Callable[[Callable[[], Any]], Awaitable[Any]]
+    """as `in_thread`, but where writes are, for work that writes and does nothing slow"""
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):

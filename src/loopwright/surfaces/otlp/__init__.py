@@ -1,0 +1,1 @@
+"""OpenTelemetry's protocol for spans over HTTP, in protobuf and in JSON."""
