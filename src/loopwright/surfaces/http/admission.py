@@ -93,7 +93,8 @@ def admit(rules: Rules, method: str, headers: Mapping[bytes, bytes]) -> None:
     if not (rules.any_host or name in rules.hosts or (rules.any_address and _is_address(name))):
         raise Denied(
             f"this server does not answer to the host {name[:80]!r}",
-            hint="use http://127.0.0.1, or add the name to the setting allowed_hosts",
+            hint="use http://127.0.0.1, or, where a proxy has this name, add it to the setting allowed_hosts "
+            "(LOOPWRIGHT_ALLOWED_HOSTS)",
             where="header Host",
         )
     if method not in _SAFE:
@@ -110,7 +111,8 @@ def _check_origin(headers: Mapping[bytes, bytes], host: bytes) -> None:
     if foreign:
         raise Denied(
             "a page of another site may not change anything here",
-            hint="call the API from a program, or open the server's own pages",
+            hint="open the server's own pages; a proxy before it has to pass on the Host header, and its name "
+            "belongs into the setting allowed_hosts (LOOPWRIGHT_ALLOWED_HOSTS)",
             where="header Origin",
         )
 
