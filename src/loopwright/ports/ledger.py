@@ -211,6 +211,9 @@ class Runs(Protocol):
     def search(self, space: str, query: RunQuery, request: PageRequest) -> Page[FoundRun]:
         """Runs that a query is about, in its order, with their latest metrics."""
 
+    def count(self, space: str, query: RunQuery, most: int) -> int:
+        """How many runs a query is about; counting ends at `most`."""
+
     def latest(self, run_ids: Sequence[str]) -> Sequence[FoundRun]:
         """Runs by id with their latest metrics, in the order asked; `NotFound` for one that is not there."""
 

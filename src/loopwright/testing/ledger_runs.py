@@ -84,6 +84,10 @@ class MemoryRuns:
         items = tuple(found[begin : begin + request.limit])
         return Page(items=items, next_token=items[-1].run.id if begin + request.limit < len(found) else "")
 
+    def count(self, space: str, query: RunQuery, most: int) -> int:
+        inside = [run for run in self._unit.rows("runs").values() if run.space == space]
+        return min(most, len(ordered(query, [self._found(run) for run in inside])))
+
     def latest(self, run_ids: Sequence[str]) -> Sequence[FoundRun]:
         return tuple(self._found(self.get(run_id)) for run_id in run_ids)
 

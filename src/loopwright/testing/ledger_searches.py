@@ -149,6 +149,9 @@ class SearchSuite:
             query = some_query(rng)
             wanted = [each.run.id for each in ordered(query, known)]
             assert _walked(ledger, query, rng.choice([1, 3, 7, 1000])) == wanted, query
+            most = rng.choice([1, 5, 1000])
+            with ledger.read() as tx:
+                assert tx.runs.count("default", query, most) == min(most, len(wanted)), query
 
     def test_what_is_found_is_the_run_with_its_latest_metrics(self, ledger: Ledger) -> None:
         """By name, NaN as NaN."""

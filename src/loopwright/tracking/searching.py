@@ -20,7 +20,9 @@ from loopwright.tracking.lifecycle import no_run
 __all__ = [
     "DatasetSummary",
     "FoundPage",
+    "RunCount",
     "check_datasets_asked",
+    "count_runs",
     "datasets_of",
     "experiment_id_of",
     "found",
@@ -32,6 +34,7 @@ _READ = Comparison(Field("dataset", "name"), "LIKE", "%")
 _SUMMARIES = 1_000
 _PAGE = 1_000
 _EXPERIMENTS = 20
+_COUNTED = 100_000
 
 
 class FoundPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,6 +145,31 @@ def _summaries(found: FoundRun, ids: dict[str, str]) -> list[DatasetSummary]:
         )
         for read in found.run.facts.get("datasets", ())
     ]
+
+
+class RunCount(msgspec.Struct, frozen=True, kw_only=True):
+    """How many runs a search is about."""
+
+    count: int
+    is_all: bool
+    """whether there are no more: counting ends at a hundred thousand"""
+
+
+@operation("runs.count", scope="run:read", route="GET /runs:count")
+def count_runs(
+    ctx: Context,
+    *,
+    experiment: tuple[str, ...] = (),
+    filter: str | None = None,
+    lifecycle: Lifecycle = "active",
+) -> RunCount:
+    """Count the runs that a search would find, as `runs search` asks; at most a hundred thousand."""
+    where = parse_filter(filter, RUNS)
+    names = experiment or tuple(experiments.names(ctx))
+    with ctx.read() as tx:
+        query = RunQuery(experiments=names, where=where, lifecycle=lifecycle)
+        count = tx.runs.count(ctx.space, query, _COUNTED + 1)
+    return RunCount(count=min(count, _COUNTED), is_all=count <= _COUNTED)
 
 
 @operation("runs.search", scope="run:read", route="GET /runs:search", command="runs search")

@@ -52,6 +52,7 @@ _MODULES = (
     "tracking.searching",
     "tracking.retention",
     "tracking.removing",
+    "tracking.views",
     "tuning.verbs",
     "registry.verbs",
     "registry.rolling",

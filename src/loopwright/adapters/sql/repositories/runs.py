@@ -155,6 +155,10 @@ class SqlRuns:
         found = Search(self._session, space, query).page(request)
         return Page(items=self._found(found.items), next_token=found.next_token)
 
+    def count(self, space: str, query: RunQuery, most: int) -> int:
+        """How many runs a query is about, at most so many are counted."""
+        return Search(self._session, space, query).count(most)
+
     def latest(self, run_ids: Sequence[str]) -> Sequence[FoundRun]:
         """Runs by id with their latest metrics, in the order asked."""
         rows = [self._session.row(_PLACE, id=run_id) for run_id in run_ids]

@@ -66,6 +66,20 @@ class Search:
             token = write_token([number, *row[1:]])
         return Page(items=tuple(row[0] for _, row in kept), next_token=token)
 
+    def count(self, most: int) -> int:
+        """How many runs there are, at most so many are counted."""
+        stretch = _Stretch("", "", "r.experiment_no = ?", (), ())
+        total = 0
+        for experiment in self._experiments():
+            source, tests = self._asked(stretch, experiment, ())
+            where = " AND ".join(f"({text})" for text, _ in tests if text)
+            text = f"SELECT COUNT(*) FROM (SELECT 1 FROM {source} WHERE {where} LIMIT ?) c"
+            values = [*(value for _, given in tests for value in given), most - total]
+            total += self._session.fetch(text, values)[0][0]
+            if total >= most:
+                break
+        return total
+
     def _experiments(self) -> list[int]:
         names = list(dict.fromkeys(self._query.experiments))
         found: list[int] = []
@@ -86,6 +100,17 @@ class Search:
         return sorted_rows(rows, stretch.atoms)[:limit]
 
     def _rows(self, stretch: _Stretch, experiment: int, place: Sequence[Any], limit: int) -> Sequence[Row]:
+        source, tests = self._asked(stretch, experiment, place)
+        columns = ", ".join(atom.sql for atom in stretch.atoms)
+        order = ", ".join(f"{atom.sql} DESC" if atom.descending else atom.sql for atom in stretch.atoms)
+        where = " AND ".join(f"({text})" for text, _ in tests if text)
+        text = f"SELECT r.no, {columns} FROM {source} WHERE {where} ORDER BY {order} LIMIT ?"
+        return self._session.fetch(text, [*(v for _, values in tests for v in values), limit])
+
+    def _asked(
+        self, stretch: _Stretch, experiment: int, place: Sequence[Any]
+    ) -> tuple[str, list[tuple[str, Sequence[Any]]]]:
+        """What is read, and the tests a run has to pass, with their arguments in the order of the text."""
         asked = self._query.where
         narrow = None if asked is None else self._conditions.narrowest(asked, experiment)
         source, linked = self._source(stretch, narrow)
@@ -99,11 +124,7 @@ class Search:
         tests.append((self._lifecycle(), ()))
         if place:
             tests.append(beyond(stretch.atoms, place))
-        columns = ", ".join(atom.sql for atom in stretch.atoms)
-        order = ", ".join(f"{atom.sql} DESC" if atom.descending else atom.sql for atom in stretch.atoms)
-        where = " AND ".join(f"({text})" for text, _ in tests if text)
-        text = f"SELECT r.no, {columns} FROM {source} WHERE {where} ORDER BY {order} LIMIT ?"
-        return self._session.fetch(text, [*(v for _, values in tests for v in values), limit])
+        return source, tests
 
     def _source(self, stretch: _Stretch, narrow: Narrow | None) -> tuple[str, str]:
         """What is read from first to last, and what links it; SQLite keeps to the order of CROSS JOIN."""
