@@ -25,9 +25,18 @@ from loopwright.loops.parcels import (
     ModelParcel,
     Parcel,
     RunParcel,
+    TraceParcel,
     written,
 )
-from loopwright.ports.histories import History, PastExperiment, PastFile, PastLogged, PastModel, PastRun
+from loopwright.ports.histories import (
+    History,
+    PastExperiment,
+    PastFile,
+    PastLogged,
+    PastModel,
+    PastRun,
+    PastTrace,
+)
 from loopwright.tracking.adopting import Adopted, Mark, NewFile
 
 __all__ = ["Asked", "Caller", "Problem", "Report", "bring", "source_key"]
@@ -113,7 +122,8 @@ class _Bringing:
         self._history, self._target, self._asked, self._tell = history, target, asked, tell
         self._source = source_key(history.address)
         self._counts: dict[str, Counter[str]] = {
-            kind: Counter() for kind in ("experiments", "runs", "logged models", "models", "versions")
+            kind: Counter()
+            for kind in ("experiments", "runs", "logged models", "traces", "models", "versions")
         }
         self._sums: Counter[str] = Counter()
         self._notes: Counter[str] = Counter()
@@ -153,6 +163,9 @@ class _Bringing:
         marks = self._marks(f"logged/{past.id}/")
         for model in self._history.logged_models(past.id):
             self._logged(model, into, marks)
+        marks = self._marks(f"trace/{past.id}/")
+        for trace in self._history.traces(past.id):
+            self._trace(trace, into, marks)
 
     def _runs(self, past: PastExperiment, into: str) -> None:
         marks = self._marks(f"run/{past.id}/")
@@ -221,6 +234,16 @@ class _Bringing:
             return
         self._handed("logged models", parcel, mark)
 
+    def _trace(self, past: PastTrace, into: str, marks: Mapping[str, Mark]) -> None:
+        self._counts["traces"]["found"] += 1
+        parcel = TraceParcel(seen=_digest(past), past=past, into=into)
+        mark = marks.get(parcel.key)
+        if mark is not None and mark.seen == parcel.seen:
+            self._counts["traces"]["same"] += 1
+            return
+        self._handed("traces", parcel, mark)
+        self._progress("traces")
+
     def models(self) -> None:
         """Registered models and prompts."""
         marks = self._marks("model/")
@@ -248,17 +271,17 @@ class _Bringing:
     ) -> Adopted | None:
         """What became of a parcel; None when it was refused, or nothing is to be changed."""
         if self._asked.dry_run:
-            self._became(kind, parcel.past.name, "new" if mark is None else "changed")
+            self._became(kind, _name(parcel), "new" if mark is None else "changed")
             return None
         try:
             done = self._take(frames or written(parcel))
         except Unavailable:
             raise
         except LoopwrightError as error:
-            self._became(kind, parcel.past.name, "failed", str(error))
+            self._became(kind, _name(parcel), "failed", str(error))
             return None
         self._notes.update(done.notes)
-        self._became(kind, parcel.past.name, done.what)
+        self._became(kind, _name(parcel), done.what)
         return done
 
     def _became(self, kind: str, name: str, what: str, why: str = "") -> None:
@@ -334,6 +357,10 @@ class _Bringing:
                 f"{name[:40]}: {runs:,} runs, {sums['points']:,} points, {sums['files']:,} files, "
                 f"{sums['bytes'] / 1e6:,.1f} MB"
             )
+
+
+def _name(parcel: Parcel) -> str:
+    return parcel.past.trace.id if isinstance(parcel, TraceParcel) else parcel.past.name
 
 
 def _stored(done: Any) -> tuple[str, int]:

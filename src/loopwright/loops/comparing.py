@@ -19,6 +19,7 @@ from loopwright.ports.histories import (
     PastModel,
     PastModelPoint,
     PastRun,
+    PastTrace,
     PastVersion,
 )
 from loopwright.registry.adopting import owner_of
@@ -29,6 +30,7 @@ from loopwright.tracking.limits import PARAM, TAG
 __all__ = ["Compared", "Difference", "compare"]
 
 T = TypeVar("T")
+_PLACE_TAG = "mlflow.artifactLocation"
 _DIFFERENCES = 500
 _MASK = (1 << 256) - 1
 _NAME = 500
@@ -124,6 +126,12 @@ class _Comparing:
             else {},
         )
 
+        self._met(
+            "traces",
+            _each(self._there.traces(there.id), _trace_id, _trace),
+            _each(self._here.traces(here.id), _trace_id, _trace) if here else {},
+        )
+
     def models(self) -> None:
         """Registered models: those there, and of ours those of their names."""
         theirs = {each.name: self._model(each, 0) for each in self._there.models()}
@@ -212,6 +220,39 @@ def _each(things: Iterable[T], name: Callable[[T], str], parts: Callable[[T], Pa
 
 def _id_of(past: PastLogged) -> str:
     return past.id
+
+
+def _trace_id(past: PastTrace) -> str:
+    return past.trace.id
+
+
+def _trace(past: PastTrace) -> Parts:
+    trace = past.trace
+    about = [trace.started_ms, trace.duration_ms, trace.state, trace.client_request_id]
+    spans = [{**_plain(each), "space": ""} for each in sorted(past.spans, key=lambda span: span.id)]
+    said = [{**_plain(each), "space": ""} for each in sorted(past.assessments, key=lambda each: each.id)]
+    tags = {key: value for key, value in trace.tags.items() if key != _PLACE_TAG}
+    return {
+        "about": digest_value([*about, trace.request_preview, trace.response_preview]),
+        "tags": digest_value(tags),
+        "metadata": digest_value({k: _in_one_form(v) for k, v in trace.metadata.items()}),
+        "spans": digest_value(spans),
+        "assessments": digest_value(said),
+        "runs": digest_value(sorted(past.runs)),
+    }
+
+
+def _in_one_form(text: str) -> object:
+    """A text that is the JSON of an object as that: some stores keep it by its parts."""
+    try:
+        return msgspec.json.decode(text) if text[:1] == "{" else text
+    except (msgspec.DecodeError, RecursionError):
+        return text
+
+
+def _plain(value: object) -> dict[str, object]:
+    found: dict[str, object] = msgspec.to_builtins(value)
+    return found
 
 
 def _standing(history: History, experiment_id: str) -> Iterator[PastLogged]:

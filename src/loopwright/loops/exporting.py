@@ -37,6 +37,9 @@ def export(history: History, sink: HistorySink, tell: Callable[[str], None] = la
             sink.add_logged(model)
             counts["logged models"] += 1
             _files(history, sink, model.artifact_uri, counts, notes)
+        for trace in history.traces(experiment.id):
+            sink.add_trace(trace)
+            counts["traces"] += 1
     for registered in history.models():
         sink.add_model(registered)
         counts.update(models=1, versions=len(registered.versions))

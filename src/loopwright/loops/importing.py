@@ -17,12 +17,14 @@ import msgspec
 from loopwright.core.errors import Invalid, TooLarge
 from loopwright.engine.context import Context
 from loopwright.engine.operation import Upload, operation
+from loopwright.llm.adopting import adopt_trace
 from loopwright.loops.parcels import (
     ExperimentParcel,
     LoggedParcel,
     ModelParcel,
     Parcel,
     RunParcel,
+    TraceParcel,
     points_of,
     read_parcel,
     versions_of,
@@ -123,6 +125,8 @@ class _Adopting(msgspec.Struct, frozen=True, kw_only=True):
                 )
             case LoggedParcel(past=past, into=into, files=files):
                 return adopt_logged(ctx, tx, past, files, experiment_id=into, mark=mark, overwrite=overwrite)
+            case TraceParcel(past=past, into=into):
+                return adopt_trace(ctx, tx, past, experiment_id=into, mark=mark, overwrite=overwrite)
             case ModelParcel(past=past):
                 return adopt_model(ctx, tx, past, versions, mark=mark, overwrite=overwrite)
 

@@ -12,6 +12,7 @@ from loopwright.core.errors import NotFound
 from loopwright.core.instants import to_micros
 from loopwright.core.nouns import Asset, FoundRun, Json, MetricPoint, Version
 from loopwright.core.queries import RunQuery
+from loopwright.core.traces import TraceQuery
 from loopwright.engine.context import Context
 from loopwright.ports.histories import (
     PastDataset,
@@ -22,6 +23,7 @@ from loopwright.ports.histories import (
     PastModelPoint,
     PastOutput,
     PastRun,
+    PastTrace,
     PastVersion,
 )
 from loopwright.ports.ledger import PageRequest, Transaction
@@ -38,6 +40,7 @@ __all__ = ["OwnHistory"]
 
 _PAGE = 500
 _BATCH = 20_000
+_TRACES = 100
 _CHUNK = 1 << 20
 _SCHEME = "mlflow-artifacts:/"
 
@@ -109,6 +112,27 @@ class OwnHistory:
                 with self._ctx.read() as tx:
                     points = list(points_of(tx, self._ctx.space, asset.name))
                 yield _logged(asset, points)
+
+    def traces(self, experiment_id: str) -> Iterator[PastTrace]:
+        """The traces of an experiment, newest first."""
+        space, request = self._ctx.space, PageRequest(limit=_TRACES)
+        query = TraceQuery(experiments=(experiment_id,))
+        while True:
+            with self._ctx.read() as tx:
+                page = tx.traces.search(space, query, request)
+                ids = [trace.id for trace in page.items]
+                spans, said = tx.spans.of(space, ids), tx.assessments.of(space, ids)
+                runs = {each: tx.traces.links(space, each, "run") for each in ids}
+            for trace in page.items:
+                yield PastTrace(
+                    trace=trace,
+                    spans=tuple(spans.get(trace.id, ())),
+                    assessments=tuple(said.get(trace.id, ())),
+                    runs=tuple(runs[trace.id]),
+                )
+            if not page.next_token:
+                return
+            request = PageRequest(limit=_TRACES, token=page.next_token)
 
     def models(self) -> Iterator[PastModel]:
         """Registered models and prompts, by name."""

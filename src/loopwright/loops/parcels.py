@@ -13,7 +13,14 @@ import msgspec
 
 from loopwright.core.errors import Invalid, TooLarge
 from loopwright.core.nouns import MetricPoint
-from loopwright.ports.histories import PastExperiment, PastLogged, PastModel, PastRun, PastVersion
+from loopwright.ports.histories import (
+    PastExperiment,
+    PastLogged,
+    PastModel,
+    PastRun,
+    PastTrace,
+    PastVersion,
+)
 from loopwright.tracking.adopting import NewFile
 
 __all__ = [
@@ -22,6 +29,7 @@ __all__ = [
     "ModelParcel",
     "Parcel",
     "RunParcel",
+    "TraceParcel",
     "points_of",
     "read_parcel",
     "versions_of",
@@ -95,7 +103,20 @@ class ModelParcel(msgspec.Struct, frozen=True, kw_only=True, tag="model"):
         return f"model/{self.past.name}"
 
 
-Parcel = ExperimentParcel | RunParcel | LoggedParcel | ModelParcel
+class TraceParcel(msgspec.Struct, frozen=True, kw_only=True, tag="trace"):
+    """A trace for an experiment that is here."""
+
+    seen: str
+    past: PastTrace
+    into: str
+
+    @property
+    def key(self) -> str:
+        """Under which the import remembers it."""
+        return f"trace/{self.past.trace.experiment_id}/{self.past.trace.id}"
+
+
+Parcel = ExperimentParcel | RunParcel | LoggedParcel | ModelParcel | TraceParcel
 _ENCODE = msgspec.msgpack.Encoder().encode
 _PARCEL: msgspec.msgpack.Decoder[Parcel] = msgspec.msgpack.Decoder(Parcel)
 _POINTS = msgspec.msgpack.Decoder(_Points)

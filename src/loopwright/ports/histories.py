@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from loopwright.core.nouns import MetricPoint
+from loopwright.core.traces import Assessment, Span, Trace
 
 __all__ = [
     "Contents",
@@ -21,6 +22,7 @@ __all__ = [
     "PastModelPoint",
     "PastOutput",
     "PastRun",
+    "PastTrace",
     "PastVersion",
 ]
 
@@ -142,6 +144,16 @@ class PastModel(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     versions: tuple[PastVersion, ...] = ()
 
 
+class PastTrace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A trace with its steps and with what was said of it; whose space is told is of no account."""
+
+    trace: Trace
+    spans: tuple[Span, ...] = ()
+    assessments: tuple[Assessment, ...] = ()
+    runs: tuple[str, ...] = ()
+    """runs it was linked to"""
+
+
 class PastFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A file below an address, by its path from there; the digest (BLAKE3) where the store knows it."""
 
@@ -189,6 +201,9 @@ class History(Contents, Protocol):
     def logged_models(self, experiment_id: str) -> Iterator[PastLogged]:
         """The logged models of an experiment."""
 
+    def traces(self, experiment_id: str) -> Iterator[PastTrace]:
+        """The traces of an experiment; none where the store tells none."""
+
     def models(self) -> Iterator[PastModel]:
         """Registered models and prompts, by name."""
 
@@ -212,6 +227,9 @@ class HistorySink(Protocol):
 
     def add_logged(self, model: PastLogged) -> None:
         """Keep a logged model."""
+
+    def add_trace(self, trace: PastTrace) -> None:
+        """Keep a trace."""
 
     def add_model(self, model: PastModel) -> None:
         """Keep a registered model with its versions."""

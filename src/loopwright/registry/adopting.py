@@ -41,6 +41,7 @@ from loopwright.tracking.adopting import (
     put_files,
     readable,
 )
+from loopwright.tracking.experiments import by_id
 from loopwright.tracking.limits import PARAM
 
 __all__ = ["Prepared", "adopt_logged", "adopt_model", "owner_of", "prepared"]
@@ -68,7 +69,7 @@ def adopt_logged(
     """Take a logged model in with its files and all that was measured of it, in the caller's unit of work."""
     if not _MODEL_ID.match(past.id):
         raise Invalid("the id of a logged model is none", hint="an id is m- and 32 hex digits")
-    notes = Notes()
+    notes, _ = Notes(), by_id(ctx, tx, experiment_id)
     there = tx.assets.find(ctx.space, LOGGED, past.id)
     if there is not None and not overwrite and (mark is None or _logged_content(tx, there) != mark.kept):
         return Adopted(id=past.id, what="ours", content=_logged_content(tx, there))

@@ -23,7 +23,7 @@ from loopwright.core.nouns import Asset, Json, MetricPoint, Run, RunState
 from loopwright.engine.context import Context
 from loopwright.ports.histories import PastDataset, PastExperiment, PastRun
 from loopwright.ports.ledger import Artifact, Transaction
-from loopwright.tracking.experiments import KIND
+from loopwright.tracking.experiments import KIND, by_id
 from loopwright.tracking.inputs import DatasetRead, ModelUse
 from loopwright.tracking.lifecycle import PARENT_TAG
 from loopwright.tracking.limits import PARAM, TAG, check_keys
@@ -232,7 +232,7 @@ def adopt_run(
     `Invalid` when its id is none, or that of another run.
     """
     notes = Notes()
-    experiment = tx.assets.get(experiment_id)
+    experiment = by_id(ctx, tx, experiment_id)
     there = _run_there(ctx, tx, past.id)
     if there is not None and not overwrite and (mark is None or run_content(tx, there) != mark.kept):
         return Adopted(id=past.id, what="ours", content=run_content(tx, there), notes={})

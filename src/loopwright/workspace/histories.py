@@ -6,14 +6,13 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from loopwright.adapters.histories import Credentials, FolderHistory, RestHistory, Root, Roots
+from loopwright.adapters.objects import FsspecContents
+from loopwright.adapters.sql.past import SqlHistory, SqlHistorySink
 from loopwright.core.errors import Invalid
-
-if TYPE_CHECKING:
-    from loopwright.adapters.histories import Credentials, Root
-    from loopwright.ports.histories import History, HistorySink
+from loopwright.ports.histories import History, HistorySink
 
 __all__ = ["open_history", "open_sink"]
 
@@ -37,16 +36,12 @@ def open_history(
     they were moved; without any, those beside the store. A server's own files come from it. `Invalid` when it
     is no history, `Unavailable` when it does not answer.
     """
-    from loopwright.adapters.histories import FolderHistory, RestHistory, Roots
-
     scheme = urlsplit(address).scheme.lower()
     read = [root for each in roots for root in _declared(each)]
     if scheme in {"http", "https"}:
         given = _credentials(os.environ if environment is None else environment, token)
         return RestHistory(address, given, Roots(read), space=space)
     if scheme in _DATABASES:
-        from loopwright.adapters.sql.past import SqlHistory
-
         return SqlHistory(address, Roots(read or _beside(address)))
     folder = _folder(address, scheme)
     return FolderHistory(folder, Roots([*read, *_rooted(folder)]))
@@ -54,8 +49,6 @@ def open_history(
 
 def open_sink(folder: Path, python: str) -> HistorySink:
     """A fresh MLflow store in a folder: a database of the schema that `python`'s MLflow makes, and files."""
-    from loopwright.adapters.sql.past import SqlHistorySink
-
     return SqlHistorySink(folder, python)
 
 
@@ -71,16 +64,12 @@ def _folder(address: str, scheme: str) -> Path:
 
 def _rooted(folder: Path) -> list[Root]:
     """A folder under each spelling of its address."""
-    from loopwright.adapters.histories import Root
-
     spelled = {os.path.abspath(folder), os.path.realpath(folder)}
     return [Root(prefix=each, folder=folder) for each in sorted(spelled)]
 
 
 def _beside(address: str) -> list[Root]:
     """The folders of files that MLflow makes beside an SQLite database."""
-    from loopwright.adapters.histories import Root
-
     if not address.startswith("sqlite"):
         return []
     home = Path(os.path.realpath(urlsplit(address).path.removeprefix("/") or ".")).parent
@@ -93,12 +82,8 @@ def _beside(address: str) -> list[Root]:
 
 def _declared(text: str) -> list[Root]:
     """The roots that one `--artifact-root` names."""
-    from loopwright.adapters.histories import Root
-
     prefix, given, place = text.rpartition("=")
     if _STORE.match(place):
-        from loopwright.adapters.objects import FsspecContents
-
         return [Root(prefix=prefix or place, store=FsspecContents(place, prefix or place))]
     folder = Path(place)
     if not folder.is_dir():
@@ -110,7 +95,6 @@ def _declared(text: str) -> list[Root]:
 
 def _credentials(environment: Mapping[str, str], token: str) -> Credentials:
     """As MLflow's own client takes them."""
-    from loopwright.adapters.histories import Credentials
 
     def told(name: str) -> str:
         return environment.get(f"MLFLOW_TRACKING_{name}", "")

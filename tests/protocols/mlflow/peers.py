@@ -98,15 +98,20 @@ def _environment() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def mlflow_server(major: str, *, workers: int = 1) -> Iterator[Peer]:
-    """A real server on an SQLite file in a passing folder; its experiments are numbered from 7300000001."""
+def mlflow_server(major: str, *, workers: int = 1, store: Path | None = None) -> Iterator[Peer]:
+    """A real server on an SQLite file in a passing folder; its experiments are numbered from 7300000001.
+
+    With a `store` it is that of the folder, as it is there: `mlflow.db` and `mlartifacts`.
+    """
     python = peer_python(major)
     with tempfile.TemporaryDirectory(prefix="mlflow-") as folder:
         port = _free_port()
         command = [str(python), "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-        command += ["--workers", str(workers), "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
-        command += ["--artifacts-destination", f"{folder}/artifacts"]
-        database, begun = Path(folder) / "mlflow.db", time.monotonic()
+        database = (store or Path(folder)) / "mlflow.db"
+        files = database.with_name("mlartifacts" if store else "artifacts")
+        command += ["--workers", str(workers), "--backend-store-uri", f"sqlite:///{database}"]
+        command += ["--artifacts-destination", str(files)]
+        begun = time.monotonic()
         with (Path(folder) / "server.log").open("w") as log:
             process = subprocess.Popen(
                 command, cwd=folder, env=_environment(), stdout=log, stderr=log, start_new_session=True
@@ -115,7 +120,8 @@ def mlflow_server(major: str, *, workers: int = 1) -> Iterator[Peer]:
                 url = f"http://127.0.0.1:{port}"
                 _wait(process, url, Path(log.name))
                 took = time.monotonic() - begun
-                _spread_ids(database)
+                if store is None:
+                    _spread_ids(database)
                 name = f"mlflow {_text(url + '/version')}"
                 yield Peer(name=name, url=url, pid=process.pid, started_s=took, database=database)
             finally:

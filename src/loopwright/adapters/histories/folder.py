@@ -18,6 +18,7 @@ from loopwright.ports.histories import (
     PastLogged,
     PastModel,
     PastRun,
+    PastTrace,
     PastVersion,
 )
 
@@ -166,6 +167,10 @@ class FolderHistory:
                 yield batch
 
     def logged_models(self, experiment_id: str) -> Iterator[PastLogged]:
+        """None: they came after the stores that this reads."""
+        yield from ()
+
+    def traces(self, experiment_id: str) -> Iterator[PastTrace]:
         """None: they came after the stores that this reads."""
         yield from ()
 

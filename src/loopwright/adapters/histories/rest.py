@@ -23,6 +23,7 @@ from loopwright.ports.histories import (
     PastModelPoint,
     PastOutput,
     PastRun,
+    PastTrace,
     PastVersion,
 )
 
@@ -110,6 +111,10 @@ class RestHistory:
                 yield from map(_logged, page.models)
         except NotFound:
             return
+
+    def traces(self, experiment_id: str) -> Iterator[PastTrace]:
+        """None: this protocol tells parts of their texts alone."""
+        yield from ()
 
     def models(self) -> Iterator[PastModel]:
         """Registered models, then prompts."""

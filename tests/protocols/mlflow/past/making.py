@@ -1,8 +1,12 @@
 """Makes an interesting history in the store that MLFLOW_TRACKING_URI names; run by MLflow's own Python."""
 
+from __future__ import annotations
+
+import importlib.util
 import math
 import sys
 import warnings
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -11,35 +15,33 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from sklearn.linear_model import LogisticRegression
 
-try:
-    import lightgbm
-except ImportError:
-    lightgbm = None
-
 POINTS_A_BATCH = 1_000
 START_MS = 1_700_000_000_000
+HAS_LIGHTGBM = importlib.util.find_spec("lightgbm") is not None
 IS_THREE = mlflow.__version__.startswith("3")
 
 
-def data():
+def data() -> Any:
     drawn = np.random.default_rng(7)
     frame = pd.DataFrame(drawn.normal(size=(80, 3)), columns=["a", "b", "c"])
     return frame, (frame["a"] + frame["b"] > 0).astype(int)
 
 
-def boosted(x, y):
-    if lightgbm:
+def boosted(x: Any, y: Any) -> None:
+    if HAS_LIGHTGBM:
+        import lightgbm
+
         lightgbm.train({"verbosity": -1, "num_leaves": 4}, lightgbm.Dataset(x, y), 5)
 
 
-def learned(client):
+def learned() -> None:
     """Autologged fits, a nested run each, datasets read, a model by hand."""
     mlflow.set_experiment("learning")
     x, y = data()
     mlflow.sklearn.autolog(silent=True, log_input_examples=True)
-    if lightgbm:
+    if HAS_LIGHTGBM:
         mlflow.lightgbm.autolog(silent=True)
-    with mlflow.start_run(run_name="parent", tags={"team": "délais ✈"}) as parent:
+    with mlflow.start_run(run_name="parent", tags={"team": "délais ✈"}):
         mlflow.log_input(mlflow.data.from_pandas(x, name="flights", source="made up"), context="training")
         mlflow.log_input(mlflow.data.from_pandas(x.head(9), name="few"), context="test")
         with mlflow.start_run(nested=True, run_name="logistic"):
@@ -47,22 +49,21 @@ def learned(client):
         with mlflow.start_run(nested=True):
             boosted(x, y)
     mlflow.sklearn.autolog(disable=True)
-    if lightgbm:
+    if HAS_LIGHTGBM:
         mlflow.lightgbm.autolog(disable=True)
-    return parent.info.run_id
 
 
-def measured(client, points):
+def measured(client: MlflowClient, count: int) -> None:
     """Long and odd histories."""
     experiment = client.create_experiment("measuring", tags={"mlflow.note.content": "# notes\n<b>bold</b>"})
     run = client.create_run(experiment, start_time=START_MS, run_name="long").info.run_id
-    for start in range(0, points, POINTS_A_BATCH):
+    for start in range(0, count, POINTS_A_BATCH):
         batch = [
             Metric("loss", 1 / (1 + step), START_MS + step, step)
-            for step in range(start, min(points, start + POINTS_A_BATCH))
+            for step in range(start, min(count, start + POINTS_A_BATCH))
         ]
         client.log_batch(run, metrics=batch)
-    client.set_terminated(run, "FINISHED", START_MS + points)
+    client.set_terminated(run, "FINISHED", START_MS + count)
     odd = client.create_run(experiment, start_time=START_MS, run_name="odd").info.run_id
     values = [math.nan, math.inf, -math.inf, 0.1 + 0.2, -0.0, 1e-320, 5e300]
     points = [Metric("odd", value, START_MS + at // 2, at % 3) for at, value in enumerate(values)]
@@ -80,10 +81,9 @@ def measured(client, points):
     killed = client.create_run(experiment, start_time=START_MS + 2).info.run_id
     client.set_terminated(killed, "KILLED", START_MS + 4)
     client.create_run(experiment, start_time=START_MS + 3, run_name="still running")
-    return odd
 
 
-def trashed(client):
+def trashed(client: MlflowClient) -> None:
     """A deleted experiment with a run in it."""
     experiment = client.create_experiment("thrown away")
     run = client.create_run(experiment, run_name="with it").info.run_id
@@ -91,7 +91,7 @@ def trashed(client):
     client.delete_experiment(experiment)
 
 
-def registered(client):
+def registered(client: MlflowClient) -> None:
     """Versions with a gap, stages, aliases, tags, and one whose model was logged by hand."""
     mlflow.set_experiment("registering")
     x, y = data()
@@ -119,7 +119,7 @@ def registered(client):
     client.create_registered_model("nothing yet", {"empty": "very"})
 
 
-def prompted(client):
+def prompted() -> None:
     if not IS_THREE:
         return
     mlflow.genai.register_prompt("greeting", "Hello {{name}}", commit_message="first", tags={"a": "b"})
@@ -127,17 +127,17 @@ def prompted(client):
     mlflow.genai.set_prompt_alias("greeting", "production", 1)
 
 
-def traced(client):
+def traced() -> None:
     if not IS_THREE:
         return
     mlflow.set_experiment("asking")
 
-    @mlflow.trace(span_type="TOOL")
-    def look_up(key):
+    @mlflow.trace(span_type="TOOL")  # type: ignore[untyped-decorator]  # MLflow gives its own type
+    def look_up(key: str) -> dict[str, Any]:
         return {"key": key, "value": [1, 2, 3]}
 
-    @mlflow.trace(name="answer", attributes={"model": "tiny"})
-    def answer(question):
+    @mlflow.trace(name="answer", attributes={"model": "tiny"})  # type: ignore[untyped-decorator]  # as above
+    def answer(question: str) -> str:
         found = look_up(question)
         return f"{question}: {found['value']}"
 
@@ -149,16 +149,15 @@ def traced(client):
     mlflow.set_trace_tag(trace_id, "asked", "once")
 
 
-def main(points):
+def main(points: int) -> None:
     warnings.simplefilter("ignore")
     client = MlflowClient()
-    learned(client)
+    learned()
     measured(client, points)
     trashed(client)
     registered(client)
-    prompted(client)
-    traced(client)
-    print(mlflow.__version__)
+    prompted()
+    traced()
 
 
 main(int(sys.argv[1]))

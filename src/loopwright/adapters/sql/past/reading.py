@@ -9,8 +9,9 @@ from typing import Any
 
 from sqlalchemy import Table, select
 
-from loopwright.adapters.sql.past.models import SqlModels
+from loopwright.adapters.sql.past.registered import SqlModels
 from loopwright.adapters.sql.past.source import Source, integer, number, text, texts
+from loopwright.adapters.sql.past.traces import SqlTraces
 from loopwright.core.nouns import MetricPoint
 from loopwright.ports.histories import (
     Contents,
@@ -21,6 +22,7 @@ from loopwright.ports.histories import (
     PastModel,
     PastOutput,
     PastRun,
+    PastTrace,
 )
 
 __all__ = ["SqlHistory"]
@@ -38,6 +40,7 @@ class SqlHistory:
         self._source = Source(url)
         self._contents = contents
         self._models = SqlModels(self._source)
+        self._traces = SqlTraces(self._source)
         self.address = self._source.address
         self.version = f"schema {self._source.schema_revision()}"
 
@@ -191,6 +194,10 @@ class SqlHistory:
     def logged_models(self, experiment_id: str) -> Iterator[PastLogged]:
         """The logged models of an experiment; none where the schema is of before them."""
         return self._models.logged(experiment_id)
+
+    def traces(self, experiment_id: str) -> Iterator[PastTrace]:
+        """The traces of an experiment, by id; none where the schema keeps no steps."""
+        return self._traces.of(experiment_id)
 
     def models(self) -> Iterator[PastModel]:
         """Registered models and prompts, by name."""

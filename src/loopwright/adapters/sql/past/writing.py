@@ -15,9 +15,17 @@ from sqlalchemy import Connection, Table, delete, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from loopwright.adapters.sql.past.source import Source
+from loopwright.adapters.sql.past.trace_rows import (
+    ARTIFACTS,
+    KEPT_IN_COLUMNS,
+    assessment_row,
+    span_row,
+    trace_row,
+)
 from loopwright.core.errors import Conflict, Invalid, Unavailable
 from loopwright.core.nouns import MetricPoint
-from loopwright.ports.histories import PastExperiment, PastLogged, PastModel, PastRun
+from loopwright.core.traces import NAME_TAG
+from loopwright.ports.histories import PastExperiment, PastLogged, PastModel, PastRun, PastTrace
 
 __all__ = ["SqlHistorySink"]
 
@@ -205,6 +213,25 @@ class SqlHistorySink:
                 "dataset_name": point.dataset_name or None,
                 "dataset_digest": point.dataset_digest or None,
             }
+
+    def add_trace(self, trace: PastTrace) -> None:
+        """Keep a trace with its steps and with what was said of it."""
+        number = self._ids.number(trace.trace.experiment_id)
+        self._add("trace_info", [trace_row(trace.trace, number)])
+        own = {"request_id": trace.trace.id}
+        tags = trace.trace.tags | {ARTIFACTS: f"{_SCHEME}{number}/traces/{trace.trace.id}/artifacts"}
+        metadata = trace.trace.metadata
+        self._add("trace_tags", ({**own, "key": k, "value": v} for k, v in tags.items() if k != NAME_TAG))
+        told = ({**own, "key": k, "value": v} for k, v in metadata.items() if k not in KEPT_IN_COLUMNS)
+        self._add("trace_request_metadata", told)
+        self._add("spans", (span_row(each, number) for each in trace.spans))
+        self._add("assessments", (assessment_row(each, trace.trace, number) for each in trace.assessments))
+        ends = ({"source_id": trace.trace.id, "destination_id": run} for run in trace.runs)
+        kinds = {"source_type": "trace", "destination_type": "run"}
+        self._add(
+            "entity_associations",
+            ({**kinds, **each, "association_id": uuid.uuid4().hex, "created_time": 0} for each in ends),
+        )
 
     def add_model(self, model: PastModel) -> None:
         """Keep a registered model with its versions, tags and aliases."""

@@ -1,0 +1,185 @@
+"""Tells all that MLflow's own client sees of a server, as JSON; run by MLflow's own Python.
+
+Places (artifact addresses) are left out: they differ from store to store. Values are told as texts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow import MlflowClient, artifacts
+from mlflow.entities import ViewType
+
+_PROMPT = "tags.`mlflow.prompt.is_prompt` = 'true'"
+
+
+def whole(search: Any, **asked: Any) -> list[Any]:
+    found, token = [], None
+    while True:
+        page = search(**asked, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def files_at(uri: str) -> dict[str, str]:
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            root = Path(artifacts.download_artifacts(artifact_uri=uri, dst_path=folder))
+        except Exception:  # noqa: BLE001 - each store has its own error for a folder without files
+            return {}
+        return {
+            str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(root.rglob("*"))
+            if path.is_file()
+        }
+
+
+def point(metric: Any) -> list[str]:
+    return [repr(float(metric.value) + 0.0), str(metric.timestamp), str(metric.step)]
+
+
+def run_told(client: MlflowClient, run: Any) -> dict[str, Any]:
+    info, data = run.info, run.data
+    outputs = run.outputs.model_outputs if getattr(run, "outputs", None) else []
+    inputs = getattr(run.inputs, "model_inputs", None) or []
+    return {
+        "name": info.run_name,
+        "user": info.user_id,
+        "status": info.status,
+        "times": [info.start_time, info.end_time],
+        "lifecycle": info.lifecycle_stage,
+        "params": data.params,
+        "tags": data.tags,
+        "latest": {key: repr(value + 0.0) for key, value in data.metrics.items()},
+        "histories": {
+            key: sorted(point(each) for each in client.get_metric_history(info.run_id, key))
+            for key in data.metrics
+        },
+        "datasets": sorted(
+            [
+                [each.dataset.to_dictionary(), {tag.key: tag.value for tag in each.tags}]
+                for each in run.inputs.dataset_inputs
+            ],
+            key=str,
+        ),
+        "models": [sorted(each.model_id for each in inputs), sorted([x.model_id, x.step] for x in outputs)],
+        "files": files_at(info.artifact_uri),
+    }
+
+
+def logged_told(model: Any) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "type": model.model_type or "",
+        "status": str(model.status),
+        "created": model.creation_timestamp,
+        "run": model.source_run_id,
+        "params": model.params,
+        "tags": model.tags,
+        "points": sorted(
+            [
+                m.key,
+                repr(m.value),
+                m.timestamp,
+                m.step,
+                m.run_id,
+                m.dataset_name or "",
+                m.dataset_digest or "",
+            ]
+            for m in model.metrics or []
+        ),
+        "files": files_at(model.artifact_location),
+    }
+
+
+def version_told(client: MlflowClient, version: Any) -> dict[str, Any]:
+    prompt = (version.tags or {}).get("mlflow.prompt.is_prompt") == "true"
+    uri = "" if prompt else client.get_model_version_download_uri(version.name, str(version.version))
+    return {
+        "created": version.creation_timestamp,
+        "description": version.description or "",
+        "stage": version.current_stage or "None",
+        "run": version.run_id or "",
+        "status": version.status,
+        "tags": version.tags,
+        "aliases": sorted(version.aliases),
+        "files": files_at(uri) if uri else {},
+    }
+
+
+def model_told(client: MlflowClient, model: Any, clause: str) -> dict[str, Any]:
+    where = f"name = '{model.name}'" + (f" AND {clause}" if clause else "")
+    versions = whole(client.search_model_versions, filter_string=where)
+    return {
+        "created": model.creation_timestamp,
+        "description": model.description or "",
+        "tags": model.tags,
+        "aliases": {alias: str(number) for alias, number in model.aliases.items()},
+        "versions": {str(each.version): version_told(client, each) for each in versions},
+    }
+
+
+def trace_told(trace: Any) -> dict[str, Any]:
+    info = trace.info
+    return {
+        "state": str(info.state),
+        "times": [info.request_time, info.execution_duration],
+        "previews": [info.request_preview, info.response_preview],
+        "tags": {key: value for key, value in info.tags.items() if key != "mlflow.artifactLocation"},
+        "metadata": {key: value[:250] for key, value in info.trace_metadata.items()},
+        "said": sorted(
+            [each.assessment_id, each.name, str(each.value), each.rationale or "", each.create_time_ms]
+            for each in info.assessments
+        ),
+        "steps": sorted(map(step_told, trace.data.spans)),
+    }
+
+
+def step_told(step: Any) -> list[Any]:
+    told = [json.dumps(each, sort_keys=True) for each in (step.inputs, step.outputs, step.attributes)]
+    status = str(step.status.status_code)
+    return [step.span_id, step.parent_id or "", step.name, step.span_type, status, step.start_time_ns, *told]
+
+
+def traces_of(experiment_id: str) -> dict[str, Any]:
+    if not hasattr(MlflowClient, "search_logged_models"):
+        return {}
+    found = mlflow.search_traces(locations=[experiment_id], return_type="list")
+    return {trace.info.trace_id: trace_told(trace) for trace in found}
+
+
+def told(names: list[str]) -> dict[str, Any]:
+    client, found = MlflowClient(), {}
+    for experiment in whole(client.search_experiments, view_type=ViewType.ALL):
+        if names and experiment.name not in names:
+            continue
+        of = [experiment.experiment_id]
+        runs = whole(client.search_runs, experiment_ids=of, run_view_type=ViewType.ALL)
+        models = []
+        if hasattr(client, "search_logged_models"):
+            models = whole(client.search_logged_models, experiment_ids=of)
+        found[experiment.name] = {
+            "lifecycle": experiment.lifecycle_stage,
+            "tags": experiment.tags,
+            "runs": {run.info.run_id: run_told(client, run) for run in runs},
+            "traces": traces_of(experiment.experiment_id),
+            "models": {model.model_id: logged_told(model) for model in models},
+        }
+    registered = {
+        model.name: model_told(client, model, clause)
+        for clause in ("", _PROMPT)
+        for model in whole(client.search_registered_models, filter_string=clause or None)
+    }
+    return {"experiments": found, "registered": registered}
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(told(sys.argv[1:]), sort_keys=True, indent=1))
