@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from loopwright.core.errors import Corrupt, NotFound, Unavailable
+from loopwright.adapters.world import FollowingClock, KeptInstant, ReplayClock
+from loopwright.core.errors import Conflict, Corrupt, NotFound, Unavailable
 from loopwright.core.nouns import Event, Job
 from loopwright.engine.context import Context, Principal
 from loopwright.engine.controller import Controller
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Workspace"]
 
+_REPLAY_FILE = "replay-instant"
 _HEADER_BYTES = 4096
 """what SQLite leaves of a ledger whose every page is in the log beside it"""
 _CONTROLLER = Principal(name="controller")
@@ -47,7 +49,8 @@ class Workspace:
         _make_folder(settings.folder)
         _check_ledger_is_there(settings)
         self.settings = settings
-        self.ports = Assembly(settings, clock=clock)
+        self._replayed = KeptInstant(settings.folder / _REPLAY_FILE)
+        self.ports = Assembly(settings, clock=clock or self._clock_of_replay())
         self.live = LiveFeed()
         self._modules = slice_modules()
         self.operations: dict[str, Operation] = operations_in(self._modules)
@@ -67,6 +70,10 @@ class Workspace:
             given = None if folder is None else {"workspace": str(folder)}
             settings = load_settings(given)
         return cls(settings, clock=clock)
+
+    def _clock_of_replay(self) -> Clock | None:
+        """Where a replay goes on, or was left off, all of the workspace lives at the replay's instant."""
+        return None if self._replayed.read() is None else FollowingClock(self._replayed)
 
     def __enter__(self) -> Workspace:
         return self
@@ -144,10 +151,36 @@ class Workspace:
     def replaying(self) -> Iterator[None]:
         """A block in which no other process works in this workspace: its clock may be moved.
 
-        Others may read and write meanwhile. `Conflict` when one serves, works or replays there.
+        Others may read and write meanwhile: who opens it then has the replay's clock, and has it too after
+        a replay that was cut off, until `end_replay`. `Conflict` when one serves, works or replays there.
         """
+        clock = self.ports.clock
         with alone(self.settings.folder, AT_WORK):
-            yield
+            if isinstance(clock, ReplayClock):
+                clock.keep_in(self._replayed)
+            try:
+                yield
+            finally:
+                if isinstance(clock, ReplayClock):
+                    clock.keep_in(None)
+                self._replayed.close()
+
+    def end_replay(self) -> None:
+        """The replay has come to its end: who opens the workspace from now on has the machine's clock."""
+        self._replayed.forget()
+
+    def settle_beside(self) -> bool:
+        """As `settle`, unless another process replays there, which does what is due by its own clock.
+
+        False says that it is left to that process.
+        """
+        with ExitStack() as marks:
+            try:
+                marks.enter_context(shared(self.settings.folder, AT_WORK))
+            except Conflict:
+                return False
+            self.settle()
+        return True
 
     def settle(self) -> int:
         """Do everything that is due now in the caller's thread (replays and tests); how many steps it took.

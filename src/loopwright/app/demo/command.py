@@ -32,6 +32,7 @@ __all__ = ["command"]
 
 _DECEMBER = ("2013-12-01T05:00:00Z", "2014-01-01T05:00:00Z")
 _FOLDER = "loopwright-demo"
+_LOOK_S = 0.5
 
 
 def _settings(given: dict[str, Any]) -> Settings:
@@ -45,6 +46,7 @@ def _catch_up(workspace: Workspace, clock: ReplayClock) -> float:
     """Move the clock to where the story stands in that workspace; the seconds it took to there."""
     found = load_progress(workspace.context())
     if found is None or found.instant is None:
+        clock.advance(START)  # from now on other processes are told where it stands
         return 0.0
     clock.advance(found.instant)
     return found.seconds
@@ -219,16 +221,18 @@ def run(settings: Settings, output: Output, *, days: int, once: bool) -> None:
             output.stream.flush()
             if not once:
                 output.say(f"the UI stays at {server.url} until Ctrl-C")
-                _wait()
+                _wait(workspace)
+            workspace.end_replay()
     if not summary["journal_ok"] or summary["skew"]["mismatches"]:
         raise CheckFailed("the story ended, but a check did not hold", hint="see the lines above")
 
 
-def _wait() -> None:
+def _wait(workspace: Workspace) -> None:
+    """Carry out the jobs that others ask for meanwhile: no other process may, while this one replays."""
     forever = threading.Event()
     try:
-        while not forever.wait(3600):
-            pass
+        while not forever.wait(_LOOK_S):
+            workspace.settle()
     except KeyboardInterrupt:
         return
 
