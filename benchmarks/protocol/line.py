@@ -54,7 +54,10 @@ class Line:
     def drained(self, request: bytes) -> int:
         """Bytes of an answer's body that is read and let go."""
         self._begin(request)
-        return sum(len(piece) for piece in self._body(self._headers()[1]))
+        status, headers = self._headers()
+        if status >= 300:
+            raise RuntimeError(f"{status} {b''.join(self._body(headers))[:300]!r}")
+        return sum(len(piece) for piece in self._body(headers))
 
     def answer(self) -> tuple[int, bytes]:
         """The next answer, whole."""

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import os
+import shutil
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from protocol.line import PREFIX, Line
 from protocol.measuring import Figures, Server, Sizes, cpu_s, repeated, with_cpu
-from protocol.seeding import ACC, LOSS, MODEL, START, seed_bulk
+from protocol.seeding import ACC, LOSS, MANY, MODEL, START, seed_bulk
+from protocol.servers import ours
 from protocol.writing import experiment, new_run, point
 
 __all__ = [
     "history",
     "search",
 ]
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 
 
 def history(server: Server, sizes: Sizes) -> Figures:
@@ -45,13 +55,70 @@ def search(server: Server, sizes: Sizes) -> Figures:
     for count in sizes.seeded:
         if server.database is None or (server.peer and count > min(sizes.seeded)):
             continue
-        line = server.line()
-        home, begun = seeded(server, line, count), time.perf_counter()
-        told |= first_pages(server, sizes, line, home, count)
-        if count == min(sizes.seeded):
-            told |= deep_pages(server, sizes, line, home, count)
-        line.close()
+        begun = time.perf_counter()
+        with _holding(server, count) as (holder, home):
+            line = holder.line()
+            told |= first_pages(holder, sizes, line, home, count)
+            if count == min(sizes.seeded):
+                told |= deep_pages(holder, sizes, line, home, count)
+            if count > MANY and count == max(sizes.seeded):
+                told |= traps(holder, sizes, line, home, count)
+            line.close()
         print(f"{server.name}: {count} runs searched, {time.perf_counter() - begun:.0f} s", file=sys.stderr)
+    return told
+
+
+@contextlib.contextmanager
+def _holding(server: Server, count: int) -> Iterator[tuple[Server, str]]:
+    """A server with so many seeded runs, and their experiment: of many, one on a store that is made once."""
+    if count <= MANY or isinstance(server.database, str):
+        line = server.line()
+        yield server, seeded(server, line, count)
+        line.close()
+        return
+    folder = _kept_store(count)
+    is_new = not (folder / "seeded").exists()
+    if is_new:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    with ours(folder=folder) as holder:
+        line = holder.line()
+        if is_new:
+            (folder / "seeded").write_text(seeded(holder, line, count))
+        line.close()
+        yield holder, (folder / "seeded").read_text()
+
+
+def _kept_store(count: int) -> Path:
+    """Where a store of this many runs is kept between measurements: in the user's cache, by its tables."""
+    sources = [HERE / "seeding.py", *sorted((ROOT / "src/loopwright/adapters/sql/migrations").rglob("*.py"))]
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "loopwright" / "benchmarks" / f"runs-{count}-{digest}"
+
+
+def traps(server: Server, sizes: Sizes, line: Line, home: str, count: int) -> Figures:
+    """Questions that a walk along the order, or one along the filter, would answer late."""
+    rare = new_run(line, home)
+    line.call("POST", "runs/log-metric", {"run_id": rare, **point("rare", 1.0, 0)})
+    asked = {
+        "nothing passes": ("metrics.acc > 2", "metrics.loss"),
+        "no such text": ("params.model = 'none'", "metrics.loss"),
+        "the far end": ("metrics.acc < 0.001", "metrics.acc DESC"),
+        "few of another order": ("metrics.acc > 0.999", "metrics.loss"),
+        "two halves, few of both": ("metrics.acc > 0.99 and metrics.loss < 0.001", "start_time DESC"),
+        "two tenths, none of both": ("metrics.acc > 0.9 and params.model ILIKE 'x%'", "metrics.loss"),
+        "ILIKE": ("params.model ILIKE 'M3'", "metrics.loss"),
+        "ILIKE, nothing": ("params.model ILIKE '%none%'", "metrics.loss"),
+        "a metric that one run has": ("", "metrics.rare"),
+        "all the same": ("", "params.lr"),
+    }
+    told = {}
+    for name, (text, order) in asked.items():
+        body = {"experiment_ids": [home], "max_results": 100, "filter": text, "order_by": [order]}
+        told[f"trap: {name}, {count} runs"] = repeated(
+            server, sizes.repeats, lambda body=body: line.call("POST", "runs/search", body), most_s=5.0
+        )
     return told
 
 

@@ -11,6 +11,7 @@ import click
 
 from loopwright.app.assembling import assemble, check_exposure
 from loopwright.app.logs import log_to_stderr
+from loopwright.app.memory import bound_arenas
 from loopwright.app.server import Server
 from loopwright.app.testing import RESET, TestingServer, check_testing
 from loopwright.surfaces.cli import Command, Output, json_option
@@ -56,6 +57,7 @@ def _run(server: Server, settings: Settings, output: Output) -> None:
 
 def _callback(ctx: click.Context, /, *, insecure: bool, testing: bool, **given: Any) -> None:
     log_to_stderr()
+    bound_arenas()
     settings = load_settings(given)
     check_exposure(settings, is_insecure=insecure)
     if testing:

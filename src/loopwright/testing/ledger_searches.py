@@ -29,11 +29,13 @@ from loopwright.testing.querying import ordered
 __all__ = ["SearchSuite", "some_query", "some_runs"]
 
 _BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
-_TEXTS = ("a", "B", "b%", "a_c", "AB", "ab*", "[x]?", "x" * 150 + "1", "x" * 150 + "2", "ü")
+_LONG = "x" * 150
+_FOREIGN = ("ü", "Ü5", "5 K", "5 \u212a", "stra\u1e9e")
+_TEXTS = ("a", "B", "b%", "a_c", "AB", "ab*", "[x]?", f"{_LONG}1", f"{_LONG}2", *_FOREIGN)
 _NUMBERS = (-1.5, 0.0, 1.0, 2.0, math.nan, math.inf, 1e-300)
 _TEXT_TESTS: tuple[Operator, ...] = ("=", "!=", "LIKE", "ILIKE", "IN", "NOT IN", "IS NULL", "IS NOT NULL")
 _NUMBER_TESTS: tuple[Operator, ...] = ("=", "!=", "<", "<=", ">", ">=")
-_PATTERNS = ("a%", "%B", "_", "%*", "[x]%", "A_C", "%", "x%2")
+_PATTERNS = ("a%", "%B", "_", "%*", "[x]%", "A_C", "%", "x%2", "Ü_", "%k", "STRAß")
 
 
 def some_runs(rng: random.Random, count: int) -> list[tuple[Run, list[MetricPoint]]]:

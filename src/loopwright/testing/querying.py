@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from loopwright.core.errors import Invalid
+from loopwright.core.folding import folded
 from loopwright.core.instants import to_micros
 from loopwright.core.nouns import FoundRun
 from loopwright.core.queries import All, AnyOf, Comparison, Condition, Field, Not, Operator, RunQuery
@@ -97,7 +98,7 @@ def compares(found: str | float, op: Operator, value: str | float | tuple[str, .
     if op == "LIKE":
         return like(str(found), str(value))
     if op == "ILIKE":
-        return like(str(found).lower(), str(value).lower())
+        return like(folded(str(found)), folded(str(value)))
     return _COMPARE[op](found, value)
 
 

@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from loopwright.core.errors import Invalid
+from loopwright.core.folding import folded
 from loopwright.core.queries import All, AnyOf, Comparison, Condition, Field, Not, Operator, SortKey
 
 __all__ = ["Found", "Look", "Place", "Value", "Values", "page_of", "pinned", "place_by", "predicate"]
@@ -98,8 +99,8 @@ def _test(op: Operator, value: str | float | tuple[str, ...] | None) -> _Test:
     if op == "LIKE":
         return _Like(str(value)).matches
     if op == "ILIKE":
-        like = _Like(str(value).lower())
-        return lambda found: like.matches(str(found).lower())
+        like = _Like(folded(str(value)))
+        return lambda found: like.matches(folded(str(found)))
     compare = _COMPARE[op]
     return lambda found: compare(found, value)
 

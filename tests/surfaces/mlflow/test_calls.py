@@ -36,6 +36,27 @@ def call(place: Place, path: str, value: Any = None) -> Answer:
     return ask(place.app, "GET" if value is None else "POST", f"{API}/{path}", value=value)
 
 
+def test_a_long_history_comes_whole_and_page_by_page(place: Place) -> None:
+    """Whole where no size is given, as many as are asked for else, with a token where more are left."""
+    run = call(place, "runs/create", {"experiment_id": "0"}).json["run"]["info"]["run_id"]
+    count = 12_003
+    for first in range(0, count, 1000):
+        steps = range(first, min(count, first + 1000))
+        points = [{"key": "m", "value": step / 7, "timestamp": step, "step": step} for step in steps]
+        assert call(place, "runs/log-batch", {"run_id": run, "metrics": points}).status == 200
+    asked = f"metrics/get-history?run_id={run}&metric_key=m"
+    whole = call(place, asked).json
+    wanted = [{"key": "m", "value": step / 7, "timestamp": step, "step": step} for step in range(count)]
+    assert whole == {"metrics": wanted}
+    assert call(place, f"{asked}&max_results={count}").json == whole
+    for size in (5_000, 5_001, 10_000, count - 1):
+        page = call(place, f"{asked}&max_results={size}").json
+        assert page["metrics"] == wanted[:size]
+        rest = call(place, f"{asked}&max_results={2 * count}&page_token={page['next_page_token']}").json
+        assert rest == {"metrics": wanted[size:]}
+    assert call(place, f"{asked}&max_results=0").status == 400
+
+
 def test_a_run_goes_through(place: Place) -> None:
     made = call(place, "experiments/create", {"name": "through"}).json["experiment_id"]
     body = {"experiment_id": made, "start_time": "5", "run_name": "r", "unknown": {"a": None}}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from math import isfinite
 
 import msgspec
@@ -11,14 +13,15 @@ from loopwright.core.nouns import MetricPoint
 from loopwright.engine.context import Context
 from loopwright.ports.ledger import Page, PageRequest
 from loopwright.surfaces.mlflow.failures import missing
-from loopwright.surfaces.mlflow.routing import Route
-from loopwright.surfaces.mlflow.wire import Int64, Message, Needed, number
+from loopwright.surfaces.mlflow.routing import Call, RawRoute, Route
+from loopwright.surfaces.mlflow.wire import Int64, Message, Needed, Reader, encode, number
 from loopwright.tracking import histories
 from loopwright.tracking.limits import check_size
 
 __all__ = ["routes"]
 
-_MOST = 50_000
+_EVERY = 2**62
+_PART = 5_000
 _PAGE = 25_000
 _SAMPLED = 320
 _MOST_SAMPLED = 2_500
@@ -33,6 +36,9 @@ class History(Message, frozen=True, kw_only=True):
     metric_key: Needed
     max_results: Int64 | None = None
     page_token: str = ""
+
+
+_ASKED = Reader(History)
 
 
 class Bulk(Message, frozen=True, kw_only=True):
@@ -70,11 +76,11 @@ class Points(Message, frozen=True, kw_only=True):
     next_page_token: str = ""
 
 
-def routes() -> tuple[Route, ...]:
+def routes() -> tuple[Route | RawRoute, ...]:
     """All calls about histories."""
     history, read = "metrics/get-history", "run:read"
     return (
-        Route(method="GET", path=history, scope=read, takes=History, answer=_history),
+        RawRoute(method="GET", path=history, scope=read, answer=_history),
         Route(method="GET", path=f"{history}-bulk", scope=read, takes=Bulk, answer=_bulk),
         Route(method="GET", path=f"{history}-bulk-interval", scope=read, takes=Sampled, answer=_sampled),
     )
@@ -87,17 +93,47 @@ def _told(points: tuple[MetricPoint, ...], run_id: str | msgspec.UnsetType = msg
     ]
 
 
-def _history(ctx: Context, asked: History) -> Points:
+async def _history(call: Call) -> None:
+    """All points, or as many as are asked for: sent part by part, so that a long history takes no memory."""
+    asked: History = _ASKED.query(call.scope["query_string"], call.parts)
+    parts = _parts(call.ctx, asked)
+    part, goes_on = await call.in_thread(partial(next, parts))
+    length = () if goes_on else ((b"content-length", b"%d" % len(part)),)
+    headers = [(b"content-type", b"application/json"), *length]
+    await call.send({"type": "http.response.start", "status": 200, "headers": headers})
+    while goes_on:
+        await call.send({"type": "http.response.body", "body": part, "more_body": True})
+        part, goes_on = await call.in_thread(partial(next, parts))
+    await call.send({"type": "http.response.body", "body": part})
+
+
+def _parts(ctx: Context, asked: History) -> Iterator[tuple[bytes, bool]]:
+    """The pieces of the reply, and whether more come; each is read in a snapshot of its own."""
     run_id = asked.run_id or asked.run_uuid
     if not run_id:
         raise missing("run_id")
-    limit = _PAGE if asked.max_results is None else check_size(asked.max_results, _MOST)
-    request = PageRequest(limit=limit, token=asked.page_token)
+    left = _EVERY if asked.max_results is None else check_size(asked.max_results, _EVERY)
+    request = PageRequest(limit=min(left, _PART), token=asked.page_token)
+    found = _page(ctx, run_id, asked.metric_key, request)
+    opening = b'{"metrics":['
+    while found.next_token and left > len(found.items):
+        left -= len(found.items)
+        yield opening + encode(_told(found.items))[1:-1], True
+        request, opening = PageRequest(limit=min(left, _PART), token=found.next_token), b","
+        found = _page(ctx, run_id, asked.metric_key, request)
+    if opening != b",":
+        yield encode(Points(metrics=_told(found.items), next_page_token=found.next_token)), False
+        return
+    last = opening + encode(_told(found.items))[1:-1] if found.items else b""
+    token = b',"next_page_token":' + encode(found.next_token) if found.next_token else b""
+    yield last + b"]" + token + b"}", False
+
+
+def _page(ctx: Context, run_id: str, key: str, request: PageRequest) -> Page[MetricPoint]:
     try:
-        found = histories.page(ctx, run_id, asked.metric_key, request)
+        return histories.page(ctx, run_id, key, request)
     except NotFound:
-        found = Page(items=())
-    return Points(metrics=_told(found.items), next_page_token=found.next_token)
+        return Page(items=())
 
 
 def _bulk(ctx: Context, asked: Bulk) -> Points:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from loopwright.adapters.sql.repositories.keys import known_keys
 from loopwright.adapters.sql.repositories.texts import HEAD
 from loopwright.adapters.sql.statements import Session
 from loopwright.core.errors import Invalid
+from loopwright.core.folding import spellings
 from loopwright.core.patterns import finder
 from loopwright.core.queries import All, AnyOf, Comparison, Condition, Not
 
-__all__ = ["ORDERED", "Conditions", "Narrow", "Sql", "attribute_sql", "text_test"]
+__all__ = ["ORDERED", "Conditions", "Sql", "attribute_sql", "text_test"]
 
 _NEVER, _ALWAYS = "0 = 1", "1 = 1"
 ORDERED = {"=": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
@@ -19,7 +20,6 @@ _TEXTS = {"run_id": "r.id", "run_name": "r.name", "status": "UPPER(r.state)"}
 _TIMES = {"start_time": "r.started_at", "end_time": "r.ended_at", "created": "r.created_at"}
 _USER = "mlflow.user"
 _NO_KEY = -1
-_FEW = 2000
 
 Sql = tuple[str, list[Any]]
 
@@ -37,14 +37,6 @@ def attribute_sql(key: str, is_sqlite: bool) -> tuple[str, type]:
     raise Invalid(f"runs have no attribute {key!r}", hint=f"they have {', '.join([*_TEXTS, *_TIMES])}")
 
 
-class Narrow(NamedTuple):
-    """A test that few rows of an index pass: a search begins with those instead of walking its order."""
-
-    table: str
-    where: str
-    arguments: tuple[Any, ...]
-
-
 class Conditions:
     """Compiles the conditions of one search."""
 
@@ -58,30 +50,6 @@ class Conditions:
         if name not in self._keys:
             self._keys[name] = known_keys(self._session, self._space, [name]).get(name, _NO_KEY)
         return self._keys[name]
-
-    def narrowest(self, condition: Condition, experiment: int) -> Narrow | None:
-        """Of the tests every run has to pass, one that an index answers and few runs of it pass, if any."""
-        parts = condition.parts if isinstance(condition, All) else (condition,)
-        for part in parts:
-            found = self._narrow(part, experiment) if isinstance(part, Comparison) else None
-            if found is not None and self._is_narrow(found):
-                return found
-        return None
-
-    def _narrow(self, asked: Comparison, experiment: int) -> Narrow | None:
-        kind, key = asked.field.kind, asked.field.key
-        match kind, asked.op, asked.value:
-            case "metric", ("=" | "<" | "<=" | ">" | ">=") as op, (int() | float()) as value:
-                test = f"s.experiment_no = ? AND s.key_no = ? AND s.is_nan = 0 AND s.value {op} ?"
-                return Narrow("metric_latest", test, (experiment, self.key_number(key), float(value)))
-            case (("param" | "tag"), "=", str() as value):
-                test = "s.experiment_no = ? AND s.key_no = ? AND s.head = ?"
-                return Narrow(f"run_{kind}s", test, (experiment, self.key_number(key), value[:HEAD]))
-        return None
-
-    def _is_narrow(self, found: Narrow) -> bool:
-        text = f"SELECT COUNT(*) FROM (SELECT 1 FROM {found.table} s WHERE {found.where} LIMIT ?) few"
-        return bool(self._session.fetch(text, [*found.arguments, _FEW])[0][0] < _FEW)
 
     def sql(self, condition: Condition, run: str = "r.no") -> Sql:
         """A text that is true or false of the run `r`, never null, with its arguments.
@@ -186,8 +154,7 @@ def text_test(column: str, asked: Comparison, *, is_sqlite: bool) -> Sql:
                 return f"{column} GLOB ?", [_glob(pattern)]
             return f"{column} LIKE ? ESCAPE ''", [pattern]
         case "ILIKE", str() as pattern:
-            escape = "" if is_sqlite else " ESCAPE ''"
-            return f"LOWER({column}) LIKE LOWER(?){escape}", [pattern]
+            return (f"{column} GLOB ?" if is_sqlite else f"{column} ~ ?"), [_any_case(pattern, is_sqlite)]
         case "RLIKE", str() as pattern:
             finder(pattern)
             return (f"re2({column}, ?)" if is_sqlite else f"{column} ~ ?"), [pattern]
@@ -196,7 +163,25 @@ def text_test(column: str, asked: Comparison, *, is_sqlite: bool) -> Sql:
     raise Invalid(f"{asked.field.key!r} cannot be compared so: {asked.op}", hint="compare it with a text")
 
 
+_GLOBS = {"%": "*", "_": "?", "*": "[*]", "?": "[?]", "[": "[[]"}
+_EXPRESSIONS = {"%": ".*", "_": ".", **{sign: f"\\{sign}" for sign in r".^$*+?()[]{}|\\"}}
+
+
 def _glob(pattern: str) -> str:
     """The pattern of LIKE as SQLite's GLOB, which tells upper from lower case."""
-    words = {"%": "*", "_": "?", "*": "[*]", "?": "[?]", "[": "[[]"}
-    return "".join(words.get(letter, letter) for letter in pattern)
+    return "".join(_GLOBS.get(letter, letter) for letter in pattern)
+
+
+def _any_case(pattern: str, is_sqlite: bool) -> str:
+    """The pattern of ILIKE as SQLite's GLOB, or as an expression of PostgreSQL: letters in all spellings.
+
+    Both stores know the case of few letters by themselves, and not of the same.
+    """
+    words = _GLOBS if is_sqlite else _EXPRESSIONS
+    told = "".join(words[letter] if letter in words else _spelled(letter) for letter in pattern)
+    return told if is_sqlite else f"^{told}$"
+
+
+def _spelled(letter: str) -> str:
+    found = spellings(letter)
+    return f"[{found}]" if len(found) > 1 else letter

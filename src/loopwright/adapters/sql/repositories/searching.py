@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from loopwright.adapters.sql.listing import checked_limit, write_token
-from loopwright.adapters.sql.repositories.conditions import Conditions, Narrow, attribute_sql
+from loopwright.adapters.sql.repositories.conditions import Conditions, attribute_sql
+from loopwright.adapters.sql.repositories.narrowing import Narrow, narrowest
 from loopwright.adapters.sql.repositories.places import Atom, beyond, read_place, sorted_rows
 from loopwright.adapters.sql.rows import Row
 from loopwright.adapters.sql.statements import Session
-from loopwright.core.queries import Field, RunQuery, SortKey
+from loopwright.core.queries import Condition, Field, RunQuery, SortKey
 from loopwright.ports.ledger import Page, PageRequest
 
 __all__ = ["Search"]
@@ -45,10 +46,12 @@ class Search:
         self._space = space
         self._query = query
         self._conditions = Conditions(session, space)
+        self._narrows: dict[int, Narrow | None] = {}
+        self._wanted = 1
 
     def page(self, request: PageRequest) -> Page[int]:
         """Numbers of the runs on a page."""
-        wanted = checked_limit(request)
+        wanted = self._wanted = checked_limit(request)
         stretches = self._stretches()
         first, place = read_place(request.token, [stretch.atoms for stretch in stretches])
         found: list[tuple[int, Row]] = []
@@ -68,6 +71,7 @@ class Search:
 
     def count(self, most: int) -> int:
         """How many runs there are, at most so many are counted."""
+        self._wanted = most
         stretch = _Stretch("", "", "r.experiment_no = ?", (), ())
         total = 0
         for experiment in self._experiments():
@@ -112,7 +116,7 @@ class Search:
     ) -> tuple[str, list[tuple[str, Sequence[Any]]]]:
         """What is read, and the tests a run has to pass, with their arguments in the order of the text."""
         asked = self._query.where
-        narrow = None if asked is None else self._conditions.narrowest(asked, experiment)
+        narrow = None if asked is None else self._narrow(asked, experiment)
         source, linked = self._source(stretch, narrow)
         tests: list[tuple[str, Sequence[Any]]] = [("", stretch.joined)]
         if narrow is not None:
@@ -125,6 +129,13 @@ class Search:
         if place:
             tests.append(beyond(stretch.atoms, place))
         return source, tests
+
+    def _narrow(self, asked: Condition, experiment: int) -> Narrow | None:
+        """What to begin with in an experiment, found out once a page."""
+        if experiment not in self._narrows:
+            found = narrowest(self._session, self._conditions, asked, experiment, self._wanted)
+            self._narrows[experiment] = found
+        return self._narrows[experiment]
 
     def _source(self, stretch: _Stretch, narrow: Narrow | None) -> tuple[str, str]:
         """What is read from first to last, and what links it; SQLite keeps to the order of CROSS JOIN."""
@@ -154,14 +165,12 @@ class Search:
         if not any(key.field == _START.field for key in order):
             order = (*order, _START)
         first, *rest = order
-        joins, joined, atoms = self._joins(rest)
-        tail = (*atoms, Atom("r.id", descending=False, kind=str))
         if first.field.kind in _TABLES:
-            return self._by_key(first, joins, joined, tail)
-        return self._by_attribute(first, joins, joined, tail)
+            return self._by_key(first, rest)
+        return self._by_attribute(first, rest)
 
     def _joins(self, keys: Sequence[SortKey]) -> tuple[str, tuple[Any, ...], tuple[Atom, ...]]:
-        """What the later keys of the order are read from, and what they order by."""
+        """What the later keys of the order are read from, and what they and the id order by."""
         joins, arguments, atoms = "", list[Any](), list[Atom]()
         for number, key in enumerate(keys):
             if key.field.kind in _TABLES:
@@ -174,7 +183,7 @@ class Search:
                 atoms += _key_atoms(key, alias)
             else:
                 atoms += self._attribute_atoms(key)
-        return joins, tuple(arguments), tuple(atoms)
+        return joins, tuple(arguments), (*atoms, Atom("r.id", descending=False, kind=str))
 
     def _key_number(self, field: Field) -> int:
         return self._conditions.key_number(field.key)
@@ -187,43 +196,44 @@ class Search:
             Atom(f"COALESCE({column}, {empty})", descending=key.descending, kind=kind),
         ]
 
-    def _by_key(
-        self, first: SortKey, joins: str, joined: tuple[Any, ...], tail: tuple[Atom, ...]
-    ) -> list[_Stretch]:
+    def _by_key(self, first: SortKey, rest: Sequence[SortKey]) -> list[_Stretch]:
+        joins, joined, tail = self._joins(rest)
         table, key_no = _TABLES[first.field.kind], self._key_number(first.field)
         there = "d.experiment_no = ? AND d.key_no = ?"
-        missing = _Stretch(
-            driver="",
-            joins=joins,
-            where=f"r.experiment_no = ? AND NOT EXISTS (SELECT 1 FROM {table} n WHERE n.run_no = r.no "
-            "AND n.key_no = ?)",
-            arguments=(key_no,),
-            atoms=tail,
-            joined=joined,
+        without = f"NOT EXISTS (SELECT 1 FROM {table} n WHERE n.run_no = r.no AND n.key_no = ?)"
+        missing = (
+            self._by_attribute(rest[0], rest[1:], without, (key_no,))
+            if _is_start(rest)
+            else [_Stretch("", joins, f"r.experiment_no = ? AND {without}", (key_no,), tail, joined)]
         )
         if first.field.kind == "metric":
             value = Atom("d.value", descending=first.descending, kind=float)
             return [
                 _Stretch(table, joins, f"{there} AND d.is_nan = 0", (key_no,), (value, *tail), joined),
                 _Stretch(table, joins, f"{there} AND d.is_nan = 1", (key_no,), tail, joined),
-                missing,
+                *missing,
             ]
         head = Atom("d.head", descending=first.descending, kind=str)
         text = Atom("d.value", descending=first.descending, kind=str)
-        return [_Stretch(table, joins, there, (key_no,), (head, text, *tail), joined), missing]
+        return [_Stretch(table, joins, there, (key_no,), (head, text, *tail), joined), *missing]
 
     def _by_attribute(
-        self, first: SortKey, joins: str, joined: tuple[Any, ...], tail: tuple[Atom, ...]
+        self, first: SortKey, rest: Sequence[SortKey], also: str = "", arguments: tuple[Any, ...] = ()
     ) -> list[_Stretch]:
-        of = "r.experiment_no = ?"
+        joins, joined, tail = self._joins(rest)
+        of = f"r.experiment_no = ? AND {also}" if also else "r.experiment_no = ?"
         if first.field != _START.field:
             atoms = (*self._attribute_atoms(first), *tail)
-            return [_Stretch("", joins, of, (), atoms, joined)]
+            return [_Stretch("", joins, of, arguments, atoms, joined)]
         started = Atom("r.started_at", descending=first.descending, kind=int)
         return [
-            _Stretch("", joins, f"{of} AND r.started_at IS NOT NULL", (), (started, *tail), joined),
-            _Stretch("", joins, f"{of} AND r.started_at IS NULL", (), tail, joined),
+            _Stretch("", joins, f"{of} AND r.started_at IS NOT NULL", arguments, (started, *tail), joined),
+            _Stretch("", joins, f"{of} AND r.started_at IS NULL", arguments, tail, joined),
         ]
+
+
+def _is_start(keys: Sequence[SortKey]) -> bool:
+    return bool(keys) and keys[0].field == _START.field
 
 
 def _key_atoms(key: SortKey, alias: str) -> list[Atom]:
