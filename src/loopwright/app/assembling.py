@@ -99,7 +99,7 @@ class _Predictions(Collector):
 def _spans() -> Any:
     """The route of OpenTelemetry's spans, answered by its own surface in the threads of MLflow's."""
     intake = import_module("loopwright.surfaces.otlp.intake")
-    read_body = import_module("loopwright.surfaces.mlflow.bodies").read_body
+    read_body = import_module("loopwright.surfaces.bodies").read_body
     route = import_module("loopwright.surfaces.mlflow.routing").RawRoute
     return route(method="POST", path=intake.PATH, scope=intake.SCOPE, answer=intake.exporter(read_body))
 

@@ -15,7 +15,8 @@ from loopwright.core.addresses import check_name
 from loopwright.core.errors import Invalid, LoopwrightError, NotFound
 from loopwright.serving.runtime import Runtime
 from loopwright.serving.tables import RouteTable
-from loopwright.surfaces.inference.bodies import HEAD_LENGTH, inflate, pack, read_body, split_head
+from loopwright.surfaces.bodies import inflate, read_raw
+from loopwright.surfaces.inference.bodies import HEAD_LENGTH, pack, split_head
 from loopwright.surfaces.inference.describe import model_index, model_metadata, server_metadata
 from loopwright.surfaces.inference.replies import check_outputs, write_reply
 from loopwright.surfaces.inference.tensors import InputReader
@@ -158,7 +159,7 @@ class InferenceApp:
         self, scope: Scope, receive: Receive, headers: Mapping[bytes, bytes], name: str, version: int | None
     ) -> _Answer:
         _check_method(scope["method"], "POST")
-        packed = await read_body(receive, headers, self._body_limit)
+        packed = await read_raw(receive, headers, self._body_limit)
         table = await self._table(name)
         try:
             return await self._answered(table, headers, packed, version)

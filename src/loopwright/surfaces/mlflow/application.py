@@ -34,6 +34,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from loopwright.core.errors import Fault, Invalid, LoopwrightError, Unavailable
 from loopwright.engine.context import Context, Principal
+from loopwright.surfaces.bodies import read_body
 from loopwright.surfaces.mlflow import (
     about,
     artifacts,
@@ -48,7 +49,6 @@ from loopwright.surfaces.mlflow import (
     runs,
     traces,
 )
-from loopwright.surfaces.mlflow.bodies import read_body
 from loopwright.surfaces.mlflow.failures import NoRoute, WrongMethod, refusal
 from loopwright.surfaces.mlflow.routing import Call, RawRoute, Route, Table
 from loopwright.surfaces.mlflow.wire import Reader, encode

@@ -1,4 +1,4 @@
-"""Reads a whole body within its limit, unpacked where it came packed."""
+"""Reads a request's whole body within a limit, unpacked where it came packed: what the raw routes share."""
 
 from __future__ import annotations
 
@@ -9,13 +9,19 @@ from starlette.types import Receive
 
 from loopwright.core.errors import Invalid, TooLarge
 
-__all__ = ["read_body"]
+__all__ = ["inflate", "read_body", "read_raw"]
 
 _WINDOWS = {b"gzip": 31, b"deflate": 15}
 
 
 async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int) -> bytes:
     """The body; `TooLarge` when its header, its bytes or what they unpack to are over the limit."""
+    body = await read_raw(receive, headers, limit)
+    return inflate(body, headers.get(b"content-encoding", b""), limit)
+
+
+async def read_raw(receive: Receive, headers: Mapping[bytes, bytes], limit: int) -> bytes:
+    """The body as it was sent; `TooLarge` as soon as it is over the limit, by its header or by its bytes."""
     announced = headers.get(b"content-length", b"0")
     if announced.isdigit() and int(announced[:20]) > limit:
         raise _too_large(limit)
@@ -25,8 +31,7 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int
         body = await _gathered(receive, body, limit)
     if len(body) > limit:
         raise _too_large(limit)
-    encoding = headers.get(b"content-encoding", b"")
-    return _unpacked(body, encoding, limit) if encoding not in {b"", b"identity"} else body
+    return body
 
 
 async def _gathered(receive: Receive, first: bytes, limit: int) -> bytes:
@@ -43,7 +48,10 @@ async def _gathered(receive: Receive, first: bytes, limit: int) -> bytes:
     return b"".join(parts)
 
 
-def _unpacked(body: bytes, encoding: bytes, limit: int) -> bytes:
+def inflate(body: bytes, encoding: bytes, limit: int) -> bytes:
+    """The body as it was before its Content-Encoding; `TooLarge` before more than the limit is unpacked."""
+    if encoding in {b"", b"identity"}:
+        return body
     window = _WINDOWS.get(encoding)
     if window is None:
         raise Invalid("the Content-Encoding is not known", hint="send gzip, deflate or none")
@@ -55,7 +63,7 @@ def _unpacked(body: bytes, encoding: bytes, limit: int) -> bytes:
     if len(found) > limit:
         raise _too_large(limit)
     if not unpacker.eof:
-        raise Invalid("the packed body is cut short", hint="send the whole body")
+        raise Invalid(f"the {encoding.decode()} body is cut short", hint="send the whole body")
     return found
 
 
