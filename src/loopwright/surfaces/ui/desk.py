@@ -46,6 +46,16 @@ class Desk:
             return None
 
     @property
+    def trash_days(self) -> int:
+        """How many days what was deleted lies in the trash."""
+        return self._ctx.ports.trash_days
+
+    @property
+    def principal(self) -> str:
+        """Who looks."""
+        return self._ctx.principal.name
+
+    @property
     def now(self) -> Any:
         """The platform's instant."""
         return self._ctx.now()

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from loopwright.core.nouns import Event, Run
-from loopwright.surfaces.ui import evaluation, registry, tracking
+from loopwright.surfaces.ui import evaluation, registry, tracking, trash
 from loopwright.surfaces.ui.desk import Desk, Page, Query, Values
 from loopwright.surfaces.ui.graphs import graph
 from loopwright.surfaces.ui.series import mark, promotions, series_of, splits, within
@@ -227,6 +227,7 @@ PAGES = (
     Page("/assets/model/{name:path}", "model.html", registry.model),
     Page("/assets/{kind}/{name:path}", "asset.html", _asset),
     Page("/versions/{address:path}", "version.html", _version),
+    Page("/trash", "trash.html", trash.trash),
     Page("/experiments", "experiments.html", tracking.experiments),
     Page("/experiments/{name:path}", "experiment.html", tracking.experiment),
     Page("/runs", "runs.html", _runs),

@@ -20,6 +20,8 @@ _TEXT = "mlflow.prompt.text"
 _LIST = 200
 _VERSIONS = 50
 _MOST_TOLD = 4000
+_ASKED = 30
+_STAGES = ("Staging", "Production", "Archived")
 
 
 class Line(NamedTuple):
@@ -70,6 +72,10 @@ def model(desk: Desk, path: dict[str, str], query: Query) -> Values:
         "versions": standing,
         "runs": {run_id: each.run for run_id, each in runs.items() if each is not None},
         "gate": desk.maybe("gates.show", name=name),
+        "requests": desk.call("registry.requests", name=name)[:_ASKED],
+        "stages": _STAGES,
+        "who": desk.principal,
+        "now": desk.now,
         "decisions": verdicts[:20],
         "moves": desk.call("journal.list", subject=address, kind="alias.", limit=20).items,
     }
@@ -91,6 +97,11 @@ def versions_compared(desk: Desk, path: dict[str, str], query: Query) -> Values:
     parts = (
         ("Parameters", found.params, found.same.get("params", 0)),
         ("Metrics", found.metrics, found.same.get("metrics", 0)),
+        ("Signature", found.signature, found.same.get("signature", 0)),
+        ("Data it read", found.data, found.same.get("data", 0)),
+        ("Inputs", found.features, found.same.get("features", 0)),
+        ("Code", found.code, found.same.get("code", 0)),
+        ("Environment", found.environment, found.same.get("environment", 0)),
         ("Importance of inputs", found.importance, found.same.get("importance", 0)),
         ("Files", found.files, found.same.get("files", 0)),
         ("Tags", found.tags, found.same.get("tags", 0)),

@@ -70,7 +70,13 @@ _NAV = (
     ("/journal", "Journal", "j"),
 )
 """pages with the letter that goes to them"""
-_SECTIONS = {"versions": "/assets", "compare": "/experiments", "prompts": "/models", "evaluation": "/models"}
+_SECTIONS = {
+    "versions": "/assets",
+    "compare": "/experiments",
+    "prompts": "/models",
+    "evaluation": "/models",
+    "trash": "/experiments",
+}
 _PACKED_FROM, _PACKING = 800, 5
 
 

@@ -22,6 +22,7 @@ _MOST = 1000
 _MOST_COLUMNS = 60
 _MOST_CHILDREN = 200
 _NOTE = "mlflow.note.content"
+_PINNED = "loopwright.pinned"
 _SYSTEM = "system/"
 _CODE = {
     "mlflow.source.git.commit": "commit",
@@ -58,6 +59,8 @@ def experiment(desk: Desk, path: dict[str, str], query: Query) -> Values:
         "title": asset.name,
         "asset": asset,
         "note": asset.tags.get(_NOTE, "") or asset.description,
+        "retention": desk.call("experiments.retention", name=asset.name),
+        "trash_days": desk.trash_days,
         "tags": {key: value for key, value in asset.tags.items() if not key.startswith("mlflow.")},
         "first": {"experiment": asset.name, **first},
     }
@@ -135,6 +138,7 @@ def run(desk: Desk, path: dict[str, str], query: Query) -> Values:
         "view": view,
         "facts": {key: value for key, value in found.facts.items() if key not in _OWN_FACTS},
         "note": found.tags.get(_NOTE, ""),
+        "pinned": found.tags.get(_PINNED, "").lower() == "true",
         "tags": {key: value for key, value in found.tags.items() if not key.startswith("mlflow.")},
         "code": _code(found),
         "metrics": {key: value for key, value in metrics.items() if not key.startswith(_SYSTEM)},

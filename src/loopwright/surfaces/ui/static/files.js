@@ -136,8 +136,9 @@ function difference(text) {
 
 async function besides() {
   const place = document.getElementById("code-files");
-  for (const entry of files) {
-    const isDiff = /(^|\/)[^/]*\.(diff|patch)$/.test(entry.path), isLock = /(^|\/)(requirements\.txt|environment\.lock|conda\.yaml|python_env\.yaml)$/.test(entry.path);
+  const inner = files.some((entry) => entry.is_folder && entry.path === "loopwright") ? await list("loopwright").catch(() => []) : [];
+  for (const entry of [...files, ...inner]) {
+    const isDiff = /(^|\/)[^/]*\.(diff|patch)$/.test(entry.path), isLock = /(^|\/)(requirements\.txt|environment\.lock(\.txt)?|conda\.yaml|python_env\.yaml)$/.test(entry.path);
     if (!place || !(isDiff || isLock)) continue;
     const text = await beginning(entry.path).catch(() => "");
     place.append(make("details", { className: "raw", open: isDiff }, make("summary", { textContent: entry.path }), isDiff ? difference(text) : make("pre", { textContent: text, tabIndex: 0 })));

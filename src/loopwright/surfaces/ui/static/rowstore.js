@@ -21,6 +21,9 @@ export class RowStore {
     this.failure = null;
     this.loading = null;
     this.fresh = new Set();
+    this.matches = null;
+    this.goal = false;
+    if (question.experiment) this.count();
     if (first) this.take(first, "", FIRST);
     return this;
   }
@@ -41,6 +44,27 @@ export class RowStore {
     if (round !== this.round) return null;
     if (!answer.ok) throw Object.assign(new Error(told.message), { told });
     return told;
+  }
+
+  // How many runs the filter is about; nothing is told where that cannot be found out.
+  async count() {
+    const round = this.round, query = new URLSearchParams({ experiment: this.question.experiment });
+    for (const name of ["filter", "lifecycle"]) if (this.question[name]) query.set(name, this.question[name]);
+    const answer = await fetch(`/api/v1/runs:count?${query}`).catch(() => null);
+    if (!answer?.ok || round !== this.round) return;
+    this.matches = await answer.json();
+    this.changed();
+  }
+
+  // Page after page until the last one, or until somebody goes elsewhere.
+  async toTheEnd() {
+    const round = this.round;
+    this.goal = true;
+    this.changed();
+    while (this.goal && round === this.round && !this.isWhole && !this.failure) await this.more();
+    const isThere = this.goal && round === this.round && this.isWhole;
+    if (round === this.round) { this.goal = false; this.changed(); }
+    return isThere;
   }
 
   take(told, token, limit) {

@@ -130,14 +130,24 @@ function Columns({ dialog, names, columns, set }) {
 }
 
 function Views({ dialog, view, go }) {
-  const [name, type] = useState(""), [, again] = useReducer((n) => n + 1, 0);
-  const views = kept().views ?? {};
-  const save = (event) => { event.preventDefault(); if (!name.trim()) return; keep({ views: { ...views, [name.trim()]: address(view) } }); type(""); again(); };
-  const drop = (each) => { const { [each]: gone, ...rest } = views; keep({ views: rest }); again(); };
+  const [name, type] = useState(""), [views, set] = useState(null), [told, tell] = useState("");
+  const place_ = `/api/v1/experiments/${encodeURIComponent(first.experiment)}/views`;
+  const link = (each) => `${location.origin}${location.pathname}?view=${encodeURIComponent(each.id)}`;
+  async function ask(path, given) {
+    const answer = await fetch(`${place_}${path}`, given).catch(() => null), body = await answer?.json().catch(() => null);
+    if (!answer?.ok) { tell((body?.error ?? body)?.message ?? "The server cannot be reached."); return null; }
+    tell("");
+    return body;
+  }
+  const load = async () => set((await ask("")) ?? []);
+  useEffect(() => { const box_ = dialog.current, open = new MutationObserver(() => box_.open && load()); open.observe(box_, { attributes: true, attributeFilter: ["open"] }); return () => open.disconnect(); }, []);
+  const save = async (event) => { event.preventDefault(); if (!name.trim()) return; const asked = address(view), query = asked.startsWith("?") ? asked.slice(1) : ""; if (await ask("", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ name: name.trim(), query }) })) { type(""); load(); } };
+  const drop = async (each) => { if (await ask(`/${encodeURIComponent(each.id)}`, { method: "DELETE" })) load(); };
   return html`<dialog ref=${dialog} aria-label="Views" onClick=${(e) => e.target === dialog.current && dialog.current.close()}><div class="title"><h2>Views</h2><form method="dialog"><button class="chip" type="submit">Close</button></form></div>
-    <p class="small soft">A view is this table's filter, order, columns and grouping under a name. Views are kept in this browser; the address of this page holds the same, for others.</p>
-    <ul class="brief">${Object.entries(views).map(([each, to]) => html`<li key=${each}><div><a href=${to} onClick=${(e) => { e.preventDefault(); dialog.current.close(); go(to); }}>${each}</a><button class="chip" type="button" aria-label=${`Forget ${each}`} onClick=${() => drop(each)}>Forget</button></div></li>`)}</ul>
-    <form class="filters" onSubmit=${save}><input class="field" value=${name} onInput=${(e) => type(e.target.value)} placeholder="Name of this view" aria-label="Name of this view" /><button class="chip" type="submit">Save</button><button class="chip" type="button" onClick=${() => navigator.clipboard?.writeText(location.href)}>Copy its address</button></form></dialog>`;
+    <p class="small soft">A view is this table's filter, order, columns and grouping under a name. The server keeps yours; whoever has a view's link sees the same.</p>
+    ${told && html`<p class="small" role="alert">${told}</p>`}
+    <ul class="brief">${(views ?? []).map((each) => html`<li key=${each.id}><div><a href=${`?${each.query}`} onClick=${(e) => { e.preventDefault(); dialog.current.close(); go(each.query ? `?${each.query}` : location.pathname); }}>${each.name}</a><span><button class="chip" type="button" aria-label=${`Copy the link of ${each.name}`} onClick=${() => navigator.clipboard?.writeText(link(each))}>Copy link</button> <button class="chip" type="button" aria-label=${`Forget ${each.name}`} onClick=${() => drop(each)}>Forget</button></span></div></li>`)}</ul>
+    <form class="filters" onSubmit=${save}><input class="field" maxlength="100" value=${name} onInput=${(e) => type(e.target.value)} placeholder="Name of this view" aria-label="Name of this view" /><button class="chip" type="submit">Save</button></form></dialog>`;
 }
 
 // -- the table -----------------------------------------------------------------------------------------
@@ -222,6 +232,10 @@ function Table() {
     return () => { removeEventListener("journalline", hear); clearInterval(tick); };
   }, []);
 
+  async function toTheEnd() {
+    if (store.goal) { store.goal = false; again(); return; }
+    if (await store.toTheEnd()) requestAnimationFrame(() => { scroller.current.scrollTop = scroller.current.scrollHeight; });
+  }
   const apply = (event) => { event.preventDefault(); const filter = text.trim() ? plain(text.trim()) : ""; setText(filter); change({ filter }); };
   const go = (to) => { location.assign(to); };
   const groupable = [...(names.current?.params ?? []).map((key) => `params.${key}`), ...(names.current?.tags ?? []).map((key) => `tags.${key}`)].slice(0, 300);
@@ -246,7 +260,8 @@ function Table() {
       <tr class="space" aria-hidden="true" style=${{ height: `${Math.max(0, shown.length - window_[1]) * HEIGHT}px` }}></tr></tbody></table>
       ${!shown.length && !store.loading && !store.failure && html`<div class="empty"><h2>No run here</h2><p>${view.filter ? "No run is what the filter asks for." : view.lifecycle ? "No run is in the trash." : "Runs appear as they begin."}</p></div>`}
     </div>
-    <div class="table-foot"><span class="soft small" id="counted" role="status">${store.failure ? "" : html`${store.rows.length.toLocaleString("en")} ${store.rows.length === 1 ? "run" : "runs"} loaded${store.isWhole ? ", all there are" : store.loading ? ", loading more…" : ", more as you scroll"}`}</span>
+    <div class="table-foot"><span class="soft small" id="counted" role="status">${store.failure ? "" : html`${store.rows.length.toLocaleString("en")} ${store.rows.length === 1 ? "run" : "runs"} loaded${store.isWhole ? ", all there are" : html`${store.matches ? ` of ${store.matches.count.toLocaleString("en")}${store.matches.is_all ? "" : " and more"}` : ""}${store.goal || store.loading ? ", loading more…" : ", more as you scroll"}`}`}</span>
+      <button class="chip" type="button" onClick=${() => { store.goal = false; scroller.current.scrollTop = 0; }} disabled=${!shown.length}>Start</button><button class="chip" type="button" aria-pressed=${store.goal} disabled=${!shown.length} onClick=${toTheEnd}>${store.goal ? "Stop" : "End"}</button>
       ${store.fresh.size > 0 && html`<button class="chip" type="button" id="fresh" onClick=${() => { store.fresh.clear(); change({}); }}>${store.fresh.size} new ${store.fresh.size === 1 ? "run" : "runs"} ↑</button>`}
       <span class="gap"></span>${many > 0 && html`<button class="chip" type="button" onClick=${() => setChosen(new Map())}>Clear</button>`}
       ${canCompare ? html`<a class="chip strong" id="compare" href=${to}>Compare ${many} runs</a>` : html`<span class="small faint">${many > MOST_COMPARED ? `${many} chosen: at most ${MOST_COMPARED} can be compared` : many === 1 ? "1 chosen: choose another to compare" : "Choose 2 to 50 runs to compare them"}</span>`}</div>
@@ -254,5 +269,16 @@ function Table() {
     <${Views} dialog=${viewsDialog} view=${{ ...view, columns }} go=${go} />`;
 }
 
+// A link to a view that somebody saved: its address takes the place of the link.
+async function followed() {
+  const id = new URLSearchParams(location.search).get("view");
+  if (!id) return;
+  const answer = await fetch(`/api/v1/experiments/${encodeURIComponent(first.experiment)}/views/${encodeURIComponent(id)}`).catch(() => null);
+  const query = answer?.ok ? (await answer.json()).query : "";
+  if (answer?.ok) { location.replace(`${location.pathname}${query ? `?${query}` : ""}`); await new Promise(() => {}); }
+  history.replaceState(null, "", location.pathname);
+}
+
+await followed();
 render(html`<${Table} />`, box);
 box.dataset.ready = "1";

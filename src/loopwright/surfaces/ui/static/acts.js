@@ -1,0 +1,60 @@
+// Forms that act: their fields become the arguments of an operation, its refusal is told where it was asked for.
+const ENDED = new Set(["done", "failed", "cancelled"]);
+
+const value = (input) => (input.type === "checkbox" ? input.checked : input.type === "number" || "number" in input.dataset ? Number(input.value) : input.value);
+
+function given(form) {
+  const body = {};
+  for (const input of form.elements) if (input.name && !(input.value === "" && input.type !== "checkbox")) body[input.name] = value(input);
+  return body;
+}
+
+function tell(form, text, isBad) {
+  let place = form.querySelector(".told");
+  if (!place) { place = document.createElement("p"); place.className = "told small"; place.setAttribute("role", isBad ? "alert" : "status"); form.append(place); }
+  place.classList.toggle("bad", Boolean(isBad));
+  place.textContent = text;
+}
+
+async function answered(answer) {
+  const told = await answer.json().catch(() => ({}));
+  if (answer.ok) return told;
+  const error = told.error ?? told;
+  throw new Error([error.message ?? "The server refused it.", error.hint].filter(Boolean).join(": "));
+}
+
+async function whole(told) {
+  let job = told;
+  while (job.operation && job.state && !ENDED.has(job.state)) {
+    await new Promise((go) => setTimeout(go, 250));
+    job = await answered(await fetch(`/api/v1/jobs/${encodeURIComponent(job.id)}`));
+  }
+  if (job.operation && job.state !== "done") throw new Error(job.error || `the job ${job.state}`);
+  return job;
+}
+
+addEventListener("submit", async (event) => {
+  const form = event.target;
+  if (!form.dataset?.act) return;
+  event.preventDefault();
+  if (form.dataset.sure && !form.dataset.asked) {
+    form.dataset.asked = "1";
+    event.submitter?.classList.add("danger");
+    tell(form, form.dataset.sure, false);
+    setTimeout(() => { delete form.dataset.asked; event.submitter?.classList.remove("danger"); }, 6000);
+    return;
+  }
+  const buttons = [...form.querySelectorAll("button")];
+  for (const each of buttons) each.disabled = true;
+  try {
+    const answer = await fetch(event.submitter?.dataset.act ?? form.dataset.act, {
+      method: form.dataset.method ?? "POST",
+      ...(form.dataset.method !== "DELETE" && { headers: { "content-type": "application/json" }, body: JSON.stringify(given(form)) }),
+    });
+    await whole(await answered(answer));
+    location.reload();
+  } catch (error) {
+    tell(form, error.message, true);
+    for (const each of buttons) each.disabled = false;
+  }
+});
