@@ -20,7 +20,18 @@ CARRIERS = {
     "data/verbs.py": "an export, which is the caller's",
     "features/files.py": "a file of the caller's own machine",
 }
-SLICES = ("data", "features", "tracking", "registry", "tuning", "gates", "serving", "monitoring")
+SLICES = (
+    "data",
+    "features",
+    "tracking",
+    "registry",
+    "tuning",
+    "gates",
+    "serving",
+    "monitoring",
+    "alerts",
+    "llm",
+)
 ROOMS = (*SLICES, "loops", "app")
 WRITES = {"prepare_segment", "write_segment"}
 

@@ -12,6 +12,7 @@ import msgspec
 
 from loopwright.core.errors import Denied
 from loopwright.core.nouns import Event, Json, Link, LinkRole, VersionRef
+from loopwright.ports.courier import Courier, Safe
 from loopwright.ports.ledger import Ledger, Transaction
 from loopwright.ports.objects import Objects
 from loopwright.ports.online import Online
@@ -62,6 +63,14 @@ class Ports(Protocol):
     @property
     def trash_days(self) -> int:
         """How many days what was deleted lies in the trash, where nothing else is said of it."""
+
+    @property
+    def safe(self) -> Safe:
+        """Seals small secrets with the workspace's key."""
+
+    @property
+    def courier(self) -> Courier:
+        """Posts to addresses outside."""
 
     @property
     def frameworks(self) -> Mapping[str, Framework]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
+from functools import partial
 
 from loopwright.core.errors import LoopwrightError
 from loopwright.core.instants import format_instant, parse_instant
@@ -34,21 +35,31 @@ class Controller:
     """
 
     def __init__(
-        self, ctx: Context, relay: Relay, worker: Worker, *, name: str, every_minute: Callable[[], None]
+        self,
+        ctx: Context,
+        relay: Relay,
+        worker: Worker,
+        *,
+        name: str,
+        every_minute: Callable[[], None],
+        beside: Sequence[Worker] = (),
     ) -> None:
         self._ctx = ctx
         self._relay = relay
         self._worker = worker
         self._name = name
         self._every_minute = every_minute
+        self._beside = tuple(beside)
+        """workers of jobs that wait for others, a thread each: no receiver can hold schedules up"""
         self._stop = threading.Event()
         self._work = threading.Event()
+        self._errands = tuple(threading.Event() for _ in self._beside)
         self._threads: list[threading.Thread] = []
 
     def settle(self) -> int:
         """Do all that is due at this instant, in this thread; how many steps were needed."""
         steps = 0
-        while self._round():
+        while self._round() or any(worker.step() for worker in self._beside):
             steps += 1
         return steps
 
@@ -90,19 +101,29 @@ class Controller:
     def wake(self, events: Iterable[Event]) -> None:
         """Something was committed: if a reactor or a job waits for it, look now and not at the next tick."""
         if any(event.kind.startswith(_JOBS) or self._relay.wants(event) for event in events):
-            self._work.set()
+            self._look()
+
+    def _look(self) -> None:
+        self._work.set()
+        for errand in self._errands:
+            errand.set()
 
     def start(self) -> None:
         """Go on in a thread of its own until `stop`."""
         for target, name in ((self._loop, "controller"), (self._anchor_loop, "anchor")):
-            thread = threading.Thread(target=target, name=f"loopwright-{name}", daemon=True)
-            thread.start()
-            self._threads.append(thread)
+            self._go(target, name)
+        for at in range(len(self._beside)):
+            self._go(partial(self._errand_loop, at), f"errands-{at}")
+
+    def _go(self, target: Callable[[], None], name: str) -> None:
+        thread = threading.Thread(target=target, name=f"loopwright-{name}", daemon=True)
+        thread.start()
+        self._threads.append(thread)
 
     def stop(self) -> None:
         """Finish the step that runs, give the lease back, sign the journal's head."""
         self._stop.set()
-        self._work.set()
+        self._look()
         for thread in self._threads:
             thread.join(timeout=_LEASE_S)
         self._threads.clear()
@@ -115,6 +136,17 @@ class Controller:
             self._guarded(self._round)
             if self._work.wait(_PAUSE_S):
                 self._stop.wait(_GATHER_S)
+
+    def _errand_loop(self, at: int) -> None:
+        worker, errand = self._beside[at], self._errands[at]
+        while not self._stop.is_set():
+            errand.clear()
+            self._guarded(partial(self._errands_done, worker))
+            errand.wait(_PAUSE_S)
+
+    def _errands_done(self, worker: Worker) -> None:
+        while not self._stop.is_set() and worker.step():
+            pass
 
     def _anchor_loop(self) -> None:
         while not self._stop.wait(60.0):

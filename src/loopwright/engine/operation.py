@@ -284,6 +284,8 @@ class JobHandler(msgspec.Struct, frozen=True, kw_only=True):
 
     operation: str
     function: Callable[[Any, Job], Json]
+    beside: bool = False
+    """it waits for others (a network), so it is carried out in threads beside the controller's own"""
 
 
 def on_event(name: str, *kinds: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -296,11 +298,13 @@ def on_event(name: str, *kinds: str) -> Callable[[Callable[P, R]], Callable[P, R
     return mark
 
 
-def on_job(operation_name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Mark `function(ctx, job)` as what carries out the jobs of that name."""
+def on_job(operation_name: str, *, beside: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Mark `function(ctx, job)` as what carries out the jobs of that name; `beside` as in a `JobHandler`."""
 
     def mark(function: Callable[P, R]) -> Callable[P, R]:
-        cast(Any, function).job_handler = JobHandler(operation=operation_name, function=cast(Any, function))
+        cast(Any, function).job_handler = JobHandler(
+            operation=operation_name, function=cast(Any, function), beside=beside
+        )
         return function
 
     return mark

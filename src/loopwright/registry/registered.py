@@ -148,7 +148,7 @@ def set_tag(ctx: Context, name: str, key: str, value: str) -> None:
     def work(tx: Transaction) -> None:
         asset = model_of(ctx, tx, name)
         if asset.tags.get(key) != value:
-            _changed(ctx, tx, replace(asset, tags={**asset.tags, key: value}), f"tag {key}")
+            _changed(ctx, tx, replace(asset, tags={**asset.tags, key: value}), f"tag {key}", tag=key)
 
     ctx.write(work)
 
@@ -160,14 +160,14 @@ def unset_tag(ctx: Context, name: str, key: str) -> None:
         asset = model_of(ctx, tx, name)
         if key in asset.tags:
             left = {each: value for each, value in asset.tags.items() if each != key}
-            _changed(ctx, tx, replace(asset, tags=left), f"tag {key}")
+            _changed(ctx, tx, replace(asset, tags=left), f"tag {key}", tag=key, removed=True)
 
     ctx.write(work)
 
 
-def _changed(ctx: Context, tx: Transaction, asset: Asset, what: str) -> Asset:
+def _changed(ctx: Context, tx: Transaction, asset: Asset, what: str, **more: str | bool) -> Asset:
     tx.assets.update(asset)
-    ctx.record(tx, "asset.changed", Address(kind=KIND, name=asset.name), {"what": what})
+    ctx.record(tx, "asset.changed", Address(kind=KIND, name=asset.name), {"what": what, **more})
     return asset
 
 

@@ -160,7 +160,11 @@ def describe(ctx: Context, name: str, number: int, description: str) -> Version:
 def set_tag(ctx: Context, name: str, number: int, key: str, value: str) -> Version:
     """Set a tag of a version; a tag is a note beside it, so that the time of its last change stays."""
     check_tag(key, value)
-    return _change(ctx, name, number, lambda it: replace(it, tags={**it.tags, key: value}), f"tag {key}")
+
+    def changed(version: Version) -> Version:
+        return replace(version, tags={**version.tags, key: value})
+
+    return _change(ctx, name, number, changed, f"tag {key}", tag=key)
 
 
 def unset_tag(ctx: Context, name: str, number: int, key: str) -> Version:
@@ -169,18 +173,23 @@ def unset_tag(ctx: Context, name: str, number: int, key: str) -> Version:
     def changed(version: Version) -> Version:
         return replace(version, tags={each: text for each, text in version.tags.items() if each != key})
 
-    return _change(ctx, name, number, changed, f"tag {key}")
+    return _change(ctx, name, number, changed, f"tag {key}", tag=key, removed=True)
 
 
 def _change(
-    ctx: Context, name: str, number: int, changed: Callable[[Version], Version], what: str
+    ctx: Context,
+    name: str,
+    number: int,
+    changed: Callable[[Version], Version],
+    what: str,
+    **more: str | bool,
 ) -> Version:
     def work(tx: Transaction) -> Version:
         before = version_at(ctx, tx, name, number)
         after = changed(before)
         if after != before:
             tx.versions.update(after)
-            ctx.record(tx, "version.changed", after.ref, {"what": what})
+            ctx.record(tx, "version.changed", after.ref, {"what": what, **more})
         return after
 
     return ctx.write(work)

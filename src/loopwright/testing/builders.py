@@ -15,8 +15,9 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from loopwright.core.errors import Unavailable
+from loopwright.core.errors import Corrupt, Unavailable
 from loopwright.engine.context import Context, Principal
+from loopwright.ports.courier import Courier, Safe
 from loopwright.ports.ledger import Ledger
 from loopwright.ports.objects import Objects
 from loopwright.ports.online import Online
@@ -26,7 +27,15 @@ from loopwright.ports.world import Clock, Ids, Keys, Signer
 from loopwright.testing.ledger import MemoryLedger
 from loopwright.testing.objects import MemoryObjects
 
-__all__ = ["CountedIds", "MemoryKeys", "MemoryPorts", "SetClock", "memory_context", "memory_ports"]
+__all__ = [
+    "CountedIds",
+    "MemoryKeys",
+    "MemoryPorts",
+    "MemorySafe",
+    "SetClock",
+    "memory_context",
+    "memory_ports",
+]
 
 _START = datetime(2013, 7, 1, tzinfo=UTC)
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -84,6 +93,21 @@ class MemoryKeys:
         return hmac.compare_digest(self.sign(message), signature)
 
 
+class MemorySafe:
+    """Texts turned around, with what they are about: no secret, but kept apart as a real safe does."""
+
+    def seal(self, secret: str, *, about: str) -> str:
+        """The secret, turned around."""
+        return f"{about}|{secret[::-1]}"
+
+    def unseal(self, sealed: str, *, about: str) -> str:
+        """The secret, where it is about the same."""
+        found, _, secret = sealed.partition("|")
+        if found != about:
+            raise Corrupt(f"the secret of {about} cannot be read", hint="seal it again")
+        return secret[::-1]
+
+
 class MemoryPorts:
     """All ports in memory; what a test does not give and no fake fulfils raises when it is asked for."""
 
@@ -95,6 +119,7 @@ class MemoryPorts:
         clock: Clock | None = None,
         online: Online | None = None,
         frameworks: Mapping[str, Framework] | None = None,
+        courier: Courier | None = None,
     ) -> None:
         self.ledger: Ledger = MemoryLedger() if ledger is None else ledger
         self.objects: Objects = MemoryObjects() if objects is None else objects
@@ -104,7 +129,9 @@ class MemoryPorts:
         self.trash_days = 30
         self.frameworks: Mapping[str, Framework] = frameworks or {}
         self.trusted: tuple[str, ...] = ()
+        self.safe: Safe = MemorySafe()
         self._online = online
+        self._courier = courier
 
     @cached_property
     def folder(self) -> Path:
@@ -138,6 +165,13 @@ class MemoryPorts:
             raise Unavailable("no online store was given", hint="memory_ports(online=...)")
         return self._online
 
+    @property
+    def courier(self) -> Courier:
+        """The courier that was given."""
+        if self._courier is None:
+            raise Unavailable("no courier was given", hint="memory_ports(courier=...)")
+        return self._courier
+
     def tuner(self, spaces: tuple[SearchSpace, ...], *, seed: int) -> Tuner:
         """None was given."""
         raise Unavailable("there is no tuner in memory", hint="use that of an adapter")
@@ -150,9 +184,12 @@ def memory_ports(
     clock: Clock | None = None,
     online: Online | None = None,
     frameworks: Mapping[str, Framework] | None = None,
+    courier: Courier | None = None,
 ) -> MemoryPorts:
     """Ports in memory, any of them replaced by what is given."""
-    return MemoryPorts(ledger=ledger, objects=objects, clock=clock, online=online, frameworks=frameworks)
+    return MemoryPorts(
+        ledger=ledger, objects=objects, clock=clock, online=online, frameworks=frameworks, courier=courier
+    )
 
 
 def memory_context(

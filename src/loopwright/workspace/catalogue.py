@@ -16,6 +16,7 @@ from loopwright.workspace.settings import Settings
 if TYPE_CHECKING:
     from loopwright.adapters.sql import UpgradeReport
     from loopwright.engine.context import Context
+    from loopwright.ports.courier import Courier, Safe
     from loopwright.ports.ledger import Ledger
     from loopwright.ports.objects import Objects
     from loopwright.ports.online import Online
@@ -62,6 +63,9 @@ _MODULES = (
     "serving.verbs",
     "monitoring.verbs",
     "monitoring.react",
+    "alerts.verbs",
+    "alerts.deliveries",
+    "alerts.react",
     "llm.datasets",
     "llm.verbs",
     "loops.training",
@@ -166,6 +170,25 @@ class Assembly:
     def keys(self) -> Keys:
         """The workspace's signing key."""
         return FileKeys(self._settings.folder / "keys" / "journal.key")
+
+    @cached_property
+    def safe(self) -> Safe:
+        """Under the workspace's key."""
+        from loopwright.adapters.notify import KeySafe
+
+        return KeySafe(self.keys)
+
+    @cached_property
+    def courier(self) -> Courier:
+        """HTTP to public addresses, and to the networks that the settings let through."""
+        from loopwright.adapters.notify import HttpCourier
+        from loopwright.adapters.notify.addresses import rules_of
+
+        settings = self._settings
+        rules = rules_of(
+            http=settings.webhook_http, networks=settings.webhook_networks, ports=settings.webhook_ports
+        )
+        return HttpCourier(rules)
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -39,6 +39,8 @@ __all__ = ["Workspace"]
 _REPLAY_FILE = "replay-instant"
 _HEADER_BYTES = 4096
 """what SQLite leaves of a ledger whose every page is in the log beside it"""
+_ERRANDS = 3
+"""jobs that wait for others, carried out at once"""
 _CONTROLLER = Principal(name="controller")
 
 
@@ -107,8 +109,20 @@ class Workspace:
         ctx = self.context(_CONTROLLER)
         relay = Relay(ctx, reactors_in(self._modules), context_for=self._context_for_event)
         worker_name = f"{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(3)}"
-        worker = Worker(ctx, handlers_in(self._modules), name=worker_name, context_for=self._context_for_job)
-        return Controller(ctx, relay, worker, name=worker_name, every_minute=self._every_minute)
+        handlers = handlers_in(self._modules)
+
+        def worker(name: str, *, beside: bool) -> Worker:
+            mine = {job: handler for job, handler in handlers.items() if handler.beside is beside}
+            return Worker(ctx, mine, name=name, context_for=self._context_for_job)
+
+        return Controller(
+            ctx,
+            relay,
+            worker(worker_name, beside=False),
+            name=worker_name,
+            every_minute=self._every_minute,
+            beside=[worker(f"{worker_name}-{n}", beside=True) for n in range(_ERRANDS)],
+        )
 
     def _context_for_event(self, event: Event) -> Context:
         return self.context(_CONTROLLER, event.space)

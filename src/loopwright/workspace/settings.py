@@ -19,7 +19,7 @@ FOLDER = ".loopwright"
 LEDGER_FILE = "ledger.db"
 _FILE = "loopwright.toml"
 _PREFIX = "LOOPWRIGHT_"
-_LISTS = frozenset({"allowed_hosts", "trusted_signers"})
+_LISTS = frozenset({"allowed_hosts", "trusted_signers", "webhook_networks", "webhook_ports"})
 
 
 class Secret(str):
@@ -61,6 +61,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """greatest request body in megabytes, uploads apart"""
     max_upload_mb: int = 4096
     """greatest upload in megabytes"""
+    webhook_http: bool = False
+    """whether webhooks may be posted over plain HTTP"""
+    webhook_networks: tuple[str, ...] = ()
+    """networks inside that webhooks may be posted to (`10.1.0.0/16`); without any, public addresses alone"""
+    webhook_ports: tuple[int, ...] = ()
+    """ports of public addresses that webhooks may be posted to; without any 80, 443 and 8443"""
     trash_days: Annotated[int, msgspec.Meta(ge=0, le=36_500)] = 30
     """days that what was deleted lies in the trash before it is collected; an experiment may say otherwise"""
 

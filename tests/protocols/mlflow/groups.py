@@ -25,6 +25,7 @@ from tests.protocols.mlflow.script.runs import batches, metrics, params_and_tags
 from tests.protocols.mlflow.script.traces import links as trace_links
 from tests.protocols.mlflow.script.traces import metrics as trace_metrics
 from tests.protocols.mlflow.script.traces import spans, traces
+from tests.protocols.mlflow.script.webhooks import webhooks
 from tests.protocols.mlflow.talking import Talk
 
 __all__ = ["DONE_GROUPS", "SCRIPTS"]
@@ -59,6 +60,7 @@ SCRIPTS: Mapping[str, Callable[[Talk], None]] = {
     "assessments": assessments,
     "traces_search": traces_search,
     "older_traces": older_traces,
+    "webhooks": webhooks,
 }
 
 # A group that is not named here is not collected; name it when the server has its routes.
@@ -92,4 +94,5 @@ DONE_GROUPS: tuple[str, ...] = (
     "assessments",
     "traces_search",
     "older_traces",
+    "webhooks",
 )

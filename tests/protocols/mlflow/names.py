@@ -10,7 +10,8 @@ __all__ = ["TIMES", "VARIABLE", "Bindings", "Namer"]
 
 # A server's own instants; the script's are of the years before.
 TIMES = range(1_740_000_000_000, 4_000_000_000_000)
-VARIABLE = re.compile(r"\{(?:experiment|run|model|token|run_name|assessment|trace|dataset|record|digest|webhook):\d+\}")
+KINDS = "experiment|run|model|token|run_name|assessment|trace|dataset|record|digest|webhook"
+VARIABLE = re.compile(rf"\{{(?:{KINDS}):\d+\}}")
 TIME_TEXT = re.compile(r"\b1(?:7[4-9]|[89]\d)\d{10}\b")
 INSTANT = re.compile(r"\b20(?:2[5-9]|[3-9]\d)-\d\d-\d\dT[\d:.]+Z")
 FIELDS = {

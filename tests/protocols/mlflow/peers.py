@@ -16,7 +16,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,7 +98,13 @@ def _environment() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def mlflow_server(major: str, *, workers: int = 1, store: Path | None = None) -> Iterator[Peer]:
+def mlflow_server(
+    major: str,
+    *,
+    workers: int = 1,
+    store: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Peer]:
     """A real server on an SQLite file in a passing folder; its experiments are numbered from 7300000001.
 
     With a `store` it is that of the folder, as it is there: `mlflow.db` and `mlartifacts`.
@@ -114,7 +120,12 @@ def mlflow_server(major: str, *, workers: int = 1, store: Path | None = None) ->
         begun = time.monotonic()
         with (Path(folder) / "server.log").open("w") as log:
             process = subprocess.Popen(
-                command, cwd=folder, env=_environment(), stdout=log, stderr=log, start_new_session=True
+                command,
+                cwd=folder,
+                env={**_environment(), **(environment or {})},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
             try:
                 url = f"http://127.0.0.1:{port}"

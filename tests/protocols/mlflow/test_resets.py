@@ -14,13 +14,14 @@ from tests.protocols.mlflow.groups import DONE_GROUPS
 from tests.protocols.mlflow.replaying import replayed
 from tests.protocols.mlflow.sessions.done import DONE_SESSIONS
 from tests.protocols.mlflow.sessions.expecting import expected, seen
+from tests.protocols.mlflow.test_sessions import RECEIVERS_HERE
 from tests.protocols.mlflow.wire import sender
 
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
     """The address of one server, emptied at each call."""
-    with server(tmp_path_factory.mktemp("workspace"), "--testing") as (_, said):
+    with server(tmp_path_factory.mktemp("workspace"), "--testing", **RECEIVERS_HERE) as (_, said):
 
         def emptied() -> str:
             reset = urllib.request.Request(f"{said['url']}/api/v1/testing/reset", method="POST")

@@ -13,6 +13,8 @@ from tests.app.processes import server
 from tests.protocols.mlflow.sessions.done import DONE_SESSIONS
 from tests.protocols.mlflow.sessions.expecting import expected, seen
 
+RECEIVERS_HERE = {"LOOPWRIGHT_WEBHOOK_HTTP": "true", "LOOPWRIGHT_WEBHOOK_NETWORKS": "127.0.0.0/8"}
+
 pytestmark = pytest.mark.peer
 
 
@@ -24,7 +26,7 @@ def address_for(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[
         @cache
         def address(major: str) -> str:
             folder = tmp_path_factory.mktemp(f"workspace-{major}")
-            return str(running.enter_context(server(folder))[1]["url"])
+            return str(running.enter_context(server(folder, **RECEIVERS_HERE))[1]["url"])
 
         yield address
 

@@ -48,6 +48,7 @@ from loopwright.surfaces.mlflow import (
     registry,
     runs,
     traces,
+    webhooks,
 )
 from loopwright.surfaces.mlflow.failures import NoRoute, WrongMethod, refusal
 from loopwright.surfaces.mlflow.routing import Call, RawRoute, Route, Table
@@ -93,6 +94,7 @@ def _groups(host: Host) -> tuple[tuple[Route | RawRoute, ...], ...]:
         assessments.routes(),
         older_traces.routes(),
         evaluation_datasets.routes(),
+        webhooks.routes(),
     )
 
 

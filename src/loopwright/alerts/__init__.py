@@ -1,0 +1,1 @@
+"""Tells the outside world: webhooks on what happens to models and prompts, delivered durably."""
