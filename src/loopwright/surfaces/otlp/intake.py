@@ -18,7 +18,7 @@ from loopwright.llm.intake import MAX_SPANS, Sent, log_spans
 from loopwright.surfaces.otlp import plain, protobuf
 from loopwright.surfaces.otlp.values import Parts, made
 
-__all__ = ["MAX_BYTES", "PATH", "SCOPE", "Call", "ReadBody", "exporter"]
+__all__ = ["MAX_BYTES", "MAX_JSON_BYTES", "PATH", "SCOPE", "Call", "ReadBody", "exporter"]
 
 PATH = "/v1/traces"
 SCOPE = "trace:write"
@@ -26,6 +26,8 @@ SCOPE = "trace:write"
 
 MAX_BYTES = 32 << 20
 """bytes of a request, packed or not"""
+MAX_JSON_BYTES = 16 << 20
+"""bytes of one in JSON, which costs many times as much to read"""
 _SMALL = 64 << 10
 """bytes of a request that is read where it is written: a hop less"""
 _HEADER = 200
@@ -88,7 +90,8 @@ async def _export(read_body: ReadBody, call: Call) -> None:
             "the header x-mlflow-experiment-id is missing",
             hint="name the experiment: OTEL_EXPORTER_OTLP_TRACES_HEADERS=x-mlflow-experiment-id=0",
         )
-    body = await read_body(call.receive, call.headers, MAX_BYTES)
+    limit = MAX_BYTES if read is protobuf.read else MAX_JSON_BYTES
+    body = await read_body(call.receive, call.headers, limit)
     take = partial(_taken, call.ctx, read, body, experiment_id, run_id)
     await (call.at_writer(take) if len(body) <= _SMALL else call.in_thread(take))
     headers = [(b"content-type", kind), (b"content-length", b"%d" % len(reply))]

@@ -15,37 +15,37 @@ __all__ = ["read"]
 _CODES = {"STATUS_CODE_UNSET": 0, "STATUS_CODE_OK": 1, "STATUS_CODE_ERROR": 2}
 
 
-class _Struct(msgspec.Struct, frozen=True, rename="camel"):
-    pass
+class _Struct(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    """Part of a request: a tree, so that rings need not be looked for, most of the time of a great one."""
 
 
-class _Pair(_Struct, frozen=True):
+class _Pair(_Struct, frozen=True, gc=False):
     key: str = ""
     value: Any = None
 
 
-class _Resource(_Struct, frozen=True):
+class _Resource(_Struct, frozen=True, gc=False):
     attributes: list[_Pair] | None = None
 
 
-class _Event(_Struct, frozen=True):
+class _Event(_Struct, frozen=True, gc=False):
     name: str = ""
     time_unix_nano: int = 0
     attributes: list[_Pair] | None = None
 
 
-class _Link(_Struct, frozen=True):
+class _Link(_Struct, frozen=True, gc=False):
     trace_id: str = ""
     span_id: str = ""
     attributes: list[_Pair] | None = None
 
 
-class _Status(_Struct, frozen=True):
+class _Status(_Struct, frozen=True, gc=False):
     code: int | str = 0
     message: str = ""
 
 
-class _Span(_Struct, frozen=True):
+class _Span(_Struct, frozen=True, gc=False):
     trace_id: str = ""
     span_id: str = ""
     parent_span_id: str = ""
@@ -58,16 +58,16 @@ class _Span(_Struct, frozen=True):
     status: _Status | None = None
 
 
-class _Scope(_Struct, frozen=True):
+class _Scope(_Struct, frozen=True, gc=False):
     spans: list[_Span] | None = None
 
 
-class _Program(_Struct, frozen=True):
+class _Program(_Struct, frozen=True, gc=False):
     resource: _Resource | None = None
     scope_spans: list[_Scope] | None = None
 
 
-class _Request(_Struct, frozen=True):
+class _Request(_Struct, frozen=True, gc=False):
     resource_spans: list[_Program] | None = None
 
 

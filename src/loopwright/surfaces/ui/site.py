@@ -23,7 +23,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 import loopwright
-from loopwright.core.errors import LoopwrightError, NotFound
+from loopwright.core.errors import Invalid, LoopwrightError, NotFound
 from loopwright.engine.context import Context, Principal
 from loopwright.engine.wire import failure_of
 from loopwright.surfaces.ui.desk import Desk, Page, Query
@@ -57,6 +57,8 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 _FRAME_HEADERS = {**_HEADERS, "Content-Security-Policy": FRAME_POLICY, "X-Frame-Options": "SAMEORIGIN"}
+_FRAMES = ("iframe", "frame", "empty")
+"""where a logged page may be drawn: alone in a window it could pass for one of ours, or lead away"""
 _NAV = (
     ("/", "Home", "h"),
     ("/assets", "Assets", "a"),
@@ -190,6 +192,8 @@ class _Site:
 
     def _framed(self, request: Request) -> Response:
         try:
+            if request.headers.get("sec-fetch-dest", "iframe") not in _FRAMES:
+                raise Invalid("this is shown within its run alone", hint="open the run's page")
             path = request.query_params.get("path", "")
             body, media = framed(self._desk(request), request.path_params["run_id"], path)
         except LoopwrightError as error:
