@@ -148,7 +148,7 @@ def _goal(alias: str, stage: str) -> tuple[str, str]:
 def request(
     ctx: Context,
     name: AssetName,
-    number: int,
+    version: int,
     *,
     alias: AliasName = "",
     stage: str = "",
@@ -161,12 +161,12 @@ def request(
         raise Invalid(f"a note has at most {_NOTE} characters", hint="say it shorter")
 
     def work(tx: Transaction) -> TransitionRequest:
-        version = version_at(ctx, tx, name, number)
+        wanted = version_at(ctx, tx, name, version)
         asked = TransitionRequest(
             id=ctx.new_id(),
-            model=version.name,
-            asset_id=version.asset_id,
-            number=number,
+            model=wanted.name,
+            asset_id=wanted.asset_id,
+            number=version,
             alias=wanted_alias,
             stage=wanted_stage,
             note=note,
@@ -174,7 +174,7 @@ def request(
             requested_at=ctx.now(),
             expires_at=ctx.now() + timedelta(days=days),
         )
-        _refuse_twice(asked, _of_model(ctx, tx, version.asset_id))
+        _refuse_twice(asked, _of_model(ctx, tx, wanted.asset_id))
         _told(ctx, tx, "request.opened", asked)
         return _put(tx, ctx.space, asked)
 
