@@ -16,7 +16,7 @@ import msgspec
 from blake3 import blake3
 
 from loopwright.core.digests import digest_bytes
-from loopwright.core.errors import Corrupt, Denied, LoopwrightError, NotFound, Unavailable
+from loopwright.core.errors import Corrupt, Denied, Invalid, LoopwrightError, NotFound, Unavailable
 from loopwright.core.nouns import MetricPoint
 from loopwright.engine.operation import Upload
 from loopwright.loops.parcels import (
@@ -112,6 +112,8 @@ def bring(history: History, target: Caller, asked: Asked, tell: Tell = lambda _:
             work.experiment(past)
     if not asked.experiments:
         work.models()
+    if not history.tells_traces:
+        work.note("traces are not read from this kind of store: import its database for them")
     return work.report(time.monotonic() - began)
 
 
@@ -143,6 +145,10 @@ class _Bringing:
             seconds=round(seconds, 3),
             **{name: self._sums[name] for name in ("params", "tags", "points", "files", "bytes")},
         )
+
+    def note(self, text: str) -> None:
+        """Something to tell once."""
+        self._notes[text] += 1
 
     def experiment(self, past: PastExperiment) -> None:
         """An experiment with its runs and logged models; those first that are in its runs' way."""
@@ -383,7 +389,10 @@ def _counting(
 
 
 def _digest(value: object) -> str:
-    return digest_bytes(_DETERMINISTIC(value))
+    try:
+        return digest_bytes(_DETERMINISTIC(value))
+    except OverflowError as error:
+        raise Invalid("a number is out of range", hint="numbers have 64 bits at most") from error
 
 
 def _abreast(

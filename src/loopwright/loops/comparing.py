@@ -126,11 +126,12 @@ class _Comparing:
             else {},
         )
 
-        self._met(
-            "traces",
-            _each(self._there.traces(there.id), _trace_id, _trace),
-            _each(self._here.traces(here.id), _trace_id, _trace) if here else {},
-        )
+        if self._there.tells_traces and self._here.tells_traces:
+            self._met(
+                "traces",
+                _each(self._there.traces(there.id), _trace_id, _trace),
+                _each(self._here.traces(here.id), _trace_id, _trace) if here else {},
+            )
 
     def models(self) -> None:
         """Registered models: those there, and of ours those of their names."""

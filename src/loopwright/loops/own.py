@@ -49,6 +49,7 @@ class OwnHistory:
     """Fulfils `ports.histories.History` for the space of a context."""
 
     readers = 1
+    tells_traces = True
     version = "loopwright"
 
     def __init__(self, ctx: Context) -> None:

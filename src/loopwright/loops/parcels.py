@@ -146,7 +146,10 @@ def written(
 
 
 def _framed(value: object) -> bytes:
-    data = _ENCODE(value)
+    try:
+        data = _ENCODE(value)
+    except OverflowError as error:
+        raise Invalid("a number is out of range", hint="numbers have 64 bits at most") from error
     return len(data).to_bytes(_LENGTH, "big") + data
 
 

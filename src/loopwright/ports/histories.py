@@ -24,7 +24,16 @@ __all__ = [
     "PastRun",
     "PastTrace",
     "PastVersion",
+    "at_us",
 ]
+
+_LARGEST = 1 << 63
+
+
+def at_us(millis: int) -> int:
+    """Microseconds of milliseconds; a time that has none in 64 bits is one that no store takes (2^63)."""
+    found = millis * 1000
+    return found if -_LARGEST <= found < _LARGEST else _LARGEST
 
 
 class PastExperiment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -188,6 +197,8 @@ class History(Contents, Protocol):
     """what wrote it, as far as it tells: `mlflow 3.17.2`, `schema 5b0e9adcef9c`"""
     readers: int
     """how many threads may ask for points and files at once"""
+    tells_traces: bool
+    """whether it tells them whole; else it tells none"""
 
     def experiments(self) -> Iterator[PastExperiment]:
         """All of them, deleted ones too, by id."""

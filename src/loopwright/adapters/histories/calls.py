@@ -73,7 +73,7 @@ class Calls:
                 return (
                     _bounded(reply, _VERSION * 10).decode("utf-8", "replace")[:_VERSION].strip() or _UNKNOWN
                 )
-        except NotFound:
+        except (NotFound, Invalid):
             return _UNKNOWN
 
     def ask(self, kind: type[T], path: str, asked: Mapping[str, Any], *, get: bool = False) -> T:

@@ -20,6 +20,7 @@ from loopwright.ports.histories import (
     PastRun,
     PastTrace,
     PastVersion,
+    at_us,
 )
 
 __all__ = ["FolderHistory"]
@@ -37,6 +38,7 @@ class FolderHistory:
     """Fulfils `ports.histories.History` for a file store."""
 
     readers = 1
+    tells_traces = False
 
     def __init__(self, folder: Path, contents: Contents) -> None:
         self._tree = Tree(folder)
@@ -136,7 +138,7 @@ class FolderHistory:
     def _latest(self, place: str, key: str) -> MetricPoint | None:
         rank = max(self._lines(f"{place}/metrics/{key}"), key=lambda it: (it[2], it[0], it[1]), default=None)
         return (
-            None if rank is None else MetricPoint(key=key, value=rank[1], step=rank[2], at_us=rank[0] * 1000)
+            None if rank is None else MetricPoint(key=key, value=rank[1], step=rank[2], at_us=at_us(rank[0]))
         )
 
     def _lines(self, path: str) -> Iterator[tuple[int, float, int]]:
@@ -159,7 +161,7 @@ class FolderHistory:
                 if itself in seen:
                     continue
                 seen.add(itself)
-                batch.append(MetricPoint(key=key, value=value, step=step, at_us=at_ms * 1000))
+                batch.append(MetricPoint(key=key, value=value, step=step, at_us=at_us(at_ms)))
                 if len(batch) == _BATCH:
                     yield batch
                     batch = []

@@ -25,6 +25,7 @@ from loopwright.ports.histories import (
     PastRun,
     PastTrace,
     PastVersion,
+    at_us,
 )
 
 __all__ = ["Credentials", "RestHistory"]
@@ -48,6 +49,7 @@ class RestHistory:
     """Fulfils `ports.histories.History` for a server of MLflow 2 or 3, or one that speaks as they do."""
 
     readers = 4
+    tells_traces = False
 
     def __init__(
         self, url: str, credentials: Credentials, contents: Contents, *, space: str | None = None
@@ -187,8 +189,8 @@ def _number(value: float | str) -> float:
 
 
 def _point(told: answers.Point, key: str = "") -> MetricPoint:
-    at_us = told.timestamp * 1000
-    return MetricPoint(key=told.key or key, value=_number(told.value), step=told.step, at_us=at_us)
+    at = at_us(told.timestamp)
+    return MetricPoint(key=told.key or key, value=_number(told.value), step=told.step, at_us=at)
 
 
 def _run(told: answers.Run) -> PastRun:

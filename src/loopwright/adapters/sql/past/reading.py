@@ -23,6 +23,7 @@ from loopwright.ports.histories import (
     PastOutput,
     PastRun,
     PastTrace,
+    at_us,
 )
 
 __all__ = ["SqlHistory"]
@@ -35,6 +36,7 @@ class SqlHistory:
     """Fulfils `ports.histories.History` for the schemas of MLflow 2 and 3."""
 
     readers = 1
+    tells_traces = True
 
     def __init__(self, url: str, contents: Contents) -> None:
         self._source = Source(url)
@@ -238,5 +240,5 @@ def _point(row: Sequence[Any]) -> MetricPoint:
         key=text(key),
         value=math.nan if is_nan else number(value),
         step=integer(step),
-        at_us=integer(at_ms or 0) * 1000,
+        at_us=at_us(integer(at_ms or 0)),
     )
