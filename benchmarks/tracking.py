@@ -5,13 +5,16 @@ workers and its job runner off. Requests go over kept connections by bare socket
 cost does not hide the server's. Wall times depend on what else the machine does; `cpu_ms`, the processor
 time of the server's whole process tree per call, holds on a busy one too. Prints JSON: figures of each
 server, and `ratios`, in which more than 1 is in our favour. Sizes to search are seeded in bulk, into the
-database itself; MLflow gets the smallest of them alone.
+database itself; MLflow gets the smallest of them alone. A store of many runs is made once and kept in the
+user's cache. On PostgreSQL ours has a database server of its own, whose time and memory are counted with it.
+The whole takes about ten minutes; a table of it goes to standard error.
 
 MLflow's workers leave Nagle's algorithm on, so a reply in two parts waits 40 ms for its caller's late
 acknowledgement, whatever the client; `--acknowledge` answers each packet at once and takes that away.
 
     python benchmarks/tracking.py [--quick] [--only ROW,ROW] [--runs 10000,50000,1000000]
     python benchmarks/tracking.py --without mlflow
+    python benchmarks/tracking.py --store postgresql --processes 2 --runs 10000,50000
     python benchmarks/tracking.py --uri http://127.0.0.1:5000    # a server that runs already; no seeding
 """
 
@@ -25,11 +28,12 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 
 from protocol.measuring import QUICK, Figures, Server, Sizes
 from protocol.reading import history, search
 from protocol.servers import ours, theirs
-from protocol.storing import artifacts, registry
+from protocol.storing import artifacts, models, registry
 from protocol.writing import batches, rest, runs
 
 ROWS: dict[str, Callable[[Server, Sizes], Figures]] = {
@@ -40,7 +44,19 @@ ROWS: dict[str, Callable[[Server, Sizes], Figures]] = {
     "search": search,
     "artifacts": artifacts,
     "registry": registry,
+    "models": models,
 }
+SHOWN = (
+    "start_s",
+    "processes",
+    "per_s",
+    "runs_per_s",
+    "metrics_per_s",
+    "mb_per_s",
+    "p50_ms",
+    "cpu_ms",
+    "memory_mb",
+)
 BETTER_HIGH = re.compile(r"per_s$")
 COMPARED = re.compile(r"per_s$|^(p50_ms|cpu_ms|start_s|processes|memory_mb)$")
 
@@ -67,6 +83,21 @@ def ratios(mine: Figures, other: Figures) -> Figures:
     return dict(sorted(found.items()))
 
 
+def table(told: Figures) -> str:
+    """What was measured, a line a figure: ours, MLflow's, and how many times better ours is."""
+    mine, other = (told.get(name, {}).get("figures", {}) for name in ("ours", "mlflow"))
+    better = told.get("ratios", {})
+    lines = ["| work | figure | ours | MLflow | better |", "|---|---|---|---|---|"]
+    for work in {**mine, **other}:
+        for figure in SHOWN:
+            one, two = mine.get(work, {}).get(figure), other.get(work, {}).get(figure)
+            if one is not None or two is not None:
+                times = better.get(work, {}).get(figure)
+                cells = [work, figure, one, two, None if times is None else f"{times} x"]
+                lines.append("| " + " | ".join("-" if cell is None else str(cell) for cell in cells) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -77,6 +108,8 @@ def main() -> None:
     parser.add_argument("--runs", help="sizes to search, by commas; MLflow gets the smallest alone")
     parser.add_argument("--seconds", type=float, help="length of each repeated piece of work")
     parser.add_argument("--without", choices=["ours", "mlflow"], help="leave one server out")
+    parser.add_argument("--store", choices=["sqlite", "postgresql"], default="sqlite", help="of ours")
+    parser.add_argument("--processes", type=int, default=1, help="of ours; more than one on PostgreSQL alone")
     parser.add_argument("--acknowledge", action="store_true", help="acknowledge packets at once (Linux)")
     given = parser.parse_args()
     sizes = QUICK if given.quick else Sizes()
@@ -96,7 +129,8 @@ def main() -> None:
         )
         return
     told: Figures = {}
-    for name, start in {"ours": ours, "mlflow": theirs}.items():
+    own = partial(ours, store=given.store, processes=given.processes)
+    for name, start in {"ours": own, "mlflow": theirs}.items():
         if name != given.without:
             with start() as server:
                 server = replace(server, acknowledged=given.acknowledge)
@@ -104,6 +138,7 @@ def main() -> None:
     if len(told) == 2:
         told["ratios"] = ratios(told["ours"]["figures"], told["mlflow"]["figures"])
     print(json.dumps({"load": os.getloadavg(), **told}, indent=2))
+    print(table(told), file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -38,13 +38,14 @@ class Sizes:
 
     seconds: float = 10.0
     points: int = 100_000
-    seeded: tuple[int, ...] = (10_000,)
+    seeded: tuple[int, ...] = (10_000, 50_000, 1_000_000)
     artifact_mb: int = 200
     versions: int = 1000
+    models: int = 10_000
     repeats: int = 20
 
 
-QUICK = Sizes(seconds=1.5, points=5_000, seeded=(1_000,), artifact_mb=20, versions=50, repeats=5)
+QUICK = Sizes(seconds=1.5, points=5_000, seeded=(1_000,), artifact_mb=20, versions=50, models=200, repeats=5)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,11 @@ from itertools import count as counting
 
 from protocol.line import MB, Line
 from protocol.measuring import Figures, Server, Sizes, crowd, memory_mb, repeated
-from protocol.writing import experiment, new_run
+from protocol.writing import experiment, new_run, point
 
 __all__ = [
     "artifacts",
+    "models",
     "registry",
 ]
 
@@ -24,7 +25,8 @@ def artifacts(server: Server, sizes: Sizes) -> Figures:
     line = server.line()
     home = experiment(line)
     base, size = f"{FILES}{home}/{new_run(line, home)}/artifacts", sizes.artifact_mb * MB
-    block = random.Random(1).randbytes(MB)
+    chance = random.Random(1)
+    block = chance.randbytes(MB)
     resting, growth, told = memory_mb(server), 0.0, {}
     for name in ("up", "down"):
         times = []
@@ -32,16 +34,17 @@ def artifacts(server: Server, sizes: Sizes) -> Figures:
             begun = time.perf_counter()
             if name == "up":
                 head = line.head("PUT", f"{base}/{number}.bin", size, "application/octet-stream")
-                status, _ = line.stream(head, (block for _ in range(sizes.artifact_mb)))
+                blocks = (block if at else chance.randbytes(MB) for at in range(sizes.artifact_mb))
+                status, _ = line.stream(head, blocks)
                 assert status == 200, status
             else:
                 assert line.drained(line.head("GET", f"{base}/{number}.bin", 0)) == size
             times.append(time.perf_counter() - begun)
             growth = max(growth, memory_mb(server) - resting)
         told[f"{sizes.artifact_mb} MB {name}"] = {"mb_per_s": round(sizes.artifact_mb / min(times), 1)}
-    small = block[:2048]
 
     def put(each: Line, client: int, count: int) -> None:
+        small = b"%08d%08d" % (client, count) + block[:2032]  # no two are the same
         head = each.head("PUT", f"{base}/s/{client}-{count}.bin", len(small), "application/octet-stream")
         status, _ = each.send(head, small)
         assert status == 200, status
@@ -79,5 +82,41 @@ def registry(server: Server, sizes: Sizes) -> Figures:
         server, sizes.repeats * 5,
         lambda: line.call("POST", "registered-models/alias", {**alias, "version": str(1 + next(turn) % 20)}),
     )  # fmt: skip
+    line.close()
+    return told
+
+
+def models(server: Server, sizes: Sizes) -> Figures:
+    """Logged models created, as many as a server makes in its time, and searched by what was logged."""
+    line = server.line()
+    home = experiment(line)
+    run, turn = new_run(line, home), counting()
+
+    def create() -> None:
+        at = next(turn)
+        params = [{"key": "depth", "value": str(at % 10)}]
+        told = {"experiment_id": home, "name": f"m{at}", "source_run_id": run, "params": params}
+        made = line.call("POST", "logged-models", told)["model"]["info"]["model_id"]
+        points = [{**point("auc", (at * 619 % 997) / 997, 0), "model_id": made}]
+        line.call("POST", "runs/log-batch", {"run_id": run, "metrics": points})
+
+    told = {"model logged": repeated(server, sizes.models, create, most_s=3 * sizes.seconds)}
+    count = told["model logged"]["calls"]
+    asked: dict[str, Figures] = {
+        "metric": {"filter": "metrics.auc > 0.5", "order_by": [{"field_name": "metrics.auc"}]},
+        "param": {"filter": "params.depth = '3'"},
+        "name": {"filter": f"name = 'm{count // 2}'"},
+        "nothing": {},
+    }
+    for name, query in asked.items():
+        body = {"experiment_ids": [home], "max_results": 50, **query}
+        assert line.call("POST", "logged-models/search", body)["models"], name
+        told[f"models by {name}"] = repeated(
+            server,
+            sizes.repeats,
+            lambda body=body: line.call("POST", "logged-models/search", body),
+            most_s=10.0,
+        )
+        told[f"models by {name}"]["of"] = count
     line.close()
     return told
