@@ -78,6 +78,28 @@ def test_a_day_checked_again_gives_new_signals_and_the_newest_stands() -> None:
     assert report(watched.ctx, MONITOR, at=START + 9 * DAY) == ()
 
 
+def test_drift_is_signalled_again_only_where_it_changed() -> None:
+    watched = Watched()
+    for day in range(12):
+        watched.ask(day)
+        watched.check(day)
+    names = [f"drift.{each.column}" for each in watched.check(11).drift]
+    assert len(names) > 1
+
+    def kept() -> list[int]:
+        return [len(watched.signals(f"endpoint:{ENDPOINT}", name)) for name in names]
+
+    before, shares = kept(), len(watched.signals(f"endpoint:{ENDPOINT}", "labelled_share"))
+    watched.check(11)
+    assert kept() == before
+    assert len(watched.signals(f"endpoint:{ENDPOINT}", "labelled_share")) == shares + 1
+    watched.ask(11, rows=240)  # half of them came late: the day is not what it was
+    watched.check(11)
+    assert kept() == [count + 1 for count in before]
+    told = {signal.name for signal in report(watched.ctx, MONITOR, at=START + 11 * DAY)}
+    assert told.issuperset(names)
+
+
 def test_a_corrected_label_replaces_the_earlier_one() -> None:
     watched = Watched()
     ids, _ = watched.ask(0)

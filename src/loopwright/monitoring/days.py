@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from loopwright.core.digests import digest_value
 from loopwright.core.instants import duration
 from loopwright.engine.context import Context
 from loopwright.monitoring.alarms import covers, move, unhealthy_periods
@@ -131,10 +133,12 @@ def check_window(
     )
 
     def work(tx: Transaction) -> DayReport:
-        is_first = window_of(ctx, tx, name, span.start) is None
-        keep_window(ctx, tx, name, span.start, _counted(report, counts))
-        tx.signals.add(signals_of(ctx, report))
-        return replace(report, drift_alarm=_alarm(ctx, tx, report, monitor, is_first=is_first))
+        before, counted = window_of(ctx, tx, name, span.start), _counted(report, counts)
+        keep_window(ctx, tx, name, span.start, counted)
+        # most of a window's signals are of drift, which more labels do not change
+        is_news = before is None or before.told != counted.told
+        tx.signals.add(signals_of(ctx, report, drift=is_news))
+        return replace(report, drift_alarm=_alarm(ctx, tx, report, monitor, is_first=before is None))
 
     return ctx.write(work)
 
@@ -147,6 +151,7 @@ def _counted(report: DayReport, counts: dict[str, tuple[int, ...]]) -> DayCounts
         predictions=report.live.predictions,
         labelled=report.live.labelled,
         checked_at=report.checked_at,
+        told=digest_value(msgspec.to_builtins(report.drift)),
     )
 
 

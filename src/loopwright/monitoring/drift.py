@@ -38,6 +38,8 @@ class DayCounts(msgspec.Struct, frozen=True, kw_only=True):
     predictions: int = 0
     labelled: int = 0
     checked_at: datetime | None = None
+    told: str = ""
+    """digest of the readings of drift that stand as signals: a later check that finds the same adds none"""
 
 
 def fit_bins(column: str, values: NDArray[np.float64]) -> ColumnBins:

@@ -12,8 +12,8 @@ from loopwright.monitoring.nouns import ColumnSign, DayReport, Period, Quality, 
 __all__ = ["signals_of", "signals_of_feed"]
 
 
-def signals_of(ctx: Context, report: DayReport) -> list[Signal]:
-    """A window's measurements; `facts.maturity` is the share of labels they were made by.
+def signals_of(ctx: Context, report: DayReport, *, drift: bool = True) -> list[Signal]:
+    """A window's measurements, of drift where asked; `facts.maturity` is the share of labels behind them.
 
     Of a group (a version, a slice) the subject is `endpoint:<name>/<group>`.
     """
@@ -23,7 +23,7 @@ def signals_of(ctx: Context, report: DayReport) -> list[Signal]:
     for group in report.groups:
         told = {**facts, "maturity": group.labelled_share, "group": group.group}
         found += [(f"{subject}/{group.group}", name, reading, told) for name, reading in _readings(group)]
-    for each in report.drift:
+    for each in report.drift if drift else ():
         told = {"monitor": report.monitor, "p_value": each.p_value, "drifted": each.drifted}
         reading = Reading(value=each.stability_index, n=each.n)
         found.append((subject, f"drift.{each.column}", reading, {**told, "missing": each.missing_share}))

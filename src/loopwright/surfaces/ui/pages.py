@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from loopwright.core.nouns import Event, Run
+from loopwright.core.nouns import Event, Run, Signal
 from loopwright.surfaces.ui import evaluation, registry, tracking, trash
 from loopwright.surfaces.ui.desk import Desk, Page, Query, Values
 from loopwright.surfaces.ui.graphs import graph
@@ -154,7 +154,9 @@ def _monitors(desk: Desk, path: dict[str, str], query: Query) -> Values:
 def _monitor(desk: Desk, path: dict[str, str], query: Query) -> Values:
     view = desk.call("monitoring.show", name=path["name"])
     days = int(query["days"]) if query.get("days") in _RANGES else None
-    signals = desk.call("signals.list", subject=f"endpoint:{view.monitor.endpoint}", limit=20_000)
+    endpoint = f"endpoint:{view.monitor.endpoint}"
+    since = None if days is None else _begin(view.newest.get("predictions"), days)
+    signals = desk.call("signals.list", subject=endpoint, start=since, limit=20_000)
     series = within(series_of(signals), days)
     incidents = desk.call("incidents.list", limit=100).items
     moves = desk.call("journal.list", kind="alias.moved", limit=200).items
@@ -171,6 +173,12 @@ def _monitor(desk: Desk, path: dict[str, str], query: Query) -> Values:
         "marks": [mark(run) for run in incidents],
         "promotions": promotions(moves),
     }
+
+
+def _begin(newest: Signal | None, days: int) -> datetime | None:
+    """Before whatever is told of the last so many days: no window is checked before it has begun."""
+    last = None if newest is None else newest.window_start or newest.at
+    return None if last is None else last - timedelta(days=days)
 
 
 def _incidents(desk: Desk, path: dict[str, str], query: Query) -> Values:
