@@ -36,6 +36,7 @@ _HOMES = {
     "Upload": "loopwright.engine.operation",
     "Workspace": "loopwright.workspace",
     "all_of": "loopwright.core.expressions",
+    "autolog": "loopwright.app.autologging",
     "col": "loopwright.core.expressions",
     "connect": "loopwright.app.connecting",
     "lit": "loopwright.core.expressions",

@@ -1,3 +1,4 @@
+from loopwright.app.autologging import autolog as autolog
 from loopwright.app.connecting import connect as connect
 from loopwright.app.packages import load_model as load_model
 from loopwright.app.packages import register as register

@@ -49,6 +49,10 @@ class TestSklearn(PackagerSuite):
         opened = self.packager().open(packed.files, packed.settings, Grant())
         np.testing.assert_array_equal(opened.score(X[:9]), model.predict_proba(X[:9])[:, 1])
 
+    def test_equal_models_have_equal_files(self) -> None:
+        first, second = (self.packager().pack(self.model(), form="", example=None) for _ in range(2))
+        assert first.files == second.files
+
     def test_a_pickle_takes_a_grant(self) -> None:
         packed = self.packager().pack(self.model(), form="cloudpickle", example=None)
         assert packed.runs_code

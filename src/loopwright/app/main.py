@@ -38,6 +38,10 @@ VERBS = {
         target="loopwright.app.moving:export_command",
         summary="Write everything as a fresh MLflow store, and compare.",
     ),
+    "reproduce": LazyVerb(
+        target="loopwright.app.reproducing:command",
+        summary="Do a run again from what it recorded, and say how near it came, and what changed.",
+    ),
     "demo": LazyVerb(
         target="loopwright.app.demo.command:command",
         summary="Replay half a year of real flights through the whole loop, then open the UI.",

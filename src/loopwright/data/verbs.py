@@ -106,9 +106,11 @@ def show(ctx: Context, name: AssetName, *, version: Selected = "") -> DatasetDet
 def rows(
     ctx: Context, name: AssetName, *, version: Selected = "", limit: Limit = 100, token: str = ""
 ) -> Page[Json]:
-    """Read rows of a version in the order they came, a page at a time."""
+    """Read rows of a version in the order they came, a page at a time; it becomes an input of the run."""
     number, start = _row_place(token)
     found = _version(ctx, name, number or version)
+    if ctx.run_id is not None:
+        ctx.write(lambda tx: ctx.touch(tx, LinkRole.INPUT, found.ref))
     manifest = manifest_of(ctx, found)
     items = json_rows(first_rows(ctx, manifest, start, limit))
     end = start + len(items)

@@ -73,6 +73,7 @@ _MODULES = (
     "loops.rollout",
     "loops.incidents",
     "loops.why",
+    "loops.reproduce",
     "loops.importing",
     "loops.trash",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import zipfile
 from typing import Any
@@ -12,6 +13,9 @@ from loopwright.ports.predictors import Grant
 
 __all__ = ["dump_pickle", "dump_skops", "load_pickle", "load_skops"]
 
+_SCHEMA = "schema.json"
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""the earliest time of a ZIP archive"""
 _MEMBERS = 100_000
 _UNPACKED_BYTES = 8 << 30
 _RATIO = 200
@@ -40,12 +44,49 @@ def dump_skops(model: Any) -> tuple[bytes, tuple[str, ...]]:
 
     try:
         data: bytes = skops.io.dumps(model, compression=zipfile.ZIP_DEFLATED)
-        return data, tuple(sorted(skops.io.get_untrusted_types(data=data)))
+        return _settled(data), tuple(sorted(skops.io.get_untrusted_types(data=data)))
     except _BROKEN as error:
         raise Invalid(
             f"skops cannot write this {type(model).__name__}: {type(error).__name__}",
             hint="save it with form='cloudpickle', which only those who trust you can load",
         ) from error
+
+
+def _settled(data: bytes) -> bytes:
+    """The archive with numbers for its memory addresses, and no times: equal models have equal bytes."""
+    numbers: dict[int, int] = {}
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        schema = _numbered(json.loads(archive.read(_SCHEMA)), numbers)
+        names = {name: _renamed(name, numbers) for name in archive.namelist() if name != _SCHEMA}
+        members = {after: archive.read(before) for before, after in names.items()}
+    members[_SCHEMA] = json.dumps(schema).encode()
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted(members):
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), members[name], zipfile.ZIP_DEFLATED)
+    return packed.getvalue()
+
+
+def _numbered(node: Any, numbers: dict[int, int]) -> Any:
+    """The tree with each `__id__` as its place in the order of first mention, files named accordingly."""
+    if isinstance(node, list):
+        return [_numbered(each, numbers) for each in node]
+    if not isinstance(node, dict):
+        return node
+    if isinstance(node.get("__id__"), int):
+        numbers.setdefault(node["__id__"], len(numbers) + 1)
+    found = {key: _numbered(each, numbers) for key, each in node.items()}
+    if "__id__" in found:
+        found["__id__"] = numbers.get(found["__id__"], found["__id__"])
+    if isinstance(found.get("file"), str):
+        found["file"] = _renamed(found["file"], numbers)
+    return found
+
+
+def _renamed(name: str, numbers: dict[int, int]) -> str:
+    stem, dot, ending = name.partition(".")
+    known = numbers.get(int(stem)) if stem.isdecimal() else None
+    return name if known is None else f"{known}{dot}{ending}"
 
 
 def load_skops(data: bytes, grant: Grant, where: str) -> Any:
