@@ -15,7 +15,7 @@ CHROMIUM = $(shell command -v chromium || command -v chromium-browser || command
 QUICK := not slow and not peer and not soak
 PYTEST := $(BIN)/pytest $(if $(filter-out 0,$(JOBS)),-n $(JOBS))
 
-.PHONY: help setup demo serve test test-all check fix bench docs vendor wheel lock browser clean
+.PHONY: help setup demo serve test test-all fuzz check fix bench docs vendor wheel lock browser clean
 
 help: ## print this
 	@echo "Usage: make TARGET [ARGS='...']"
@@ -32,6 +32,10 @@ test: check browser ## lint, types, floors, then the quick tests in random order
 
 test-all: check browser ## everything, the slow tests too
 	@$(PYTEST) $(if $(CHROMIUM),,-m "not browser") $(ARGS)
+
+fuzz: setup ## attack everything that listens, ten times as long as the tests do; ARGS='-k spans' takes a part
+	@$(PYTEST) tests/attacks tests/surfaces tests/tracking --hypothesis-profile=deep \
+		$(if $(CHROMIUM),,-m "not browser") $(ARGS)
 
 check: setup ## what `make test` asks before the tests: ruff, mypy, import-linter
 	@$(BIN)/ruff check .
