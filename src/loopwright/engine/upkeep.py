@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from pathlib import Path
 
+import msgspec
 from msgspec.structs import replace
 
 from loopwright.core.errors import CheckFailed
@@ -24,7 +25,7 @@ from loopwright.engine.operation import operation
 from loopwright.engine.presence import IN_USE, alone
 from loopwright.ports.ledger import StoreCheck
 
-__all__ = ["backup", "check_store", "restore"]
+__all__ = ["Compacted", "backup", "check_store", "compact_store", "restore"]
 
 
 @operation("platform.backup", scope="platform:backup", local=True, workspace=True, command="backup")
@@ -84,3 +85,18 @@ def check_store(ctx: Context) -> StoreCheck:
             hint="restore a backup, or copy what is readable: loopwright backup FILE",
         )
     return found
+
+
+class Compacted(msgspec.Struct, frozen=True, kw_only=True):
+    """What a ledger gave back to the disk."""
+
+    freed_bytes: int
+
+
+@operation("db.compact", scope="platform:compact", local=True, workspace=True)
+def compact_store(ctx: Context) -> Compacted:
+    """Give back to the disk what removed rows left in the ledger's file; who writes waits meanwhile.
+
+    It needs as much free space as the ledger has. PostgreSQL sees to that itself.
+    """
+    return Compacted(freed_bytes=ctx.ports.ledger.compact())

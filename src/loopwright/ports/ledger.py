@@ -28,6 +28,7 @@ from loopwright.core.nouns import (
     Version,
 )
 from loopwright.core.queries import RunQuery
+from loopwright.ports.dumps import Dumpable, StoreCheck
 from loopwright.ports.pages import Page, PageRequest
 from loopwright.ports.traces import Assessments, Spans, Traces
 from loopwright.ports.trash import Trash
@@ -436,41 +437,6 @@ class Transaction(Protocol):
     assessments: Assessments
 
 
-class StoreCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """What a look over the whole store found; `faults` says in words what is wrong, empty when nothing is."""
-
-    kind: str
-    """`sqlite`, `postgresql`, `memory`"""
-    revision: str
-    faults: tuple[str, ...]
-    rows: dict[str, int]
-    """rows by table"""
-    size_bytes: int
-
-
-class Dumpable(Protocol):
-    """A store whose whole content can be carried to another one, of whatever kind."""
-
-    def dump(self) -> Iterator[bytes]:
-        """The whole store at one snapshot, as lines of JSON without their ends, in flat memory."""
-
-    def load(self, lines: Iterable[bytes]) -> int:
-        """Fill an empty store with a dump in one unit of work; how many rows.
-
-        `Conflict` when it is not empty, `Corrupt` when the dump is not whole, `Unavailable` when it is of
-        another revision.
-        """
-
-    def empty(self) -> None:
-        """Take every row away, as in a store newly made: numbers given out start over. For tests of others.
-
-        Nothing else may use the store meanwhile, in this process or another.
-        """
-
-    def check(self) -> StoreCheck:
-        """Look over the whole store: the file's own integrity, revision, rows that name what is not there."""
-
-
 class Ledger(Dumpable, Protocol):
     """The store of metadata.
 
@@ -504,6 +470,12 @@ class Ledger(Dumpable, Protocol):
 
     def revision(self) -> str:
         """The schema revision of the store."""
+
+    def compact(self) -> int:
+        """Give back to the disk what removed rows left in the store's files; how many bytes.
+
+        It can be read meanwhile, who writes waits. 0 where the store sees to that itself.
+        """
 
     def close(self) -> None:
         """Finish open works and let go of files and connections."""

@@ -133,6 +133,10 @@ class MemoryLedger:
         self._tables = tables
         return count
 
+    def compact(self) -> int:
+        """Nothing: there is no file."""
+        return 0
+
     def empty(self) -> None:
         """Forget every row."""
         with self._writing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -414,6 +415,19 @@ class SqliteLedger:
     def empty(self) -> None:
         """Take every row away."""
         self._writer.submit(lambda unit: clear_rows(unit.session))
+
+    def compact(self) -> int:
+        """Write the file anew without its empty pages; how many bytes that gave back."""
+        before = self._size()
+        with contextlib.closing(connect_file(self.path, read_only=False)) as own, translated(self.path):
+            own.execute("VACUUM")
+            own.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return max(0, before - self._size())
+
+    def _size(self) -> int:
+        """Bytes of the file and of the log beside it."""
+        log = self.path.with_name(f"{self.path.name}-wal")
+        return self.path.stat().st_size + (log.stat().st_size if log.exists() else 0)
 
     def check(self) -> StoreCheck:
         """Look over the whole file: SQLite's own check, revision, rows that name what is not there."""
