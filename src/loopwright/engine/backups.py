@@ -52,6 +52,8 @@ _MANIFEST = "manifest.json"
 _OBJECTS = "objects/"
 _FILES = "files/"
 _CHUNK = 1 << 20
+_MOST_MANIFEST = 256 << 20
+"""bytes of the one file of a backup that is held in memory"""
 _FILE_NAME = re.compile(r"(journal\.heads|online\.db|keys/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,80})\Z")
 _SQLITE_MARK = b"SQLite format 3\0"
 
@@ -296,6 +298,8 @@ class _Inspection:
         if self._manifest is not None or name in self._files:
             raise Corrupt(f"the backup holds {name} where it must not", hint="take another backup file")
         if name == _MANIFEST:
+            if size > _MOST_MANIFEST:
+                raise Corrupt(f"the manifest has {size:,} bytes", hint="take another backup file")
             self._manifest = source.read()
             return
         hashed = _Hashed(source)
@@ -345,7 +349,8 @@ def _walk(file: Path, take: Callable[[str, int, IO[bytes]], None]) -> None:
 
 
 def _opened(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> IO[bytes]:
-    source = archive.extractfile(entry) if entry.isreg() else None
+    # a sparse file is as long as its header says, with no bytes behind it: it would be read for ever
+    source = archive.extractfile(entry) if entry.isreg() and not entry.issparse() else None
     if source is None or not _is_known(entry.name):
         raise Invalid(f"the backup holds {entry.name[:120]!r}", hint="this is not a backup of ours")
     return source
