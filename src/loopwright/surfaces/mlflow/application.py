@@ -51,7 +51,7 @@ from loopwright.surfaces.mlflow import (
     webhooks,
 )
 from loopwright.surfaces.mlflow.failures import NoRoute, WrongMethod, refusal
-from loopwright.surfaces.mlflow.routing import Call, RawRoute, Route, Table
+from loopwright.surfaces.mlflow.routing import Call, RawRoute, Route, Table, replied
 from loopwright.surfaces.mlflow.wire import Reader, encode
 from loopwright.workspace.settings import Settings
 
@@ -61,7 +61,6 @@ log = logging.getLogger(__name__)
 
 PRINCIPAL = "loopwright.principal"
 REFUSED = "loopwright.refused"
-REPLY = "loopwright.reply"
 _THREADS = 16
 _WAITING = 512
 _MEGABYTE = 1_000_000
@@ -166,7 +165,7 @@ class MlflowApp:
         asked = await _arguments(route, reader, call)
         work = partial(_encoded, route.answer, ctx, asked)
         body = await (self._at_writer(ctx, work) if route.writes else self._in_thread(work))
-        if not (REPLY in scope and scope[REPLY](200, _JSON_LINE, body)):
+        if not replied(scope, _JSON_LINE, body):
             await _send(send, 200, body)
 
     def _found(self, scope: Scope) -> tuple[Any, Mapping[str, str]]:

@@ -12,14 +12,22 @@ from starlette.types import Receive, Scope, Send
 from loopwright.core.errors import Fault, Invalid
 from loopwright.engine.context import Context
 
-__all__ = ["BODY_LIMIT", "Call", "RawRoute", "Route", "Table", "paths_of"]
+__all__ = ["BODY_LIMIT", "Call", "RawRoute", "Route", "Table", "paths_of", "replied"]
 
 BODY_LIMIT = 4 << 20
 """bytes of a body, where a route says nothing else"""
 
+REPLY = "loopwright.reply"
+"""where a server that writes whole replies at once has left how"""
+
 T = TypeVar("T")
 _VERSIONS = ("2.0", "3.0")
 _ROOTS = ("/api/", "/ajax-api/")
+
+
+def replied(scope: Scope, lines: bytes, body: bytes) -> bool:
+    """Reply 200 with these header lines and body at once; False when it has to be sent message by message."""
+    return REPLY in scope and bool(scope[REPLY](200, lines, body))
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):

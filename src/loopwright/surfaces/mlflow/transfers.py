@@ -16,7 +16,7 @@ from loopwright.surfaces.mlflow.failures import refusal
 from loopwright.surfaces.mlflow.handover import handed_over, next_piece, too_large
 from loopwright.surfaces.mlflow.media import attachment
 from loopwright.surfaces.mlflow.ranges import NoSuchPart, part_of
-from loopwright.surfaces.mlflow.routing import Call
+from loopwright.surfaces.mlflow.routing import Call, replied
 from loopwright.tracking.artifacts import SMALL, Find, found, opened, store, store_stream
 from loopwright.tracking.paths import name_of
 
@@ -47,8 +47,9 @@ class Transfers:
             await self._put_great(call, find, body)
         else:
             await call.in_thread(partial(store, call.ctx, find, body))
-        await call.send(_start(200, [(b"content-length", b"0")]))
-        await call.send({"type": "http.response.body", "body": b""})
+        if not replied(call.scope, b"", b""):
+            await call.send(_start(200, [(b"content-length", b"0")]))
+            await call.send({"type": "http.response.body", "body": b""})
 
     async def _put_great(self, call: Call, find: Find, first: bytes) -> None:
         if self._uploading >= _UPLOADS + _WAITING:
