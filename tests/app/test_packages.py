@@ -166,6 +166,14 @@ def test_a_model_of_a_run_is_registered_found_and_linked(
         load_model("model:flowers@7", to=face)
 
 
+def test_a_model_logged_again_takes_the_place_of_the_first(workspace: Workspace) -> None:
+    trees = xgboost.XGBClassifier(n_estimators=2, n_jobs=1).fit(TABLE.to_pandas().to_numpy(), CLASSES)
+    with run("train", to=workspace) as training:
+        training.log_model(classifier(), input_example=ROWS)
+        training.log_model(trees, input_example=ROWS)
+        assert load_model(f"runs:/{training.id}/model", to=workspace).flavor == "xgboost"
+
+
 def _key(face: Workspace | Client) -> str:
     """The key this test's programs sign with: the workspace's, or that of the folder they run in."""
     from loopwright.app.packages import ports_of

@@ -9,15 +9,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 
 from loopwright.app.recording import run
 from loopwright.app.server import Server
 from loopwright.client import Client
+from loopwright.core.digests import digest_bytes
 from loopwright.core.errors import Invalid, Unavailable
 from loopwright.core.nouns import MetricPoint, RunState
+from loopwright.engine.operation import Upload
 from loopwright.surfaces.http import build_app
 from loopwright.tracking.buffer import PointBuffer
 from loopwright.workspace import Workspace
@@ -143,6 +147,44 @@ def test_a_killed_program_loses_a_second_at_most(tmp_path: Path) -> None:
         there = {point.step for point in points(workspace, run_id, "m")}
     end = max(steps.values())
     assert all(step in there for step, at in steps.items() if at < end - 1.0)
+
+
+@pytest.mark.parametrize("where", ["here", "server"])
+def test_what_a_run_began_with_is_kept_and_what_is_read_in_it_is_linked(
+    workspace: Workspace, where: str
+) -> None:
+    with ExitStack() as stack:
+        stack.enter_context(workspace)
+        face: Workspace | Client = workspace
+        if where == "server":
+            server = stack.enter_context(Server(build_app(workspace)))
+            face = stack.enter_context(Client(server.url))
+        rows = Upload(chunks=[b"x\n1\n2\n"], media_type="text/csv")
+        face.call("data.upload", name="numbers", upload=rows)
+        with run("outer", to=face) as outer, run("inner", to=face) as inner:
+            assert len(face.call("data.rows", name="numbers").items) == 2
+            inner.keep("notes/a.txt", b"kept")
+        face.call("data.rows", name="numbers")
+        views = [face.call("runs.show", run_id=each.id) for each in (outer, inner)]
+        assert [[str(link.version) for link in view.links] for view in views] == [[], ["dataset:numbers@1"]]
+        assert views[1].run.tags["mlflow.parentRunId"] == outer.id
+        facts = views[1].run.facts
+        lock = face.call("runs.download", run_id=inner.id, path=facts["environment"]["file"]).file.read()
+        assert digest_bytes(lock) == facts["environment"]["digest"]
+        assert b"msgspec==" in lock
+        diff = facts.get("code", {}).get("file")
+        if diff:
+            text = face.call("runs.download", run_id=inner.id, path=diff).file.read()
+            assert digest_bytes(text) == facts["code"]["diff"]
+        assert face.call("runs.download", run_id=inner.id, path="notes/a.txt").file.read() == b"kept"
+        assert facts["command"][0].startswith("python")
+        assert facts["machine"]["name"]
+
+
+def test_a_caller_cannot_say_it_is_in_a_run_that_is_none(workspace: Workspace) -> None:
+    with workspace, Server(build_app(workspace)) as server, httpx.Client(base_url=server.url) as client:
+        answer = client.get("/api/v1/runs", headers={"loopwright-run": "nobody"})
+        assert answer.status_code == 404
 
 
 def test_a_program_that_ends_inside_its_run_keeps_all_of_it(tmp_path: Path) -> None:

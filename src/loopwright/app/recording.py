@@ -18,7 +18,7 @@ from loopwright.app.connecting import connect
 from loopwright.app.packages import Savable, log_model, packed, ports_of
 from loopwright.app.sampling import SystemSampler
 from loopwright.client import Client
-from loopwright.core.errors import Invalid
+from loopwright.core.errors import Invalid, LoopwrightError
 from loopwright.core.nouns import Json, MetricPoint, Run, RunState, Version
 from loopwright.engine.current import Current, enter, leave
 from loopwright.engine.operation import Upload
@@ -139,8 +139,12 @@ class Recorder:
             tags=tags,
             facts=found.facts,
         )
-        for path, text in found.files.items():
-            self.keep(path, text.encode())
+        try:
+            for path, text in found.files.items():
+                self.keep(path, text.encode())
+        except LoopwrightError as error:
+            face.call("runs.end", run_id=self.id, state=RunState.FAILED, facts={"error": str(error)[:500]})
+            raise
 
     def end(self, state: RunState = RunState.FINISHED, *, facts: Json | None = None) -> None:
         """End the run once everything logged is durable; a second time nothing happens."""

@@ -48,7 +48,7 @@ def as_rows(data: Any) -> Any:
             return _named(data)
         if isinstance(data, list | tuple):
             is_rows = bool(data) and all(isinstance(row, Mapping) for row in data)
-            return pa.Table.from_pylist(list(data)) if is_rows else np.asarray(data)
+            return pa.Table.from_pylist(list(data)) if is_rows else _array(data)
     except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError, TypeError) as error:
         raise Invalid(
             "the rows are no table: a column mixes types, or rows differ in length",
@@ -58,6 +58,15 @@ def as_rows(data: Any) -> Any:
         f"a {type(data).__name__} is no table",
         hint="give a data frame, an array, or a list of objects by column",
     )
+
+
+def _array(data: Any) -> NDArray[Any]:
+    import numpy as np
+
+    array = np.asarray(data)
+    if array.dtype == object:
+        raise ValueError("mixed")
+    return array
 
 
 def _named(data: Mapping[str, Any]) -> Any:

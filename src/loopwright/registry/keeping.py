@@ -74,6 +74,7 @@ def _found(ctx: Context, source: str) -> ModelFolder:
             case ModelFiles(model_id, path):
                 files = files_under(ctx, tx, f"{LOGGED}:{model_id}", path)
             case RunFiles(run_id, path):
+                ctx.require("run:read")
                 files = _in_run(ctx, tx, run_id, path)
             case Elsewhere():
                 raise Invalid(
@@ -113,6 +114,8 @@ def log(ctx: Context, name: str, upload: Upload, *, run_id: str | None = None) -
     a file is not what was signed.
     """
     file_path(name)
+    if run_id is not None:
+        ctx.require("run:write")
     entries = [
         ManifestEntry(path=path, digest=digest, size_bytes=size)
         for path, pieces in unframed(upload.chunks)
@@ -151,6 +154,8 @@ def _keep(
 ) -> None:
     at = ctx.now()
     for owner, prefix in owners:
+        for stale in list(tx.artifacts.under(ctx.space, owner, prefix.removesuffix("/"))) if prefix else ():
+            tx.artifacts.remove(ctx.space, owner, stale.path)
         for entry in entries:
             tx.artifacts.put(
                 Artifact(
