@@ -129,7 +129,8 @@ def _engine(url: str, *, writable: bool) -> tuple[Engine, str]:
     shown = f"postgresql://{server.host or 'localhost'}:{server.port or 5432}/{server.database or ''}"
     try:
         options = {"poolclass": NullPool, "connect_args": {"connect_timeout": 10}}
-        return create_engine(server, isolation_level="AUTOCOMMIT", **options), shown
+        made = create_engine(server, isolation_level="REPEATABLE READ", **options)
+        return made.execution_options(postgresql_readonly=True), shown  # one snapshot, whoever writes
     except ImportError as error:
         raise Unavailable(
             "the PostgreSQL driver is not installed", hint='pip install "loopwright[postgres]"'
