@@ -83,7 +83,7 @@ def log_spans(ctx: Context, sent: Sent) -> None:
 def _taken(ctx: Context, tx: Transaction, batches: Mapping[str, Sequence[Span]], sent: Sent) -> None:
     known = {trace.id: trace for trace in tx.traces.those(ctx.space, list(batches))}
     asset = home(ctx, tx, sent.experiment_id)
-    counting = [each for each in known if is_counting(batches[each])]
+    counting = [each for each, trace in known.items() if is_counting(trace, batches[each])]
     earlier = tx.spans.of(ctx.space, counting) if counting else {}
     traces = []
     for trace_id, spans in batches.items():

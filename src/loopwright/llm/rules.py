@@ -144,8 +144,13 @@ def _storable(text: str) -> str:
     return text.replace("\0", "\ufffd") if "\0" in text else text
 
 
-def is_counting(spans: Sequence[Span]) -> bool:
-    """Whether spans tell tokens or costs, so that those of the whole trace have to be counted anew."""
+def is_counting(before: Trace, spans: Sequence[Span]) -> bool:
+    """Whether tokens and costs of the whole trace have to be counted anew when spans of it come.
+
+    They have where the spans tell some, and where some were counted: a span may come between two that do.
+    """
+    if USAGE in before.metadata or COST in before.metadata:
+        return FINALIZED not in before.metadata
     return any(SPAN_USAGE in span.attributes or SPAN_COST in span.attributes for span in spans)
 
 
@@ -203,10 +208,10 @@ def _counted(trace: Trace, spans: Sequence[Span], earlier: Sequence[Span]) -> di
     together = [*spans, *(span for span in earlier if span.id not in new)]
     found: dict[str, str] = {}
     is_final = FINALIZED in trace.metadata
-    if any(SPAN_USAGE in span.attributes for span in spans) and not (is_final and USAGE in trace.metadata):
+    if not (is_final and USAGE in trace.metadata):
         tokens = tokens_of(together)
         found |= {USAGE: dumped(tokens)} if tokens else {}
-    if any(SPAN_COST in span.attributes for span in spans) and not (is_final and COST in trace.metadata):
+    if not (is_final and COST in trace.metadata):
         costs = costs_of(together)
         found |= {COST: dumped(costs)} if costs else {}
     return found

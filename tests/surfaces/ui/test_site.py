@@ -40,6 +40,7 @@ OF_ONE = {
     "/versions/{address:path}": "/versions/",
     "/runs/{run_id}": "/runs/",
     "/experiments/{name:path}": "/experiments/",
+    "/traces/{trace:path}": "/traces/",
     "/prompts/{name:path}": "/prompts/",
     "/evaluation/{dataset_id}": "/evaluation/",
     "/endpoints/{name:path}": "/endpoints/",
@@ -97,7 +98,7 @@ def test_an_empty_workspace_has_every_page(untouched: Site, path: str) -> None:
     assert answer.status == 200
     assert len(headings(answer.body.decode())) == 1
     assert re.search(r"<title>[^<]+ · Loopwright</title>", answer.body.decode())
-    assert ('class="empty"' in answer.body.decode()) is (path != "/experiments")
+    assert ('class="empty"' in answer.body.decode()) is (path not in {"/experiments", "/traces"})
     assert "None" not in re.sub(r"<[^>]*>", " ", answer.body.decode()).replace("None yet.", "")
     assert answer.body.decode().count('aria-current="page"') == 1
 

@@ -350,7 +350,7 @@ def _expected(told: dict[str, Any]) -> Any:
         )
     try:
         return msgspec.json.decode(str(written.get("value", "")))
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise Invalid("the serialized_value is no JSON", hint="send a JSON text") from error
 
 
@@ -359,7 +359,14 @@ def _floats(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | list | dict):
         return value
     if isinstance(value, int):
-        return float(value)
+        return _double(value)
     if isinstance(value, list):
         return [_floats(each) for each in value]
     return {key: _floats(each) for key, each in value.items()}
+
+
+def _double(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise Invalid("a number is too large", hint="send it as a text") from error

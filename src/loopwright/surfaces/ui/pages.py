@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from loopwright.core.nouns import Event, Run, Signal
-from loopwright.surfaces.ui import evaluation, registry, tracking, trash
+from loopwright.surfaces.ui import evaluation, registry, traces, tracking, trash
 from loopwright.surfaces.ui.desk import Desk, Page, Query, Values
 from loopwright.surfaces.ui.graphs import graph
 from loopwright.surfaces.ui.series import mark, promotions, series_of, splits, within
@@ -238,6 +238,8 @@ PAGES = (
     Page("/trash", "trash.html", trash.trash),
     Page("/experiments", "experiments.html", tracking.experiments),
     Page("/experiments/{name:path}", "experiment.html", tracking.experiment),
+    Page("/traces", "traces.html", traces.traces),
+    Page("/traces/{trace:path}", "trace.html", traces.trace),
     Page("/runs", "runs.html", _runs),
     Page("/runs/{run_id}", "run.html", tracking.run),
     Page("/compare", "compare.html", tracking.comparison),

@@ -73,6 +73,7 @@ _NAV = (
 )
 """pages with the letter that goes to them"""
 _SECTIONS = {
+    "traces": "/experiments",
     "versions": "/assets",
     "compare": "/experiments",
     "prompts": "/models",

@@ -21,6 +21,8 @@ SESSIONS: tuple[tuple[str, str], ...] = (
     ("evaluating", "3"),
     ("evaluating", "2"),
     ("measuring", "3"),
+    ("tracing", "3"),
+    ("tracing_before", "2"),
     ("collecting", "3"),
     ("telling", "3"),
 )
@@ -42,6 +44,8 @@ DONE_SESSIONS: tuple[tuple[str, str], ...] = (
     ("evaluating", "3"),
     ("evaluating", "2"),
     ("measuring", "3"),
+    ("tracing", "3"),
+    ("tracing_before", "2"),
     ("collecting", "3"),
     ("telling", "3"),
 )
