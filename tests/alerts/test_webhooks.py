@@ -271,7 +271,7 @@ def test_addresses_inside_are_refused_when_chosen_and_when_changed_to(house: Hou
         verbs.create(house.ctx, "x", "https://inside/", ("prompt.created",))
     made = _all(house)
     with pytest.raises(Invalid):
-        verbs.update(house.ctx, made, url="https://inside/")
+        verbs.update(house.ctx, made, address="https://inside/")
     assert verbs.show(house.ctx, made).url == URL
     assert len(verbs.webhooks(house.ctx).items) == 1
 

@@ -38,7 +38,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 def create(
     ctx: Context,
     name: str,
-    url: str,
+    address: str,
     events: tuple[str, ...],
     *,
     description: str = "",
@@ -50,8 +50,8 @@ def create(
     `Invalid` when the address is none that may be posted to. The secret is sealed, and never shown again.
     """
     check_length("description", description, _DESCRIPTION)
-    facts = Facts(name=check_name(name), url=url, events=check_events(events), status=status)
-    ctx.ports.courier.check(url)
+    facts = Facts(name=check_name(name), url=address, events=check_events(events), status=status)
+    ctx.ports.courier.check(address)
     fresh = ctx.new_id()
     sealed = _sealed(ctx, _uuid(fresh), secret)
 
@@ -113,7 +113,7 @@ def update(
     webhook_id: str,
     *,
     name: str | None = None,
-    url: str | None = None,
+    address: str | None = None,
     events: tuple[str, ...] | None = None,
     description: str | None = None,
     secret: str | None = None,
@@ -123,12 +123,12 @@ def update(
     check_length("description", description or "", _DESCRIPTION)
     given = {
         "name": None if name is None else check_name(name),
-        "url": url,
+        "url": address,
         "events": None if events is None else check_events(events),
         "status": status,
     }
-    if url is not None:
-        ctx.ports.courier.check(url)
+    if address is not None:
+        ctx.ports.courier.check(address)
     sealed = _sealed(ctx, webhook_id, secret or "")
 
     def work(tx: Transaction) -> Webhook:

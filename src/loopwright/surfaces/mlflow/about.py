@@ -16,6 +16,22 @@ PROTOCOL = "3.17.2"
 """the version of the protocol that is spoken: clients ask it to know what the server can"""
 
 
+FEATURES = {
+    "traces": True,
+    "assessments": True,
+    "evaluation_datasets": True,
+    "webhooks": True,
+    "gateway": False,
+    "graphql": False,
+    "issues": False,
+    "label_schemas": False,
+    "prompt_optimization": False,
+    "review_queues": False,
+    "scorers": False,
+}
+"""which parts of the protocol are there; clients know `gateway`; the others are for people"""
+
+
 class ServerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Abilities, as clients ask for them before they use one."""
 
@@ -39,7 +55,7 @@ def routes() -> tuple[Route | RawRoute, ...]:
 
 
 def _server_info(_ctx: Context, _asked: Nothing) -> Any:
-    return ServerInfo(features_enabled={"gateway": False})
+    return ServerInfo(features_enabled=FEATURES)
 
 
 async def _health(call: Call) -> None:

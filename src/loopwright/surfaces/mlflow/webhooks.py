@@ -159,7 +159,7 @@ def _update(ctx: Context, asked: Change) -> WebhookReply:
         ctx,
         asked.webhook_id,
         name=asked.name or None,
-        url=asked.url or None,
+        address=asked.url or None,
         events=_events(asked.events) or None,
         description=asked.description,
         secret=asked.secret,
