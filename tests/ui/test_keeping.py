@@ -118,6 +118,20 @@ def test_how_long_an_experiment_keeps_its_runs_is_said_on_its_page(page: Page) -
     expect(keeping.locator("summary")).to_have_text("Kept: every run, 30 days in the trash")
 
 
+def test_an_experiment_goes_to_the_trash_with_its_runs_and_comes_back(page: Page, told: Tracked) -> None:
+    run = start(told.workspace.context(), "run", "inside", experiment="short")
+    page.goto("/experiments/short")
+    page.locator("#keeping summary").click()
+    page.get_by_role("button", name="Delete the experiment").click()
+    expect(page.locator(".told")).to_contain_text("can be restored")
+    page.get_by_role("button", name="Delete the experiment").click()
+    expect(page.locator(".head")).to_contain_text("in the trash")
+    page.get_by_role("button", name="Restore").click()
+    expect(page.locator("tr[data-run]").first).to_contain_text("inside")
+    with told.workspace.context().read() as tx:
+        assert tx.runs.get(run.id).deleted_at is None
+
+
 # -- requests ----------------------------------------------------------------------------------
 
 
