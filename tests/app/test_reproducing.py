@@ -233,3 +233,18 @@ def test_runs_that_recorded_too_little_say_what() -> None:
         planned(of(command=["python", "x.py"]))
     with pytest.raises(Invalid, match="too large"):
         planned(of(command=["python", "x.py"], code={"commit": "a" * 40, "diff": "b" * 64}))
+
+
+def test_the_recorded_environment_is_made_by_its_lock(tmp_path: Path) -> None:
+    """With a lock of nothing but ourselves, which no index has to give: it is this Loopwright."""
+    from loopwright.app.checkouts import with_packages
+
+    python = with_packages(f"loopwright=={loopwright.__version__}\n", tmp_path / "made")
+    asked = (
+        "import importlib.metadata as m; print(m.version('loopwright'), m.distribution('loopwright').name)"
+    )
+    done = subprocess.run(
+        [str(python), "-c", asked], capture_output=True, text=True, check=True, cwd=tmp_path, env={}
+    )
+    assert done.stdout.split() == [loopwright.__version__, "loopwright"]
+    assert Path(sys.executable) != python

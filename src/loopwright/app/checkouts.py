@@ -76,10 +76,17 @@ def with_packages(lock: str, folder: Path) -> Path:
     else:
         _run(sys.executable, "-m", "venv", str(folder / "env"))
         _run(str(python), "-m", "pip", "install", "--quiet", "-r", str(folder / "lock.txt"))
-    ours = Path(loopwright.__file__).parents[1]
-    site = next((folder / "env/lib").glob("python*/site-packages"))
-    (site / "loopwright-here.pth").write_text(f"{ours}\n")
+    _lend_ours(next((folder / "env/lib").glob("python*/site-packages")))
     return python
+
+
+def _lend_ours(site: Path) -> None:
+    """Make this very Loopwright importable in another environment, as installed as it is here."""
+    version = loopwright.__version__
+    (site / "loopwright-here.pth").write_text(f"{Path(loopwright.__file__).parents[1]}\n")
+    told = site / f"loopwright-{version}.dist-info"
+    told.mkdir(exist_ok=True)
+    (told / "METADATA").write_text(f"Metadata-Version: 2.1\nName: loopwright\nVersion: {version}\n")
 
 
 def _run(*command: str) -> None:
