@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from tests.app.processes import loopwright, server
+from tests.app.processes import server
 from tests.protocols.mlflow.peers import mlflow_server, peer_python, run_as_peer
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
 POINTS = "3000"
+PATIENCE_S = 600
 MAKE, TELL = "tests.protocols.mlflow.past.making", "tests.protocols.mlflow.past.telling"
 
 
@@ -49,7 +52,10 @@ def differences(left: Any, right: Any, at: str = "") -> list[str]:
 
 
 def done(folder: Path, *args: str) -> str:
-    found = loopwright(folder, *args)
+    command = [sys.executable, "-m", "loopwright", *args]
+    found = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
     assert found.returncode == 0, found.stdout + found.stderr
     return found.stdout
 
