@@ -123,8 +123,11 @@ def _models(client: Any, told: Told, receiver: Receiver) -> None:
 def _prompts(mlflow: Any, told: Told, receiver: Receiver) -> None:
     genai = mlflow.genai
     genai.register_prompt("told-prompt", "Hello {{name}}", commit_message="first", tags={"lang": "en"})
-    told.tell("prompt", receiver.next())
-    told.tell("prompt version", receiver.next())
+    both = (receiver.next(), receiver.next())  # made at once, so told in any order
+    for name, heard in zip(
+        ("prompt", "prompt version"), sorted(both, key=lambda each: str(each["said"]["entity"])), strict=True
+    ):
+        told.tell(name, heard)
     genai.set_prompt_tag("told-prompt", "team", "red")
     told.tell("prompt tag", receiver.next())
     genai.delete_prompt_tag("told-prompt", "team")
