@@ -44,7 +44,10 @@ def infer(client: httpx.Client, name: str, columns: dict[str, tuple[str, list[An
     return client.post(f"/v2/models/{name}/infer", json={"inputs": inputs})
 
 
-FLOWER: dict[str, tuple[str, list[Any]]] = {"length": ("FP64", [0.5, 3.5, 2.0]), "petals": ("INT64", [1, 4, 2])}
+FLOWER: dict[str, tuple[str, list[Any]]] = {
+    "length": ("FP64", [0.5, 3.5, 2.0]),
+    "petals": ("INT64", [1, 4, 2]),
+}
 
 
 @pytest.fixture

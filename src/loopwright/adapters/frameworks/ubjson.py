@@ -86,7 +86,7 @@ class _Reader:
         return found
 
     def _object(self, depth: int) -> dict[str, Any]:
-        found = {}
+        found: dict[str, Any] = {}
         marker = self.marker()
         count = self._counted() if marker == "#" else None
         while count is None or len(found) < count:

@@ -111,8 +111,8 @@ def _check_origin(headers: Mapping[bytes, bytes], host: bytes) -> None:
     if foreign:
         raise Denied(
             "a page of another site may not change anything here",
-            hint="open the server's own pages; a proxy before it has to pass on the Host header, and its name "
-            "belongs into the setting allowed_hosts (LOOPWRIGHT_ALLOWED_HOSTS)",
+            hint="open the server's own pages; a proxy before it has to pass on the Host header, and its "
+            "name belongs into the setting allowed_hosts (LOOPWRIGHT_ALLOWED_HOSTS)",
             where="header Origin",
         )
 

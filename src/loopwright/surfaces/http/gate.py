@@ -112,10 +112,9 @@ class Application:
         size = sum(len(key) + len(value) for key, value in headers)
         if size > self._limits.header_bytes:
             raise TooLarge(f"the headers have {size} bytes", hint="send fewer headers", where="header")
-        if len(scope["query_string"]) > self._limits.header_bytes:
-            raise TooLarge(
-                f"the query has {len(scope['query_string'])} bytes", hint="ask for less at once", where="query"
-            )
+        asked = len(scope["query_string"])
+        if asked > self._limits.header_bytes:
+            raise TooLarge(f"the query has {asked} bytes", hint="ask for less at once", where="query")
         raw = scope.get("raw_path") or scope["path"].encode()
         if check_parts or len(raw) > self._limits.path_bytes:
             segments_of(raw, self._limits.path_bytes)

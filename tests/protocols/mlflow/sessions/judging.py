@@ -22,14 +22,15 @@ def session(mlflow: Any, told: Told) -> None:
         ]
     )
 
-    @import_module("mlflow.genai.scorers").scorer
     def exact(outputs: Any, expectations: Any) -> bool:
         return bool(outputs == expectations["answer"])
+
+    scorer = import_module("mlflow.genai.scorers").scorer
 
     def predict(left: int, right: int) -> int:
         return left + right
 
-    result = genai.evaluate(data=made, predict_fn=predict, scorers=[exact])
+    result = genai.evaluate(data=made, predict_fn=predict, scorers=[scorer(exact)])
     told.tell("metrics", {name: float(value) for name, value in result.metrics.items()})
     run = mlflow.get_run(result.run_id)
     told.tell("kept", dict(run.data.metrics))
