@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-__all__ = ["QUARANTINED_AT", "REASON", "append", "quarantine_stream"]
+__all__ = ["QUARANTINED_AT", "REASON", "Also", "append", "quarantine_stream"]
+
+Also = Callable[[Transaction, Version], None]
+"""what a caller writes in the unit of work that publishes, such as how far a source was read"""
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +97,7 @@ def append(
     expect: int | None = None,
     batch: str | None = None,
     facts: Json | None = None,
+    also: Also | None = None,
 ) -> Appended:
     """Add rows to a dataset as its next version; what is there already is seldom written again.
 
@@ -104,7 +108,8 @@ def append(
     `PolicyBlocked`. `event_time`, `known_at` and `keys` name columns and stand until they are given
     anew. `expect` is the number the newest version must have (0: none), else `Conflict`; without it
     several appenders take turns. `batch` names these rows: a batch that is there already is not
-    added again, so that what was cut off can be repeated. `facts` stand in the version's body.
+    added again, so that what was cut off can be repeated. `facts` stand in the version's body. `also` is
+    done in the unit of work that publishes, whichever version that ends with: both or neither.
     """
     held = contract_of(ctx, contract or name, required=contract is not None)
     body = DatasetBody(
@@ -114,7 +119,9 @@ def append(
         contract=None if held is None else str(held.version.ref),
         facts=facts or {},
     )
-    asked = _Asked(name=check_name(name), table=table, held=held, body=body, batch=batch, expect=expect)
+    asked = _Asked(
+        name=check_name(name), table=table, held=held, body=body, batch=batch, expect=expect, also=also
+    )
     for left in reversed(range(_ATTEMPTS)):
         try:
             return _append_on(ctx, asked, _base(ctx, name))
@@ -133,11 +140,13 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     body: DatasetBody
     batch: str | None
     expect: int | None
+    also: Also | None = None
 
 
 def _append_on(ctx: Context, asked: _Asked, base: _Base) -> Appended:
     """Append to the version that was newest a moment ago; `Conflict` when another appender was faster."""
     if base.version is not None and base.has_batch(asked.batch):
+        _repeated(ctx, asked, base.version)
         return Appended(version=base.version, rows=0, repeated=True)
     rows = conformed(asked.table, _wanted(asked.held, base))
     found, judgement = inspected(ctx, asked.held, rows, asked.name, base.version)
@@ -154,6 +163,8 @@ def _append_on(ctx: Context, asked: _Asked, base: _Base) -> Appended:
             raise Fault("an append without a part and without a version")
         if segment is not None:
             _set_aside(ctx, tx, version, segment, reasons)
+        if asked.also is not None:
+            asked.also(tx, version)
         return version
 
     return Appended(
@@ -163,6 +174,12 @@ def _append_on(ctx: Context, asked: _Asked, base: _Base) -> Appended:
         reasons=reasons,
         warnings=judgement.warnings,
     )
+
+
+def _repeated(ctx: Context, asked: _Asked, version: Version) -> None:
+    also = asked.also
+    if also is not None:
+        ctx.write(lambda tx: also(tx, version))
 
 
 def _base(ctx: Context, name: str) -> _Base:
