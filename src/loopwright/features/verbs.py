@@ -242,5 +242,6 @@ def join(
         ttl=timedelta(seconds=ttl),
         mode=mode,
         prefix=prefix,
+        zone=zone,
     )
-    return join_files(ctx, spine, view, out, join=asked, zone=zone)
+    return join_files(ctx, spine, view, out, join=asked)

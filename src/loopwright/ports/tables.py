@@ -54,6 +54,15 @@ class AsOfJoin(msgspec.Struct, frozen=True, kw_only=True):
     prefix: str = ""
 
 
+    zone: str = ""
+    """of times that are written without one; empty: they are refused"""
+
+
+class FilesJoined(msgspec.Struct, frozen=True, kw_only=True):
+    """How many rows a join of files gave, and the columns it added."""
+
+    rows: int
+    columns: tuple[str, ...]
 class WindowJoin(msgspec.Struct, frozen=True, kw_only=True):
     """Windowed aggregates of the rows of the spine row's entity with known-at in `(T - over, T]`.
 
@@ -106,3 +115,9 @@ class Tables(Protocol):
 
     def profile(self, table: pa.Table) -> Json:
         """Per column: count, nulls, distinct, extremes, mean, deviation, quantiles, top values, histogram."""
+    def join_files(self, spine: str, view: str, out: str, join: AsOfJoin) -> FilesJoined:
+        """As `join_as_of`, from Parquet files to a new one; columns keep their types.
+
+        The view is read a part and a column at a time, so memory grows with the spine alone.
+        """
+

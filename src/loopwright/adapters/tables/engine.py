@@ -12,13 +12,14 @@ from loopwright.adapters.tables.checks import check_rows
 from loopwright.adapters.tables.compile import compile_condition, compile_expression
 from loopwright.adapters.tables.joins import join_as_of
 from loopwright.adapters.tables.parquet import arrow_of, read_parquet, write_parquet
+from loopwright.adapters.tables.filejoins import join_files
 from loopwright.adapters.tables.profile import profile_of
 from loopwright.adapters.tables.types import schema_of
 from loopwright.adapters.tables.windows import join_windows
 from loopwright.core.expressions import Expr
 from loopwright.core.nouns import Json
 from loopwright.core.schema import Schema
-from loopwright.ports.tables import AsOfJoin, RowCheck, RowCheckResult, WindowJoin
+from loopwright.ports.tables import AsOfJoin, ColumnRange, FilesJoined, RowCheck, RowCheckResult, WindowJoin
 
 __all__ = ["PolarsTables"]
 
@@ -78,3 +79,7 @@ def _frame(table: pa.Table) -> pl.DataFrame:
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
     return frame
+    def join_files(self, spine: str, view: str, out: str, join: AsOfJoin) -> FilesJoined:
+        """The same from files to a file, the view a part and a column at a time."""
+        return join_files(spine, view, out, join)
+

@@ -1,14 +1,24 @@
-"""Joins the row that was known at an instant: a view's history is put in order once, then searched."""
+"""Joins the row that was known at an instant: each row of a view goes to the first question that sees it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from loopwright.adapters.tables.keys import Instants, axis_of, column_of, instants_of, match_keys
+from loopwright.adapters.tables.keys import (
+    Axis,
+    Instants,
+    KeyCodes,
+    axis_of,
+    column_of,
+    instants_of,
+    micros_of,
+)
+from loopwright.adapters.tables.sources import Batch, Source, TableSource
 from loopwright.core.errors import Invalid
 from loopwright.ports.tables import AsOfJoin
 
@@ -17,41 +27,69 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-__all__ = ["join_as_of", "newest_order"]
+__all__ = ["Joined", "join_as_of", "join_source", "newest_order"]
 
-_MICROSECOND_S = 1_000_000
+_NEVER = np.iinfo(np.int64).min
+_WORKERS = 2
 
 
 def join_as_of(spine: pa.Table, view: pa.Table, join: AsOfJoin) -> pa.Table:
-    """The spine's columns, then the view's, of the newest row that was known at each spine row's instant.
+    """The spine's columns, then the view's, of the newest row that was known at each spine row's instant."""
+    joined = join_source(spine, TableSource(view), join)
+    table = spine
+    for name, source in joined.brought.items():
+        table = table.append_column(
+            pa.field(name, view.schema.field(source).type), view.column(source).take(joined.places())
+        )
+    return table
 
-    A row can be seen from max(event, known-at) on, and of what can be seen the greatest (event,
-    known-at, order, place) wins. So a key's rows are sorted by that rank, then by when they are first
-    seen; the running maximum of the rank says who wins from each such instant on, whatever order the
-    two times stand in. O((n + m) log n); exact in microseconds.
+
+class Joined(NamedTuple):
+    """Which row of the view each row of the spine gets (-1: none), and the columns that it brings."""
+
+    rows: Ints
+    brought: dict[str, str]
+    """output name by column of the view, the other way round"""
+
+    def places(self) -> pa.Array:
+        """The rows as Arrow takes them, null where there is none."""
+        return pa.array(self.rows, mask=self.rows < 0)
+
+
+def join_source(spine: pa.Table, view: Source, join: AsOfJoin) -> Joined:
+    """The winners of a join, with one pass over the keys and times of the view, a batch at a time.
+
+    A row can be seen from max(event, known-at) on. So each row belongs to the first question (key, T)
+    that sees it; of the rows of one question only the greatest (event, known-at, order, place) can win
+    there or later; and the running maximum over the questions of a key says who does, whatever order
+    the two times stand in. O(m log n) for m rows and n questions; memory grows with the questions
+    and one batch, not with the view. Exact in microseconds.
     """
-    brought = _brought(spine, view, join)
-    asked = instants_of(spine, join.time, "time")
-    codes, rows, row_codes = match_keys(spine, view, join.keys)
-    event = instants_of(view, join.event_time, "event time")
-    known = _known(view, join, event)
-    there = ~event.missing[rows]
-    rows, row_codes = rows[there], row_codes[there]
-    order = newest_order(view, join.order, rows, row_codes, (event.micros, known))
-    rows, row_codes = rows[order], row_codes[order]
-    seen = np.maximum(event.micros[rows], known[rows]) if join.mode == "known" else event.micros[rows]
-    found = _winners(rows, row_codes, seen, codes, asked)
-    return _joined(spine, view, brought, _alive(found, event.micros, asked.micros, join))
+    brought = _brought(spine, view.schema, join)
+    if join.ttl < type(join.ttl)(0):
+        raise Invalid("the ttl is negative", hint="0 means no limit")
+    keys = KeyCodes(spine, view.schema, join.keys)
+    questions = _questions(keys.codes, instants_of(spine, join.time, "time", join.zone), join)
+    names = [*join.keys, join.event_time, *(() if join.known_at is None else (join.known_at,))]
+    rows = _Rows(questions)
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        for found in pool.map(
+            lambda batch: _put(questions, keys, batch, join), view.batches(list(dict.fromkeys(names)))
+        ):
+            rows.add(found)
+    winners = _running(questions, rows.best(view, join.order))
+    return Joined(winners, brought)
 
 
-def _brought(spine: pa.Table, view: pa.Table, join: AsOfJoin) -> dict[str, str]:
-    """Output name by view column; a name the spine has already is `Invalid`."""
+def _brought(spine: pa.Table, view: pa.Schema, join: AsOfJoin) -> dict[str, str]:
+    """Column of the view by its output name; a name the spine has already is `Invalid`."""
     apart = {*join.keys, join.event_time, join.known_at, join.order}
-    names = join.columns or tuple(name for name in view.column_names if name not in apart)
+    names = join.columns or tuple(name for name in view.names if name not in apart)
+    empty = view.empty_table()
     for name in names:
-        column_of(view, name, "view's")
+        column_of(empty, name, "view's")
     if join.order is not None:
-        column_of(view, join.order, "order")
+        column_of(empty, join.order, "order")
     found = {f"{join.prefix}{name}": name for name in names}
     clash = [name for name in found if name in spine.column_names]
     if clash:
@@ -62,12 +100,135 @@ def _brought(spine: pa.Table, view: pa.Table, join: AsOfJoin) -> dict[str, str]:
     return found
 
 
-def _known(view: pa.Table, join: AsOfJoin, event: Instants) -> Ints:
-    """Known-at in microseconds, the event time where there is none."""
-    if join.known_at is None:
-        return event.micros
-    known = instants_of(view, join.known_at, "known-at")
-    return np.where(known.missing, event.micros, known.micros)
+class _Questions(NamedTuple):
+    """The different (key, T) of the spine, in their order on an axis."""
+
+    axis: Axis
+    stands: Ints
+    codes: Ints
+    micros: Ints
+    of_rows: Ints
+    """which question each row of the spine asks, -1 for none"""
+    ttl: int
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """The events that some question may see: from, to."""
+        if not len(self.micros):
+            return 0, -1
+        first = int(self.micros.min()) - self.ttl if self.ttl else _NEVER
+        return max(first, _NEVER), int(self.micros.max())
+
+
+def _questions(codes: Ints, asked: Instants, join: AsOfJoin) -> _Questions:
+    usable = np.flatnonzero((codes >= 0) & ~asked.missing)
+    codes, micros = codes[usable], asked.micros[usable]
+    axis = axis_of(codes, micros)
+    stands, first, inverse = np.unique(axis.place(codes, micros), return_index=True, return_inverse=True)
+    of_rows = np.full(len(asked.micros), -1, dtype=np.int64)
+    of_rows[usable] = inverse
+    return _Questions(axis, stands, codes[first], micros[first], of_rows, micros_of(join.ttl))
+
+
+class _Put(NamedTuple):
+    """Rows of the view and the first question that sees each."""
+
+    questions: Ints
+    event: Ints
+    known: Ints
+    rows: Ints
+
+    def among(self, there: NDArray[np.bool_]) -> _Put:
+        return _Put(*(part[there] for part in self))
+
+
+def _put(questions: _Questions, keys: KeyCodes, batch: Batch, join: AsOfJoin) -> _Put:
+    table = batch.read()
+    event = instants_of(table, join.event_time, "event time", join.zone)
+    known = event.micros
+    if join.known_at is not None:
+        learned = instants_of(table, join.known_at, "known-at", join.zone)
+        known = (
+            np.where(learned.missing, event.micros, learned.micros) if learned.missing.any() else learned[0]
+        )
+    codes = keys.of(table)
+    first, last = questions.reach
+    seen = np.maximum(event.micros, known) if join.mode == "known" else event.micros
+    rows = np.flatnonzero((codes >= 0) & ~event.missing & (event.micros >= first) & (seen <= last))
+    codes = codes[rows]
+    places = _first_seen(questions.axis, codes, seen[rows])
+    order = np.argsort(places)  # a search for what is in order stays in the cache
+    found = np.searchsorted(questions.stands, places[order])
+    rows = rows[order]
+    there = found < len(questions.stands)
+    there[there] = questions.codes[found[there]] == codes[order[there]]
+    rows = rows[there]
+    return _Put(found[there], event.micros[rows], known[rows], rows + batch.first)
+
+
+def _first_seen(axis: Axis, codes: Ints, seen: Ints) -> Ints:
+    """Where a row stands that is seen from an instant on: at the first question no earlier than that."""
+    if axis.levels is None:
+        return axis.place(codes, seen)
+    return codes * axis.span + np.searchsorted(axis.levels, seen, side="left") + 1
+
+
+class _Best(NamedTuple):
+    """The newest row that each question is the first to see (-1: none), and its event time."""
+
+    rows: Ints
+    event: Ints
+
+
+class _Rows:
+    """For each question the rows that may be the newest of those that it is the first to see."""
+
+    def __init__(self, questions: _Questions) -> None:
+        self._event = np.full(len(questions.stands), _NEVER, dtype=np.int64)
+        self._count = len(questions.stands)
+        self._kept: list[_Put] = []
+        self._held = 0
+
+    def add(self, put: _Put) -> None:
+        np.maximum.at(self._event, put.questions, put.event)
+        self._keep(put)
+        if self._held > 4 * self._count + (1 << 20):
+            self._fold()
+
+    def _keep(self, put: _Put) -> None:
+        kept = put.among(put.event == self._event[put.questions])
+        self._kept.append(kept)
+        self._held += len(kept.rows)
+
+    def _fold(self) -> None:
+        """Forget what later batches have beaten."""
+        kept, self._kept, self._held = self._kept, [], 0
+        for put in kept:
+            self._keep(put)
+
+    def best(self, view: Source, order: str | None) -> _Best:
+        """The newest row of each question."""
+        self._fold()
+        put = (
+            _Put(*(np.concatenate(parts) for parts in zip(*self._kept, strict=True))) if self._kept else _NONE
+        )
+        known = np.full(self._count, _NEVER, dtype=np.int64)
+        np.maximum.at(known, put.questions, put.known)
+        put = put.among(put.known == known[put.questions])
+        rows = np.full(self._count, -1, dtype=np.int64)
+        rows[put.questions] = put.rows
+        tied = np.bincount(put.questions, minlength=self._count)[put.questions] > 1
+        if tied.any():
+            put = put.among(tied)
+            ranks = (
+                np.zeros(len(put.rows), dtype=np.int64) if order is None else _ranks(view, order, put.rows)
+            )
+            last = np.lexsort((put.rows, ranks, put.questions))
+            rows[put.questions[last]] = put.rows[last]  # of several for one place NumPy keeps the last
+        return _Best(rows, self._event)
+
+
+_NONE = _Put(*(np.empty(0, dtype=np.int64) for _ in range(4)))
 
 
 def newest_order(
@@ -78,64 +239,40 @@ def newest_order(
     `times` are the event times and known-ats of the whole view.
     """
     event, known = times[0][rows], times[1][rows]
-    stands = axis_of(codes, event).place(codes, event)
-    places = np.argsort(stands)
-    standing = stands[places]
-    same = np.flatnonzero(standing[1:] == standing[:-1])
-    if len(same) == 0:
-        return places
-    tied = np.zeros(len(places), dtype=bool)
-    tied[same] = tied[same + 1] = True
-    among = places[tied]
-    within = np.lexsort((rows[among], _order(view, order, rows[among]), known[among], stands[among]))
-    places[tied] = among[within]
-    return places
+    ranks = np.zeros(len(rows), dtype=np.int64)
+    if order is not None:
+        ranks = rank_of(column_of(view, order, "order").take(pa.array(rows)))
+    return np.lexsort((rows, ranks, known, event, codes))
 
 
-def _order(view: pa.Table, name: str | None, rows: Ints) -> Ints:
-    """Rank of the order column at these rows; null is before all."""
-    if name is None:
-        return np.zeros(len(rows), dtype=np.int64)
-    column = pl.from_arrow(column_of(view, name, "order").take(pa.array(rows)))
-    assert isinstance(column, pl.Series)
-    return column.rank("dense").cast(pl.Int64).fill_null(0).to_numpy()
+def _ranks(view: Source, name: str, rows: Ints) -> Ints:
+    different, inverse = np.unique(rows, return_inverse=True)
+    return rank_of(view.take(name, different))[inverse]
 
 
-def _winners(rows: Ints, row_codes: Ints, seen: Ints, codes: Ints, asked: Instants) -> Ints:
-    """The view row that wins at each spine row, -1 where there is none; rows come ordered by rank."""
-    axis = axis_of(row_codes, seen)
-    stands = axis.place(row_codes, seen)
-    if np.any(stands[1:] < stands[:-1]):
-        by_seen = np.argsort(stands)
-        stands, rows = stands[by_seen], rows[np.maximum.accumulate(by_seen)]
-        row_codes = row_codes[by_seen]
-    usable = np.flatnonzero((codes >= 0) & ~asked.missing)
-    found = np.full(len(codes), -1, dtype=np.int64)
-    places = axis.place(codes[usable], asked.micros[usable])
-    order = np.argsort(places)
-    last = np.searchsorted(stands, places[order], side="right") - 1
-    usable = usable[order]
-    hit = (last >= 0) & (row_codes[last] == codes[usable]) if len(rows) else np.zeros(len(usable), dtype=bool)
-    found[usable[hit]] = rows[last[hit]]
-    return found
+def rank_of(column: pa.ChunkedArray) -> Ints:
+    """The dense rank of each value of an order column; null is before all."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.int8())
+    found = pc.rank(column, tiebreaker="dense").to_numpy().astype(np.int64)
+    return np.where(column.is_null().to_numpy().astype(bool), 0, found)
 
 
-def _alive(found: Ints, event: Ints, asked: Ints, join: AsOfJoin) -> Ints:
-    """Winners whose event time is no more than the ttl before the instant; the others become -1."""
-    ttl = join.ttl.days * 86_400 * _MICROSECOND_S + join.ttl.seconds * _MICROSECOND_S + join.ttl.microseconds
-    if ttl < 0:
-        raise Invalid("the ttl is negative", hint="0 means no limit")
-    if ttl == 0 or len(event) == 0:
-        return found
-    dead = (found >= 0) & (event[found] < asked - ttl)
-    return np.where(dead, -1, found)
+def _running(questions: _Questions, best: _Best) -> Ints:
+    """The row that wins for each row of the spine: the newest of those seen first by no later question.
 
-
-def _joined(spine: pa.Table, view: pa.Table, brought: dict[str, str], found: Ints) -> pa.Table:
-    taken = pa.array(found, mask=found < 0)
-    table = spine
-    for name, source in brought.items():
-        table = table.append_column(
-            pa.field(name, view.schema.field(source).type), view.column(source).take(taken)
-        )
-    return table
+    Of two rows of one event time the later one to be seen was known later, so it is the newer one.
+    """
+    there = best.rows >= 0
+    height = axis_of(questions.codes, best.event[there]).place(questions.codes, best.event)
+    height[~there] = _NEVER
+    top = np.maximum.accumulate(height)
+    places = np.arange(len(height))
+    owner = np.maximum.accumulate(np.where(there & (height == top), places, -1))
+    found = np.where(owner >= 0, best.rows[owner], -1)
+    found[questions.codes[owner] != questions.codes] = -1
+    if questions.ttl:
+        found[best.event[owner] < questions.micros - questions.ttl] = -1
+    return np.append(found, -1)[questions.of_rows]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from loopwright.core.errors import Invalid
 
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Bools = NDArray[np.bool_]
 
-__all__ = ["Axis", "Instants", "axis_of", "column_of", "instants_of", "match_keys"]
+__all__ = ["Axis", "Instants", "KeyCodes", "axis_of", "column_of", "instants_of", "match_keys", "micros_of"]
 
 _PER_UNIT = {"s": (1_000_000, 1), "ms": (1_000, 1), "us": (1, 1), "ns": (1, 1_000)}
 _LIMIT = 1 << 62
+_DENSE = 1 << 20
 
 
 class Instants(NamedTuple):
@@ -59,24 +61,213 @@ def column_of(table: pa.Table, name: str, what: str) -> pa.ChunkedArray:
     return table.column(name)
 
 
-def instants_of(table: pa.Table, name: str, what: str) -> Instants:
-    """An instant column in microseconds (what is finer is cut off); a time without a zone is `Invalid`."""
+def instants_of(table: pa.Table, name: str, what: str, zone: str = "") -> Instants:
+    """An instant column in microseconds (what is finer is cut off).
+
+    A time without a zone is one of `zone`; `Invalid` where that is empty, or does not say which instant.
+    """
     column = column_of(table, name, what)
-    kind = column.type
-    if not pa.types.is_timestamp(kind):
+    if not pa.types.is_timestamp(column.type):
         raise Invalid(
-            f"the {what} column {name!r} holds {kind}, not instants",
+            f"the {what} column {name!r} holds {column.type}, not instants",
             hint="give timestamps with a zone, such as timestamp[us, UTC]",
         )
-    if kind.tz is None:
+    if column.type.tz is None:
+        column = _placed(column, name, what, zone)
+    missing = column.is_null().to_numpy().astype(bool, copy=False)
+    raw = column.cast(pa.int64()).fill_null(0).to_numpy()
+    times, parts = _PER_UNIT[column.type.unit]
+    if parts != 1:
+        return Instants(raw // parts, missing)
+    return Instants(raw if times == 1 else raw * times, missing)
+
+
+def _placed(column: pa.ChunkedArray, name: str, what: str, zone: str) -> pa.ChunkedArray:
+    if not zone:
         raise Invalid(
             f"the times of the {what} column {name!r} have no zone",
             hint="declare the zone they are written in: an instant is needed, not a clock's reading",
         )
-    missing = column.is_null().to_numpy().astype(bool)
-    raw = column.cast(pa.int64()).fill_null(0).to_numpy().astype(np.int64, copy=False)
-    times, parts = _PER_UNIT[kind.unit]
-    return Instants(raw * times if parts == 1 else raw // parts, missing)
+    try:
+        return pc.assume_timezone(column, zone)
+    except pa.ArrowInvalid as error:
+        raise Invalid(
+            f"a time of {name!r} is not one instant in {zone}: {str(error)[:200]}",
+            hint="write times as instants: the clock went back or forward then",
+        ) from error
+
+
+def micros_of(length: timedelta) -> int:
+    """A length of time in microseconds, exactly."""
+    return length // timedelta(microseconds=1)
+
+
+class _Places:
+    """Finds whole numbers among those that were given: by a table where they lie close, else by hashing."""
+
+    def __init__(self, numbers: Ints) -> None:
+        """`numbers` ascend and differ."""
+        self._low = int(numbers[0]) if len(numbers) else 0
+        self._span = int(numbers[-1]) - self._low + 1 if len(numbers) else 0
+        self._table: NDArray[np.int32] | None = None
+        self._values = pa.array(numbers, pa.int64())
+        if self._span <= max(_DENSE, 8 * len(numbers)):
+            self._table = np.full(self._span + 1, -1, dtype=np.int32)
+            self._table[numbers - self._low] = np.arange(len(numbers), dtype=np.int32)
+
+    def of(self, numbers: Ints, usable: Bools | None = None) -> Ints:
+        """The place of each number, -1 for one that is not among them or not usable."""
+        if self._table is None:
+            found = _index_in(pa.array(numbers), self._values)
+        else:
+            inside = (numbers >= self._low) & (numbers < self._low + self._span)
+            found = self._table[np.where(inside, numbers - self._low, self._span)].astype(np.int64)
+        return found if usable is None else np.where(usable, found, -1)
+
+
+def _different(numbers: Ints) -> Ints:
+    """Each number once, in order."""
+    if not len(numbers):
+        return numbers
+    low, span = int(numbers.min()), int(numbers.max()) - int(numbers.min()) + 1
+    if span > max(_DENSE, 8 * len(numbers)):
+        return np.unique(numbers)
+    there = np.zeros(span, dtype=np.bool_)
+    there[numbers - low] = True
+    found: Ints = np.flatnonzero(there) + low
+    return found
+
+
+def _index_in(values: pa.Array | pa.ChunkedArray, among: pa.Array) -> Ints:
+    found = pc.index_in(values, value_set=among, skip_nulls=True).fill_null(-1)
+    return (
+        found.to_numpy(zero_copy_only=False).astype(np.int64) if isinstance(found, pa.Array) else _long(found)
+    )
+
+
+def _long(column: pa.ChunkedArray) -> Ints:
+    return column.to_numpy().astype(np.int64)
+
+
+class _Part:
+    """One column of a key: the spine's different values, and where other rows' are among them."""
+
+    def __init__(self, column: pa.ChunkedArray, kind: pa.DataType) -> None:
+        self.kind = kind
+        plain = _plain(column, kind)
+        if kind == pa.int64():
+            numbers = _different(plain.drop_null().to_numpy())
+            self._places: _Places | None = _Places(numbers)
+            self.count = len(numbers)
+        else:
+            self._places = None
+            self._values = plain.drop_null().unique()
+            self.count = len(self._values)
+
+    def of(self, column: pa.ChunkedArray) -> Ints:
+        plain = _plain(column, self.kind)
+        if self._places is None:
+            return _index_in(plain, self._values)
+        there = plain.is_valid().to_numpy().astype(bool, copy=False) if plain.null_count else None
+        return self._places.of((plain.fill_null(0) if plain.null_count else plain).to_numpy(), there)
+
+
+def _plain(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """The values as they are compared: instants in microseconds, NaN as null, zero without a sign."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_timestamp(column.type):
+        times, parts = _PER_UNIT[column.type.unit]
+        raw = column.cast(pa.int64())
+        return raw if (times, parts) == (1, 1) else _rescaled(raw, times, parts)
+    if pa.types.is_null(column.type):
+        return pa.chunked_array([pa.nulls(len(column), kind)])
+    column = column if column.type == kind else column.cast(kind, safe=False)
+    if not pa.types.is_floating(kind):
+        return column
+    return pc.if_else(pc.is_nan(column), pa.scalar(None, kind), pc.add(column, 0.0))
+
+
+def _rescaled(raw: pa.ChunkedArray, times: int, parts: int) -> pa.ChunkedArray:
+    numbers = raw.fill_null(0).to_numpy() * times // parts
+    return pa.chunked_array([pa.array(numbers, mask=raw.is_null().to_numpy().astype(bool))])
+
+
+def _kind(kind: pa.DataType, name: str) -> pa.DataType:
+    """The type that values of a key column are compared as."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_timestamp(kind):
+        if kind.tz is None:
+            raise Invalid(f"the key {name!r} is a time without a zone", hint="declare its zone")
+        return pa.timestamp("us", "UTC")
+    if pa.types.is_integer(kind) and kind != pa.uint64():
+        return pa.int64()
+    if pa.types.is_floating(kind):
+        return pa.float64()
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return pa.large_string()
+    return kind
+
+
+def _shared_kind(left: pa.DataType, right: pa.DataType, name: str) -> pa.DataType:
+    """What both sides are compared as: integers as floats where the other side has floats."""
+    kinds = {_kind(left, name), _kind(right, name)}
+    known = kinds - {pa.null()}
+    if len(known) <= 1:
+        kind = known.pop() if known else pa.int64()
+        return pa.int64() if pa.types.is_timestamp(kind) else kind
+    if kinds == {pa.int64(), pa.float64()}:
+        return pa.float64()
+    raise Invalid(
+        f"the key {name!r} is {left} in the spine and {right} in the view",
+        hint="give the key the same type on both sides",
+    )
+
+
+class KeyCodes:
+    """Numbers the different keys of a spine, and finds the keys of a view's rows among them.
+
+    A key with a null part has no number, nor has one with NaN: -1.
+    """
+
+    def __init__(self, spine: pa.Table, view: pa.Schema, keys: Sequence[str]) -> None:
+        if not keys:
+            raise Invalid(
+                "a join needs at least one key column", hint="name the columns that identify the entity"
+            )
+        self._keys = tuple(keys)
+        self._parts: list[_Part] = []
+        self._pairs: list[_Places] = []
+        codes: Ints | None = None
+        for key in keys:
+            column = column_of(spine, key, "spine's key")
+            other = column_of(view.empty_table(), key, "view's key")
+            part = _Part(column, _shared_kind(column.type, other.type, key))
+            codes = part.of(column) if codes is None else self._paired(codes, part, column)
+            self._parts.append(part)
+        assert codes is not None
+        self.codes: Ints = codes
+        """the number of each row of the spine"""
+
+    def _paired(self, codes: Ints, part: _Part, column: pa.ChunkedArray) -> Ints:
+        both = _both(codes, part, column)
+        pairs = _Places(_different(both[both >= 0]))
+        self._pairs.append(pairs)
+        return pairs.of(both, both >= 0)
+
+    def of(self, view: pa.Table) -> Ints:
+        """The number of each row's key in a part of the view, -1 for what no row of the spine asks for."""
+        codes = self._parts[0].of(column_of(view, self._keys[0], "view's key"))
+        for key, part, pairs in zip(self._keys[1:], self._parts[1:], self._pairs, strict=True):
+            both = _both(codes, part, column_of(view, key, "view's key"))
+            codes = pairs.of(both, both >= 0)
+        return codes
+
+
+def _both(codes: Ints, part: _Part, column: pa.ChunkedArray) -> Ints:
+    other = part.of(column)
+    return np.where((codes >= 0) & (other >= 0), codes * max(part.count, 1) + other, -1)
 
 
 def match_keys(spine: pa.Table, view: pa.Table, keys: Sequence[str]) -> tuple[Ints, Ints, Ints]:
@@ -84,65 +275,10 @@ def match_keys(spine: pa.Table, view: pa.Table, keys: Sequence[str]) -> tuple[In
 
     A null part never matches, nor does NaN; rows of the view come in their order.
     """
-    if not keys:
-        raise Invalid(
-            "a join needs at least one key column", hint="name the columns that identify the entity"
-        )
-    left, right = _alike(_key_frame(spine, keys, "spine"), _key_frame(view, keys, "view"))
-    known = left.unique(maintain_order=True).drop_nulls().with_row_index("code")
-    codes = _coded(left.with_row_index("row"), known, "left")
-    found = _coded(right.with_row_index("row"), known, "inner")
-    return (
-        codes["code"].cast(pl.Int64).fill_null(-1).to_numpy(),
-        found["row"].cast(pl.Int64).to_numpy(),
-        found["code"].cast(pl.Int64).to_numpy(),
-    )
-
-
-def _key_frame(table: pa.Table, keys: Sequence[str], side: str) -> pl.DataFrame:
-    columns = [_key_series(column_of(table, key, f"{side}'s key"), key) for key in keys]
-    return pl.DataFrame([series.alias(f"k{i}") for i, series in enumerate(columns)])
-
-
-def _key_series(column: pa.ChunkedArray, name: str) -> pl.Series:
-    kind = column.type
-    if pa.types.is_timestamp(kind) and kind.tz is None:
-        raise Invalid(f"the key {name!r} is a time without a zone", hint="declare its zone")
-    found = pl.from_arrow(column)
-    assert isinstance(found, pl.Series)
-    dtype = found.dtype
-    if dtype.is_integer() and dtype != pl.UInt64:
-        return found.cast(pl.Int64)
-    if dtype.is_float():
-        return found.cast(pl.Float64).fill_nan(None)
-    if dtype in (pl.Categorical, pl.Enum):
-        return found.cast(pl.String)
-    return found.dt.cast_time_unit("us") if dtype == pl.Datetime else found
-
-
-def _alike(left: pl.DataFrame, right: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Both sides' keys as the same types: integers are floats where the other side has floats."""
-    for a, b in zip(left.get_columns(), right.get_columns(), strict=True):
-        if {a.dtype, b.dtype} == {pl.Int64(), pl.Float64()}:
-            number = pl.col(a.name).cast(pl.Float64)
-            left, right = left.with_columns(number), right.with_columns(number)
-            continue
-        same = a.dtype == b.dtype or (a.dtype == pl.Datetime and b.dtype == pl.Datetime)
-        if not same and pl.Null not in (a.dtype, b.dtype):
-            raise Invalid(
-                f"a key is {a.dtype} in the spine and {b.dtype} in the view",
-                hint="give the key the same type on both sides",
-            )
-    return left, right
-
-
-def _coded(frame: pl.DataFrame, known: pl.DataFrame, how: str) -> pl.DataFrame:
-    names = [name for name in frame.columns if name != "row"]
-    casts = [pl.col(name).cast(known[name].dtype) for name in names]
-    joined = frame.with_columns(casts).join(
-        known, on=names, how="left" if how == "left" else "inner", maintain_order="left"
-    )
-    return joined.select("row", "code")
+    known = KeyCodes(spine, view.schema, keys)
+    codes = known.of(view)
+    rows = np.flatnonzero(codes >= 0)
+    return known.codes, rows, codes[rows]
 
 
 def axis_of(codes: Ints, micros: Ints) -> Axis:
