@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
-
-import psutil
-import pytest
 
 from loopwright.app.demo.memory import PeakMemory
 
@@ -29,21 +28,28 @@ def test_the_peak_is_the_proportional_size_and_never_falls() -> None:
     assert peak.peak_mb >= grown
 
 
-def test_proportional_sizes_are_counted_only_where_a_new_peak_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    counted: list[int] = []
-    whole = psutil.Process.memory_full_info
+_ALONE = """
+import psutil
+from loopwright.app.demo.memory import PeakMemory
 
-    def counting(process: psutil.Process) -> object:
-        counted.append(process.pid)
-        return whole(process)
+counted, whole = [], psutil.Process.memory_full_info
 
-    monkeypatch.setattr(psutil.Process, "memory_full_info", counting)
-    peak = PeakMemory()
-    held = bytearray(b"x" * (64 * _MB))
-    first = peak.peak_mb
-    at_first = len(counted)
-    assert at_first >= 1
-    del held
-    for _ in range(5):
-        assert peak.peak_mb == first
-    assert len(counted) == at_first
+def counting(process):
+    counted.append(process.pid)
+    return whole(process)
+
+psutil.Process.memory_full_info = counting
+peak = PeakMemory()
+held = bytearray(b"x" * (64 << 20))
+first, at_first = peak.peak_mb, len(counted)
+del held
+print(at_first, all(peak.peak_mb == first for _ in range(5)), len(counted))
+"""
+
+
+def test_proportional_sizes_are_counted_only_where_a_new_peak_may_be() -> None:
+    """In a process of its own: what other tests' children share with this one would count as a new peak."""
+    told = subprocess.run(
+        [sys.executable, "-c", _ALONE], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert told.stdout.split() == ["1", "True", "1"]

@@ -12,8 +12,9 @@ from tests.ui.browsing import browser
 from tests.ui.showing import Shown, told
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """One browser a module: while it is open its thread has a running event loop, where others must not."""
     with browser() as opened:
         yield opened
 

@@ -12,7 +12,9 @@ from loopwright.app.assembling import assemble
 from loopwright.app.demo.progress import load_progress
 from loopwright.app.demo.story import START
 from loopwright.app.server import Server
+from loopwright.core.traces import Span
 from loopwright.engine.publishing import ensure_asset
+from loopwright.llm.intake import Sent, log_spans
 from loopwright.registry import registered, versions
 from loopwright.registry.nouns import NewVersion
 from loopwright.surfaces.ui.pages import PAGES
@@ -23,8 +25,9 @@ __all__ = ["EXPERIMENT", "HOSTILE", "MODEL", "MODEL_PATH", "Shown", "empty", "to
 HOSTILE = "<script>alert(1)</script>"
 EXPERIMENT, PROMPT = "looked-at", "summary"
 MODEL = "model:arrival-delay@1"
-NEVER_EMPTY = ("/models/compare", "/experiments")
+NEVER_EMPTY = ("/models/compare", "/experiments", "/traces")
 """pages that are about something: two versions, and the experiment that is there as soon as one looks"""
+TRACE = f"tr-{1:032x}"
 MODEL_PATH = f"/versions/{quote(MODEL, safe='')}"
 
 
@@ -60,6 +63,8 @@ def _addresses(workspace: Workspace) -> dict[str, str]:
         "/compare": f"/compare?run={run.id}",
         "/models/compare": "/models/compare?model=arrival-delay&left=1&right=1",
         "/prompts/{name:path}": f"/prompts/{PROMPT}",
+        "/traces/{trace:path}": f"/traces/{TRACE}",
+        "/evaluation/{dataset_id}": f"/evaluation/{workspace.call('evaluation.list').items[0].id}",
         "/versions/{address:path}": MODEL_PATH,
         "/runs/{run_id}": f"/runs/{run.id}",
         "/endpoints/{name:path}": "/endpoints/delays",
@@ -85,12 +90,17 @@ def told(folder: Path) -> Iterator[Shown]:
 
 
 def _tracked(workspace: Workspace) -> None:
-    """A run of an experiment, and a prompt."""
+    """A run of an experiment, a trace, a prompt, and an evaluation dataset."""
     run = workspace.call("runs.start", name="one", experiment=EXPERIMENT, params={"lr": "0.1"})
     workspace.call("runs.end", run_id=run.id)
     tags = {"mlflow.prompt.is_prompt": "true", "mlflow.prompt.text": "Say it in one sentence."}
     registered.create(workspace.context(), PROMPT, tags=tags)
     versions.create(workspace.context(), PROMPT, NewVersion(source="dummy-source", tags=tags))
+    span = Span(trace_id=TRACE, id=f"{1:016x}", name=HOSTILE, start_ns=10**18, end_ns=10**18 + 10**9)
+    log_spans(workspace.context(), Sent(experiment_id="0", spans=(span,)))
+    dataset = workspace.call("evaluation.create", name=HOSTILE, tags={"team": HOSTILE})
+    records = [{"inputs": {"question": HOSTILE}, "expectations": {"answer": HOSTILE}}]
+    workspace.call("evaluation.merge", dataset_id=dataset.id, records=records)
 
 
 @contextmanager

@@ -75,6 +75,9 @@ def test_an_empty_workspace_is_shown_as_one(chromium: Browser, tmp_path: Path, s
             page.goto(path)
             expect(page.locator(".empty").first).to_be_visible()
             expect(page.locator("#live-dot.on")).to_be_visible()
+            page.set_viewport_size({"width": 390, "height": 800})
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+            page.set_viewport_size({"width": 1280, "height": 720})
         context.close()
     assert watch.faults == []
 

@@ -234,11 +234,22 @@ def test_files_are_shown_and_none_of_them_acts(page: Page, told: Tracked) -> Non
 
 
 @pytest.mark.parametrize("path", ["report.html", "drawing.svg"])
-def test_a_frame_opened_alone_is_in_its_sandbox(page: Page, told: Tracked, path: str) -> None:
-    answer = page.goto(f"/runs/{told.going}/frame?path={path}")
-    assert answer is not None
-    assert answer.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
-    assert page.evaluate("window.origin") == "null"
+def test_a_logged_page_is_drawn_only_in_a_sandbox(page: Page, told: Tracked, path: str) -> None:
+    """Alone in a window it could pass for a page of ours, so a browser gets it for a frame only."""
+    alone = page.goto(f"/runs/{told.going}/frame?path={path}")
+    assert alone is not None
+    assert alone.status == 400
+    page.goto("/")
+    with page.expect_response(lambda reply: "/frame?" in reply.url) as within:
+        page.evaluate(
+            "at => document.body.append(Object.assign(document.createElement('iframe'), { src: at }))",
+            f"/runs/{told.going}/frame?path={path}",
+        )
+    assert within.value.status == 200
+    policy = within.value.header_value("content-security-policy") or ""
+    assert policy.startswith("sandbox; default-src 'none'")
+    page.wait_for_timeout(100)
+    assert page.frames[-1].evaluate("window.origin") == "null"
 
 
 @pytest.mark.parametrize("path", ["notes.txt", "../x.html", "/etc/passwd.html", "nothing.html", ""])

@@ -78,6 +78,8 @@ class BackupManifest(msgspec.Struct, frozen=True, kw_only=True):
     objects: int
     objects_digest: str
     """digest of the sorted names of all objects"""
+    digest: str = ""
+    """digest of this manifest without this field"""
     missing: tuple[str, ...] = ()
     """objects that the ledger names but the store did not have, or not whole"""
 
@@ -206,6 +208,7 @@ def _fill(archive: _Archive, ledger: Ledger, objects: Objects, folder: Path) -> 
         objects_digest=digest_value(sorted(kept)),
         missing=tuple(sorted(_missing(objects, roots, manifests, kept))),
     )
+    manifest = msgspec.structs.replace(manifest, digest=digest_value(manifest))
     with tempfile.TemporaryFile() as stream:
         stream.write(canonical(manifest))
         archive.add_file(_MANIFEST, stream)
@@ -318,10 +321,13 @@ class _Inspection:
             raise Corrupt(f"{file} was cut: its end is missing", hint="take another backup file")
         try:
             manifest = msgspec.json.decode(self._manifest, type=BackupManifest)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Corrupt(
                 f"the manifest of {file} cannot be read", hint="take another backup file"
             ) from error
+        bare = msgspec.structs.replace(manifest, digest="")
+        if canonical(manifest) != self._manifest or digest_value(bare) != manifest.digest:
+            raise Corrupt(f"the manifest of {file} was changed", hint="take another backup file")
         whole = {each.name: each for each in manifest.files} == self._files and _LEDGER in self._files
         if not whole or digest_value(sorted(self._objects)) != manifest.objects_digest:
             raise Corrupt(f"{file} does not hold what its manifest says", hint="take another backup file")
