@@ -103,7 +103,8 @@ def check_size(size: int, limit: int, name: str = "max_results") -> int:
     """The size of a page itself; `Invalid` when it is not from 1 to the limit."""
     if not 1 <= size <= limit:
         raise Invalid(
-            f"Invalid value {size} for parameter '{name}' supplied: It must be at least 1 and at most {limit}",
+            f"Invalid value {size} for parameter '{name}' supplied: "
+            f"It must be at least 1 and at most {limit}",
             hint=f"ask for 1 to {limit} at once",
         )
     return size
