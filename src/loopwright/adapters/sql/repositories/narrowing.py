@@ -6,6 +6,7 @@ listed to a limit.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
@@ -32,25 +33,51 @@ class Narrow(NamedTuple):
     table: str
     where: str
     arguments: tuple[Any, ...]
+    settled: Comparison | None = None
+    """what holds of all that pass"""
 
 
 def narrowest(
-    session: Session, conditions: Conditions, asked: Condition, experiment: int, wanted: int
+    session: Session,
+    conditions: Conditions,
+    asked: Condition,
+    experiment: int,
+    *,
+    wanted: int,
+    bounds: Sequence[Condition] = (),
 ) -> Narrow | None:
-    """Of the tests that every run has to pass, the one to begin with for a page of `wanted` runs."""
+    """Of the tests that every run has to pass, the one to begin with for a page of `wanted` runs.
+
+    `bounds` are those that bound the walk itself: where fewest pass such a one, the walk is the shortest way.
+    """
     parts = asked.parts if isinstance(asked, All) else (asked,)
-    tests = [_test(session, conditions, part, experiment) for part in parts if isinstance(part, Comparison)]
-    counted = [(_count(session, test, _SOME), test) for test in tests if test is not None]
-    if not counted:
+    tests, least, found = list[Narrow](), _SOME, None
+    for test in _tests(session, conditions, parts, experiment):
+        tests.append(test)
+        count = _count(session, test, least)
+        if count < least:
+            least, found = count, test
+        if least <= wanted:
+            break
+    if found is None or found.settled in bounds:
         return None
-    least, found = min(counted, key=lambda pair: pair[0])
     if least < _FEW:
         return found
-    if least == _SOME:
-        return None
     runs = _runs(session, experiment)
-    share = prod(count / runs for count, _ in counted if count < _SOME)
+    counts = (_count(session, test, _SOME) for test in tests if test.settled not in bounds)
+    share = prod(count / runs for count in counts if count < _SOME)
     return found if wanted / share > least else None
+
+
+def _tests(
+    session: Session, conditions: Conditions, parts: Sequence[Condition], experiment: int
+) -> Iterator[Narrow]:
+    """The tests that an index answers, those first that are the quickest to look at."""
+    asked = [part for part in parts if isinstance(part, Comparison)]
+    for part in sorted(asked, key=lambda part: (part.op != "=", part.field.kind != "metric")):
+        test = _test(session, conditions, part, experiment)
+        if test is not None:
+            yield test
 
 
 def _test(session: Session, conditions: Conditions, asked: Comparison, experiment: int) -> Narrow | None:
@@ -58,10 +85,12 @@ def _test(session: Session, conditions: Conditions, asked: Comparison, experimen
     match kind, asked.op, asked.value:
         case "metric", ("=" | "<" | "<=" | ">" | ">=") as op, (int() | float()) as value:
             where = f"{_OF_KEY} AND s.is_nan = 0 AND s.value {op} ?"
-            return Narrow("metric_latest", where, (experiment, conditions.key_number(key), float(value)))
+            values = (experiment, conditions.key_number(key), float(value))
+            return Narrow("metric_latest", where, values, asked)
         case (("param" | "tag"), "=", str() as value):
-            where = f"{_OF_KEY} AND s.head = ?"
-            return Narrow(f"run_{kind}s", where, (experiment, conditions.key_number(key), value[:HEAD]))
+            where, number = f"{_OF_KEY} AND s.head = ?", conditions.key_number(key)
+            settled = asked if len(value) < HEAD else None
+            return Narrow(f"run_{kind}s", where, (experiment, number, value[:HEAD]), settled)
         case (("param" | "tag"), op, _) if op not in {"IS NULL", "IS NOT NULL"}:
             return _of_texts(session, conditions, asked, experiment)
     return None
@@ -88,7 +117,7 @@ def _of_texts(session: Session, conditions: Conditions, asked: Comparison, exper
     heads = [str(row[0]) for row in passing]
     marks = ", ".join("?" * len(heads))
     where = f"{_OF_KEY} AND s.head IN ({marks})" if heads else f"{_OF_KEY} AND 0 = 1"
-    return Narrow(table, where, (experiment, number, *heads))
+    return Narrow(table, where, (experiment, number, *heads), asked)
 
 
 def _count(session: Session, found: Narrow, most: int) -> int:

@@ -3,6 +3,7 @@
 The first key of the order drives: its index is walked in order, and each run is tested where it stands, so
 a page costs what lies between its hits. A walk has stretches that follow one another (runs with the key,
 runs where it is NaN, runs without it), and goes experiment by experiment; the heads are merged here.
+Where very many runs have one and the same value, these are walked by their start instead of being sorted.
 """
 
 from __future__ import annotations
@@ -11,18 +12,38 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from loopwright.adapters.sql.listing import checked_limit, write_token
-from loopwright.adapters.sql.repositories.conditions import Conditions, attribute_sql
+from loopwright.adapters.sql.repositories.conditions import ORDERED, Conditions, attribute_sql
 from loopwright.adapters.sql.repositories.narrowing import Narrow, narrowest
 from loopwright.adapters.sql.repositories.places import Atom, beyond, read_place, sorted_rows
+from loopwright.adapters.sql.repositories.texts import HEAD
 from loopwright.adapters.sql.rows import Row
 from loopwright.adapters.sql.statements import Session
-from loopwright.core.queries import Condition, Field, RunQuery, SortKey
+from loopwright.core.queries import All, Comparison, Condition, Field, RunQuery, SortKey
 from loopwright.ports.ledger import Page, PageRequest
 
 __all__ = ["Search"]
 
 _START = SortKey(Field("attribute", "start_time"), descending=True)
 _TABLES = {"metric": "metric_latest", "param": "run_params", "tag": "run_tags"}
+_TIES = 5_000
+"""so many runs of one value are sorted; more are walked by their start"""
+_REACH, _FURTHER = 4, 4
+"""how far a walk looks ahead for such values: in pages, and how much further each time"""
+
+_Test = tuple[str, Sequence[Any]]
+
+
+class _Ties(NamedTuple):
+    """Of what the rows of a stretch may have one and the same: the walk along the rest of its order."""
+
+    column: str
+    descending: bool
+    table: str
+    key_no: int
+    lead: int
+    """how many atoms tell that value"""
+    rest: tuple[SortKey, ...]
+    """the order of those that have the same, its first the start"""
 
 
 class _Stretch(NamedTuple):
@@ -36,6 +57,9 @@ class _Stretch(NamedTuple):
     atoms: tuple[Atom, ...]
     joined: tuple[Any, ...] = ()
     """the arguments of its joins"""
+    metric: Field | None = None
+    """the metric whose numbers are walked"""
+    ties: _Ties | None = None
 
 
 class Search:
@@ -46,7 +70,7 @@ class Search:
         self._space = space
         self._query = query
         self._conditions = Conditions(session, space)
-        self._narrows: dict[int, Narrow | None] = {}
+        self._narrows: dict[tuple[int, Field | None], Narrow | None] = {}
         self._wanted = 1
 
     def page(self, request: PageRequest) -> Page[int]:
@@ -76,8 +100,7 @@ class Search:
         total = 0
         for experiment in self._experiments():
             source, tests = self._asked(stretch, experiment, ())
-            where = " AND ".join(f"({text})" for text, _ in tests if text)
-            text = f"SELECT COUNT(*) FROM (SELECT 1 FROM {source} WHERE {where} LIMIT ?) c"
+            text = f"SELECT COUNT(*) FROM (SELECT 1 FROM {source} WHERE {_joined(tests)} LIMIT ?) c"
             values = [*(value for _, given in tests for value in given), most - total]
             total += self._session.fetch(text, values)[0][0]
             if total >= most:
@@ -104,38 +127,122 @@ class Search:
         return sorted_rows(rows, stretch.atoms)[:limit]
 
     def _rows(self, stretch: _Stretch, experiment: int, place: Sequence[Any], limit: int) -> Sequence[Row]:
+        """The first rows of a stretch beyond a place, in one experiment."""
+        if stretch.ties is None or self._narrow(stretch, experiment) is not None:
+            return self._read(stretch, experiment, place, limit)
+        return self._by_values(stretch, stretch.ties, experiment, place, limit)
+
+    def _read(
+        self,
+        stretch: _Stretch,
+        experiment: int,
+        place: Sequence[Any],
+        limit: int,
+        within: Sequence[_Test] = (),
+    ) -> Sequence[Row]:
         source, tests = self._asked(stretch, experiment, place)
         columns = ", ".join(atom.sql for atom in stretch.atoms)
         order = ", ".join(f"{atom.sql} DESC" if atom.descending else atom.sql for atom in stretch.atoms)
-        where = " AND ".join(f"({text})" for text, _ in tests if text)
-        text = f"SELECT r.no, {columns} FROM {source} WHERE {where} ORDER BY {order} LIMIT ?"
+        tests += within
+        text = f"SELECT r.no, {columns} FROM {source} WHERE {_joined(tests)} ORDER BY {order} LIMIT ?"
         return self._session.fetch(text, [*(v for _, values in tests for v in values), limit])
 
-    def _asked(
-        self, stretch: _Stretch, experiment: int, place: Sequence[Any]
-    ) -> tuple[str, list[tuple[str, Sequence[Any]]]]:
+    def _asked(self, stretch: _Stretch, experiment: int, place: Sequence[Any]) -> tuple[str, list[_Test]]:
         """What is read, and the tests a run has to pass, with their arguments in the order of the text."""
-        asked = self._query.where
-        narrow = None if asked is None else self._narrow(asked, experiment)
+        narrow = self._narrow(stretch, experiment)
         source, linked = self._source(stretch, narrow)
-        tests: list[tuple[str, Sequence[Any]]] = [("", stretch.joined)]
+        tests: list[_Test] = [("", stretch.joined)]
         if narrow is not None:
             tests.append((narrow.where, narrow.arguments))
         tests += [(linked, ()), (stretch.where, (experiment, *stretch.arguments))]
-        if asked is not None:
-            run = "s.run_no" if narrow is not None else "d.run_no" if stretch.driver else "r.no"
-            tests.append(self._conditions.sql(asked, run))
+        run = "s.run_no" if narrow is not None else "d.run_no" if stretch.driver else "r.no"
+        for part in _parts(self._query.where):
+            if narrow is None or part is not narrow.settled:
+                tests.append(_direct(part, stretch) or self._conditions.sql(part, run))
         tests.append((self._lifecycle(), ()))
         if place:
             tests.append(beyond(stretch.atoms, place))
         return source, tests
 
-    def _narrow(self, asked: Condition, experiment: int) -> Narrow | None:
+    def _narrow(self, stretch: _Stretch, experiment: int) -> Narrow | None:
         """What to begin with in an experiment, found out once a page."""
-        if experiment not in self._narrows:
-            found = narrowest(self._session, self._conditions, asked, experiment, self._wanted)
-            self._narrows[experiment] = found
-        return self._narrows[experiment]
+        asked, known = self._query.where, (experiment, stretch.metric)
+        if asked is None:
+            return None
+        if known not in self._narrows:
+            bounds = tuple(part for part in _parts(asked) if _direct(part, stretch) is not None)
+            self._narrows[known] = narrowest(
+                self._session, self._conditions, asked, experiment, wanted=self._wanted, bounds=bounds
+            )
+        return self._narrows[known]
+
+    # -- values that very many have ------------------------------------------------------------
+
+    def _by_values(
+        self, stretch: _Stretch, ties: _Ties, experiment: int, place: Sequence[Any], limit: int
+    ) -> list[Row]:
+        """As `_read`, part by part: what lies before a value that very many have, these, what lies behind."""
+        rows: list[Row] = []
+        behind, back = ("<", ">=") if ties.descending else (">", "<=")
+        since: list[_Test] = [(f"{ties.column} {behind}= ?", place[:1])] if place and ties.lead else []
+        reach = _REACH * limit
+        while len(rows) < limit:
+            end = self._ahead(stretch, ties, experiment, since, reach)
+            if end is None:
+                return [*rows, *self._read(stretch, experiment, place, limit - len(rows), since)]
+            is_tied = self._is_tied(stretch, ties, experiment, end)
+            until = (f"{ties.column} {back.rstrip('=') if is_tied else back} ?", (end,))
+            rows += self._read(stretch, experiment, place, limit - len(rows), [*since, until])
+            if is_tied and len(rows) < limit:
+                left = limit - len(rows)
+                rows += self._tied(stretch, experiment, end, place, ties=ties, limit=left)
+            since, reach = [(f"{ties.column} {behind} ?", (end,))], _FURTHER * reach
+        return rows
+
+    def _ahead(
+        self, stretch: _Stretch, ties: _Ties, experiment: int, since: Sequence[_Test], reach: int
+    ) -> Any:
+        """The value that stands so many rows ahead, None where the stretch ends before."""
+        bounds = [test for part in _parts(self._query.where) if (test := _direct(part, stretch))]
+        tests = [(stretch.where, (experiment, *stretch.arguments)), *bounds, *since]
+        order = f"{ties.column} DESC" if ties.descending else ties.column
+        text = (
+            f"SELECT {ties.column} FROM {stretch.driver} d{self._by_index(stretch.driver)} "
+            f"WHERE {_joined(tests)} ORDER BY {order} LIMIT 1 OFFSET ?"
+        )
+        found = self._session.fetch(text, [*(v for _, values in tests for v in values), reach])
+        return found[0][0] if found else None
+
+    def _is_tied(self, stretch: _Stretch, ties: _Ties, experiment: int, value: Any) -> bool:
+        """Whether more have this value than are sorted; a text that is cut stands for several."""
+        if isinstance(value, str) and len(value) >= HEAD:
+            return False
+        text = (
+            f"SELECT 1 FROM {stretch.driver} d{self._by_index(stretch.driver)} "
+            f"WHERE {stretch.where} AND {ties.column} = ? LIMIT 1 OFFSET ?"
+        )
+        return bool(self._session.fetch(text, [experiment, *stretch.arguments, value, _TIES]))
+
+    def _tied(
+        self, stretch: _Stretch, experiment: int, value: Any, place: Sequence[Any], *, ties: _Ties, limit: int
+    ) -> list[Row]:
+        """The rows of one value beyond a place, in the order of their start."""
+        column = f"t.{ties.column.removeprefix('d.')}"
+        also = f"EXISTS (SELECT 1 FROM {ties.table} t WHERE t.run_no = r.no AND t.key_no = ? AND {column} = ?"
+        also += " AND t.is_nan = 0)" if stretch.metric else ")"
+        lead = (value,) * ties.lead
+        mark = place[ties.lead :] if tuple(place[: ties.lead]) == lead else ()
+        rows: list[Row] = []
+        parts = self._by_attribute(ties.rest[0], ties.rest[1:], also, (ties.key_no, value))
+        for has_no_start, part in enumerate(parts):
+            if not mark or mark[0] <= has_no_start:
+                behind = mark[1 + has_no_start :] if mark and mark[0] == has_no_start else ()
+                told = self._read(part, experiment, behind, limit - len(rows))
+                start = (1, 0) if has_no_start else (0,)
+                rows += [(row[0], *lead, *start, *row[1:]) for row in told]
+        return rows
+
+    # -- what is read --------------------------------------------------------------------------
 
     def _source(self, stretch: _Stretch, narrow: Narrow | None) -> tuple[str, str]:
         """What is read from first to last, and what links it; SQLite keeps to the order of CROSS JOIN."""
@@ -190,6 +297,8 @@ class Search:
 
     def _attribute_atoms(self, key: SortKey) -> list[Atom]:
         column, kind = attribute_sql(key.field.key, self._session.is_sqlite)
+        if key.field == _START.field:
+            column = "r.started_at"  # as where runs are walked by it
         empty = "''" if kind is str else "0"
         return [
             Atom(f"CASE WHEN {column} IS NULL THEN 1 ELSE 0 END", descending=False, kind=int),
@@ -206,16 +315,25 @@ class Search:
             if _is_start(rest)
             else [_Stretch("", joins, f"r.experiment_no = ? AND {without}", (key_no,), tail, joined)]
         )
+        ties = _Ties("d.value", first.descending, table, key_no, 1, tuple(rest))
         if first.field.kind == "metric":
             value = Atom("d.value", descending=first.descending, kind=float)
-            return [
-                _Stretch(table, joins, f"{there} AND d.is_nan = 0", (key_no,), (value, *tail), joined),
-                _Stretch(table, joins, f"{there} AND d.is_nan = 1", (key_no,), tail, joined),
-                *missing,
+            numbers = _Stretch(
+                table, joins, f"{there} AND d.is_nan = 0", (key_no,), (value, *tail), joined, first.field
+            )
+            others = _Stretch(table, joins, f"{there} AND d.is_nan = 1", (key_no,), tail, joined)
+            stretches = [
+                numbers._replace(ties=ties),
+                others._replace(ties=ties._replace(column="d.is_nan", lead=0)),
             ]
-        head = Atom("d.head", descending=first.descending, kind=str)
-        text = Atom("d.value", descending=first.descending, kind=str)
-        return [_Stretch(table, joins, there, (key_no,), (head, text, *tail), joined), *missing]
+        else:
+            head = Atom("d.head", descending=first.descending, kind=str)
+            text = Atom("d.value", descending=first.descending, kind=str)
+            texts = _Stretch(table, joins, there, (key_no,), (head, text, *tail), joined)
+            stretches = [texts._replace(ties=ties._replace(column="d.head", lead=2))]
+        if not _is_start(rest):
+            stretches = [each._replace(ties=None) for each in stretches]
+        return [*stretches, *missing]
 
     def _by_attribute(
         self, first: SortKey, rest: Sequence[SortKey], also: str = "", arguments: tuple[Any, ...] = ()
@@ -230,6 +348,24 @@ class Search:
             _Stretch("", joins, f"{of} AND r.started_at IS NOT NULL", arguments, (started, *tail), joined),
             _Stretch("", joins, f"{of} AND r.started_at IS NULL", arguments, tail, joined),
         ]
+
+
+def _joined(tests: Sequence[_Test]) -> str:
+    return " AND ".join(f"({text})" for text, _ in tests if text)
+
+
+def _parts(asked: Condition | None) -> tuple[Condition, ...]:
+    """What all has to hold."""
+    return () if asked is None else asked.parts if isinstance(asked, All) else (asked,)
+
+
+def _direct(asked: Condition, stretch: _Stretch) -> _Test | None:
+    """A test of the very numbers that are walked, made where they stand."""
+    if not isinstance(asked, Comparison) or stretch.metric is None or asked.field != stretch.metric:
+        return None
+    if asked.op not in ORDERED or not isinstance(asked.value, int | float):
+        return None
+    return f"d.value {ORDERED[asked.op]} ?", (float(asked.value),)
 
 
 def _is_start(keys: Sequence[SortKey]) -> bool:
