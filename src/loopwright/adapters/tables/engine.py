@@ -19,7 +19,7 @@ from loopwright.adapters.tables.windows import join_windows
 from loopwright.core.expressions import Expr
 from loopwright.core.nouns import Json
 from loopwright.core.schema import Schema
-from loopwright.ports.tables import AsOfJoin, ColumnRange, FilesJoined, RowCheck, RowCheckResult, WindowJoin
+from loopwright.ports.tables import AsOfJoin, FilesJoined, RowCheck, RowCheckResult, WindowJoin
 
 __all__ = ["PolarsTables"]
 
