@@ -5,8 +5,10 @@ import ast
 from tests.architecture.sources import dotted, modules, parsed
 
 KEEPERS = {
-    "data/appending.py": "parts of dataset versions, and quarantined rows",
+    "data/admitting.py": "quarantined rows",
+    "data/cutting.py": "parts of dataset versions without the rows that went",
     "data/compaction.py": "segments put together from those of a stream",
+    "data/drafting.py": "parts of dataset versions",
     "data/streams.py": "segments of any stream: predictions, labels, quarantine",
     "features/feeding.py": "the online store, as a clock moves on",
     "features/materializing.py": "the online store, from a dataset",
@@ -38,7 +40,9 @@ WRITES = {"prepare_segment", "write_segment"}
 
 def _keeps_rows(call: ast.Call) -> bool:
     name = dotted(call.func)
-    return name in WRITES or name.endswith((".tables.write", "online.push", "._online.push"))
+    return name in WRITES or name.endswith(
+        (".tables.write", ".tables.write_batches", "online.push", "._online.push")
+    )
 
 
 def _writers() -> set[str]:

@@ -10,6 +10,7 @@ import msgspec
 from loopwright.core.expressions import Expr, Scalar
 from loopwright.core.nouns import Json, Version
 from loopwright.core.schema import ColumnType, Schema
+from loopwright.ports.scans import Aggregate
 
 __all__ = [
     "CONTRACT_PREFIX",
@@ -17,14 +18,21 @@ __all__ = [
     "POLICY",
     "Appended",
     "ColumnRule",
+    "Comparison",
     "Contract",
     "DatasetBody",
     "DatasetDetail",
     "DatasetView",
+    "Distribution",
+    "Freshness",
+    "GroupRule",
     "QuarantinedRow",
     "Reference",
+    "Release",
     "RowRule",
+    "RuleResult",
     "Severity",
+    "TableSeverity",
     "UniqueKey",
     "Volume",
 ]
@@ -34,6 +42,8 @@ POLICY = "policy"
 CONTRACT_PREFIX = "contract/"
 
 Severity = Literal["block", "quarantine", "warn"]
+TableSeverity = Literal["block", "warn"]
+"""of rules that no single row breaks"""
 
 
 class ColumnRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +64,12 @@ class ColumnRule(msgspec.Struct, frozen=True, kw_only=True):
     """a regular expression the whole text must match"""
     severity: Severity = "quarantine"
     description: str = ""
+    forbidden: tuple[Scalar, ...] = ()
+    """values there may not be"""
+    mostly: float = 1.0
+    """the share of rows that has to hold each rule of the column: above it the others are let in"""
+    tags: tuple[str, ...] = ()
+    """what kind of data it is, such as `pii.email`: tags go along with what is made of the column"""
 
 
 class RowRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,18 +79,21 @@ class RowRule(msgspec.Struct, frozen=True, kw_only=True):
     expr: Expr
     null_fails: bool = False
     severity: Severity = "quarantine"
+    mostly: float = 1.0
 
 
 class UniqueKey(msgspec.Struct, frozen=True, kw_only=True):
     """Columns whose values together name a row: of several equal rows the first one stands.
 
     `within` says whether rows of earlier versions count (which reads their key columns) or the
-    batch alone. Rows with a null in the key are not compared.
+    batch alone. Rows with a null in the key are not compared; in a primary key none may be null, and
+    failing rows are told by it.
     """
 
     columns: tuple[str, ...]
     within: Literal["dataset", "batch"] = "dataset"
     severity: Severity = "quarantine"
+    primary: bool = False
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +103,73 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     dataset: str
     to: str
     severity: Severity = "warn"
+    mostly: float = 1.0
+
+
+class GroupRule(msgspec.Struct, frozen=True, kw_only=True):
+    """An aggregate of the rows of each group, between `min` and `max`, both inclusive.
+
+    Rows with equal values in `by` are a group, null being a value. `rows` counts rows, `count` those where
+    `expr` has a value; the other aggregates leave null and NaN out, and say nothing of a group without values.
+    """
+
+    name: str
+    by: tuple[str, ...]
+    of: Aggregate
+    expr: Expr | None = None
+    min: float | None = None
+    max: float | None = None
+    severity: TableSeverity = "warn"
+    mostly: float = 1.0
+    """the share of groups that has to hold it"""
+
+
+class Freshness(msgspec.Struct, frozen=True, kw_only=True):
+    """How old the newest instant of a column may be when the batch comes: `2h`, `1d`."""
+
+    column: str
+    within: str
+    severity: TableSeverity = "warn"
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a figure of the batch may differ from the last version's: of its last batch for `rows`.
+
+    `at_most` is a share of what it was (0.1: a tenth), or a difference where it is not `relative`.
+    """
+
+    of: Literal["rows", "null_share", "distinct", "mean", "std", "min", "max"]
+    at_most: float
+    column: str = ""
+    relative: bool = True
+    severity: TableSeverity = "warn"
+
+
+class Distribution(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a column's values may be spread otherwise than in a baseline, by the baseline's profile.
+
+    `baseline` is the address of a version (`flights@train`), without it the last one. Numbers and instants
+    are counted in its bins, texts and booleans by its most frequent values and all others together. Fewer
+    than `min_rows` values are not judged.
+    """
+
+    column: str
+    at_most: float
+    measure: Literal["population_stability", "jensen_shannon", "hellinger", "total_variation"] = (
+        "population_stability"
+    )
+    baseline: str = ""
+    min_rows: int = 200
+    severity: TableSeverity = "warn"
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True):
+    """What becomes of rows in quarantine without a person: nothing, unless something is said here."""
+
+    when_they_pass: bool = False
+    """let in those that hold the contract of the day"""
+    drop_after: str = ""
+    """drop those that have been there for so long: `30d`"""
 
 
 class Volume(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +191,29 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
     volume: Volume = Volume()
     other_columns: Literal["keep", "refuse"] = "keep"
     """what is done with columns the contract does not name"""
+    groups: tuple[GroupRule, ...] = ()
+    freshness: tuple[Freshness, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    distributions: tuple[Distribution, ...] = ()
+    release: Release = Release()
+
+
+class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one rule: whether it held, what was found, and the first rows or groups that break it."""
+
+    rule: str
+    severity: Severity
+    held: bool
+    found: str
+    limit: str = ""
+    failed: int = 0
+    """rows, or groups, that break it: with `mostly` there may be some although it held"""
+    rows: int = 0
+    """rows, or groups, that were looked at"""
+    value: float | None = None
+    """what was measured, of rules that measure"""
+    first: tuple[Json, ...] = ()
+    """keys of the first that break it; of rows with their place from 0 as `row`"""
 
 
 class DatasetBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,6 +226,8 @@ class DatasetBody(msgspec.Struct, frozen=True, kw_only=True):
     """address of the contract's version its newest part was held against"""
     facts: Json = {}
     """what the maker adds (a training set: the digest of its feature service)"""
+    batches: tuple[str, ...] = ()
+    """batches that were written and whose rows are in no part any more"""
 
 
 class Appended(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,13 +235,19 @@ class Appended(msgspec.Struct, frozen=True, kw_only=True):
 
     version: Version
     rows: int
-    """rows published by this call; 0 when the batch was there already"""
+    """rows this call put there; 0 when the batch was there already"""
     quarantined: int = 0
     reasons: dict[str, int] = {}
     """rows in quarantine by reason; a row may have several"""
     warnings: tuple[str, ...] = ()
     repeated: bool = False
     """whether a batch of this name was there already, so that nothing was done"""
+    removed: int = 0
+    """rows that went: deleted, overwritten or replaced"""
+    unchanged: int = 0
+    """rows of an upsert that were there already, just so"""
+    rewritten: int = 0
+    """parts that were written anew to take rows out of them"""
 
 
 class DatasetView(msgspec.Struct, frozen=True, kw_only=True):

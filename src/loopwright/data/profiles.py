@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from loopwright.core.instants import format_instant, from_micros, parse_instant, to_micros
 from loopwright.core.nouns import Json
@@ -17,7 +17,7 @@ from loopwright.core.nouns import Json
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["merged_profile"]
+__all__ = ["merged_profile", "quantiles_of", "recounted"]
 
 _TOP = 20
 
@@ -41,8 +41,8 @@ def _column(before: Json, added: Json, values: pa.ChunkedArray) -> Json:
     if "mean" in before:
         found |= _moments(before, added)
     if before.get("histogram"):
-        found["histogram"] = _recounted(before["histogram"], values)
-        found["quantiles"] = _quantiles(found)
+        found["histogram"] = recounted(before["histogram"], values)
+        found["quantiles"] = quantiles_of(found)
     return found
 
 
@@ -93,7 +93,8 @@ def _moments(before: Json, added: Json) -> Json:
     return {"mean": mean1 + gap * n2 / n, "std": math.sqrt(squares / (n - 1))}
 
 
-def _recounted(shape: Mapping[str, Any], values: pa.ChunkedArray) -> Json:
+def recounted(shape: Mapping[str, Any], values: pa.ChunkedArray, sign: Literal[1, -1] = 1) -> Json:
+    """The histogram with the values put into it, or taken out of it."""
     import numpy as np
     import pyarrow as pa
 
@@ -104,13 +105,13 @@ def _recounted(shape: Mapping[str, Any], values: pa.ChunkedArray) -> Json:
     counts, _ = np.histogram(numbers[np.isfinite(numbers)], edges)
     return {
         "edges": shape["edges"],
-        "counts": [old + int(new) for old, new in zip(shape["counts"], counts, strict=True)],
-        "below": shape["below"] + int((numbers < edges[0]).sum()),
-        "above": shape["above"] + int((numbers > edges[-1]).sum()),
+        "counts": [old + sign * int(new) for old, new in zip(shape["counts"], counts, strict=True)],
+        "below": shape["below"] + sign * int((numbers < edges[0]).sum()),
+        "above": shape["above"] + sign * int((numbers > edges[-1]).sum()),
     }
 
 
-def _quantiles(found: Json) -> Json:
+def quantiles_of(found: Json) -> Json:
     """Where the cumulated histogram reaches each share; what lies beyond it is spread to min and max."""
     shape, is_instant = found["histogram"], isinstance(found["min"], str)
     ends = [to_micros(_order(found[key])) if is_instant else found[key] for key in ("min", "max")]

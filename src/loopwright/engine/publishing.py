@@ -25,8 +25,10 @@ from loopwright.engine.context import Context
 from loopwright.ports.ledger import PageRequest, Transaction
 
 __all__ = [
+    "BRANCH",
     "Draft",
     "asset_of",
+    "branch_name",
     "check_name_is_free_to_go",
     "ensure_asset",
     "hold_name",
@@ -42,6 +44,8 @@ __all__ = [
 
 
 _HELD = "held_names"
+BRANCH = "branch"
+"""kind of the assets that are lines of versions beside the one that has their asset's name"""
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +88,11 @@ def prepare(
         parent=parent,
         expect=expect,
     )
+
+
+def branch_name(name: str, branch: str) -> str:
+    """The name of a branch of an asset as an asset of its own, `flights/trial`."""
+    return f"{name}/{branch}"
 
 
 def ensure_asset(ctx: Context, tx: Transaction, kind: str, name: str, *, description: str = "") -> Asset:
@@ -242,7 +251,9 @@ def _selected(tx: Transaction, asset: Asset, selector: Selector | None) -> Versi
             return _existed_at(tx, asset, instant)
         case ByAlias(alias):
             pointer = tx.aliases.get(asset.id, alias)
-            return None if pointer is None else tx.versions.get(asset.id, pointer.number)
+            return (
+                _on_branch(tx, asset, alias) if pointer is None else tx.versions.get(asset.id, pointer.number)
+            )
         case ByDigest(prefix):
             found = tx.versions.by_digest(asset.id, prefix)
             if len(found) > 1 and found[0].digest != found[1].digest:
@@ -251,6 +262,12 @@ def _selected(tx: Transaction, asset: Asset, selector: Selector | None) -> Versi
                     hint="give more digits",
                 )
             return found[0] if found else None
+
+
+def _on_branch(tx: Transaction, asset: Asset, branch: str) -> Version | None:
+    """The newest version on a branch of the asset, or None where it has no such branch."""
+    found = tx.assets.find(asset.space, BRANCH, branch_name(asset.name, branch))
+    return None if found is None or found.deleted_at is not None else next(standing(tx, found), None)
 
 
 def standing(tx: Transaction, asset: Asset) -> Iterator[Version]:

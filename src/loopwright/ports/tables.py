@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
 
 import msgspec
 
-from loopwright.core.expressions import Expr, Window
+from loopwright.core.expressions import Expr, Scalar, Window
 from loopwright.core.nouns import Json
 from loopwright.core.schema import Schema
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
-__all__ = ["AsOfJoin", "RowCheck", "RowCheckResult", "Tables", "WindowJoin"]
+__all__ = ["AsOfJoin", "ColumnRange", "PartFiles", "RowCheck", "RowCheckResult", "Tables", "WindowJoin"]
 
 
 class RowCheck(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,8 +54,6 @@ class AsOfJoin(msgspec.Struct, frozen=True, kw_only=True):
     mode: Literal["known", "event"] = "known"
     columns: tuple[str, ...] = ()
     prefix: str = ""
-
-
     zone: str = ""
     """of times that are written without one; empty: they are refused"""
 
@@ -63,6 +63,8 @@ class FilesJoined(msgspec.Struct, frozen=True, kw_only=True):
 
     rows: int
     columns: tuple[str, ...]
+
+
 class WindowJoin(msgspec.Struct, frozen=True, kw_only=True):
     """Windowed aggregates of the rows of the spine row's entity with known-at in `(T - over, T]`.
 
@@ -80,7 +82,37 @@ class WindowJoin(msgspec.Struct, frozen=True, kw_only=True):
     order: str | None = None
 
 
-class Tables(Protocol):
+class ColumnRange(msgspec.Struct, frozen=True):
+    """Between which values a column lies: both inclusive, instants in microseconds, NaN left out."""
+
+    low: Scalar
+    high: Scalar
+    nulls: int | None = None
+    """how many there are, where the file says so"""
+
+
+class PartFiles(Protocol):
+    """Parquet files a piece at a time, in flat memory: what rewriting and comparing versions works with."""
+
+    def batches(
+        self, file: BinaryIO | str, *, columns: Sequence[str] | None = None, rows: int = 65_536
+    ) -> Iterator[pa.Table]:
+        """The rows of one file in order, at most `rows` at a time; columns the file lacks are left out."""
+
+    def write_batches(self, tables: Iterable[pa.Table]) -> Iterator[bytes]:
+        """The pieces of one Parquet file: byte for byte that of `write` for all the rows together.
+
+        There must be at least one table; all have the columns of the first.
+        """
+
+    def ranges(self, file: BinaryIO | str) -> Mapping[str, ColumnRange]:
+        """Between which values the columns of a file lie; what its footer does not say is absent."""
+
+    def buckets(self, table: pa.Table, columns: Sequence[str], count: int) -> NDArray[np.int64]:
+        """`(n,)` in `[0, count)`: rows of equal values (null, NaN too) fall into one bucket of a process."""
+
+
+class Tables(PartFiles, Protocol):
     """One engine of columns; instants are `timestamp[us, UTC]`. Thread safe, deterministic in its output."""
 
     def write(self, table: pa.Table) -> bytes:
@@ -110,14 +142,14 @@ class Tables(Protocol):
     def join_as_of(self, spine: pa.Table, view: pa.Table, join: AsOfJoin) -> pa.Table:
         """The spine's columns in order, then the view's (but for keys, event time, known-at and order)."""
 
-    def join_windows(self, spine: pa.Table, view: pa.Table, join: WindowJoin) -> pa.Table:
-        """The spine's columns in order, then one column per window."""
-
-    def profile(self, table: pa.Table) -> Json:
-        """Per column: count, nulls, distinct, extremes, mean, deviation, quantiles, top values, histogram."""
     def join_files(self, spine: str, view: str, out: str, join: AsOfJoin) -> FilesJoined:
         """As `join_as_of`, from Parquet files to a new one; columns keep their types.
 
         The view is read a part and a column at a time, so memory grows with the spine alone.
         """
 
+    def join_windows(self, spine: pa.Table, view: pa.Table, join: WindowJoin) -> pa.Table:
+        """The spine's columns in order, then one column per window."""
+
+    def profile(self, table: pa.Table) -> Json:
+        """Per column: count, nulls, distinct, extremes, mean, deviation, quantiles, top values, histogram."""

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import BinaryIO
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from loopwright.adapters.tables.checks import check_rows
 from loopwright.adapters.tables.compile import compile_condition, compile_expression
+from loopwright.adapters.tables.filejoins import join_files
 from loopwright.adapters.tables.joins import join_as_of
 from loopwright.adapters.tables.parquet import arrow_of, read_parquet, write_parquet
-from loopwright.adapters.tables.filejoins import join_files
+from loopwright.adapters.tables.pieces import batches_of, ranges_of, written
 from loopwright.adapters.tables.profile import profile_of
 from loopwright.adapters.tables.types import schema_of
 from loopwright.adapters.tables.windows import join_windows
 from loopwright.core.expressions import Expr
 from loopwright.core.nouns import Json
 from loopwright.core.schema import Schema
-from loopwright.ports.tables import AsOfJoin, FilesJoined, RowCheck, RowCheckResult, WindowJoin
+from loopwright.ports.tables import AsOfJoin, ColumnRange, FilesJoined, RowCheck, RowCheckResult, WindowJoin
 
 __all__ = ["PolarsTables"]
 
@@ -40,6 +43,26 @@ class PolarsTables:
     ) -> pa.Table:
         """The rows of Parquet files, in order, that the condition is true of."""
         return read_parquet(files, columns, where)
+
+    def batches(
+        self, file: BinaryIO | str, *, columns: Sequence[str] | None = None, rows: int = 65_536
+    ) -> Iterator[pa.Table]:
+        """The rows of one file in order, a piece at a time."""
+        return batches_of(file, columns, rows)
+
+    def write_batches(self, tables: Iterable[pa.Table]) -> Iterator[bytes]:
+        """The pieces of one Parquet file, as `write` gives it for all the rows together."""
+        return written(tables)
+
+    def ranges(self, file: BinaryIO | str) -> Mapping[str, ColumnRange]:
+        """Between which values the columns of a file lie, from its footer."""
+        return ranges_of(file)
+
+    def buckets(self, table: pa.Table, columns: Sequence[str], count: int) -> NDArray[np.int64]:
+        """`(n,)`: a bucket for each row; equal values fall into one."""
+        hashes = _frame(table.select(list(columns))).hash_rows(seed=0).to_numpy()
+        found: NDArray[np.int64] = (hashes % np.uint64(count)).astype(np.int64)
+        return found
 
     def schema_of(self, table: pa.Table) -> Schema:
         """Column names and types; `Invalid` names the first column of a type the platform does not keep."""
@@ -66,6 +89,10 @@ class PolarsTables:
         """One row per spine row: the newest row of its key that was known at its instant."""
         return join_as_of(spine, view, join)
 
+    def join_files(self, spine: str, view: str, out: str, join: AsOfJoin) -> FilesJoined:
+        """The same from files to a file, the view a part and a column at a time."""
+        return join_files(spine, view, out, join)
+
     def join_windows(self, spine: pa.Table, view: pa.Table, join: WindowJoin) -> pa.Table:
         """One row per spine row: aggregates of its key's rows known in the windows before its instant."""
         return join_windows(spine, view, join)
@@ -79,7 +106,3 @@ def _frame(table: pa.Table) -> pl.DataFrame:
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
     return frame
-    def join_files(self, spine: str, view: str, out: str, join: AsOfJoin) -> FilesJoined:
-        """The same from files to a file, the view a part and a column at a time."""
-        return join_files(spine, view, out, join)
-

@@ -1,0 +1,380 @@
+"""What every write of a table goes through: what it builds on, what it makes, and the one unit of work."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+from msgspec import json
+from msgspec.structs import replace
+
+from loopwright.core.addresses import Address, check_alias
+from loopwright.core.digests import canonical
+from loopwright.core.errors import Conflict, Corrupt, Fault, Invalid, NotFound
+from loopwright.core.expressions import Expr
+from loopwright.core.manifests import Manifest, ManifestEntry
+from loopwright.core.nouns import Json, Version
+from loopwright.core.schema import ColumnType, Schema
+from loopwright.data.admitting import Admitted, set_aside
+from loopwright.data.conforming import ordered
+from loopwright.data.contracts import HeldContract
+from loopwright.data.cutting import Cut, each_batch
+from loopwright.data.nouns import DATASET, Appended, DatasetBody
+from loopwright.data.packing import BATCH, LEVEL, Tail, batches_of, tail_to_pack
+from loopwright.data.profiles import merged_profile
+from loopwright.data.pruning import ranges_over
+from loopwright.data.reading import SPANS, WIDTH, body_of, schema_of
+from loopwright.data.shrinking import shrunk_profile
+from loopwright.engine.context import Context
+from loopwright.engine.publishing import BRANCH, Draft, branch_name, manifest_of, prepare, publish, resolve
+from loopwright.ports.ledger import Transaction
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Also", "Base", "Change", "Plan", "base_of", "body_for", "carry_out", "draft_of", "wanted_types"]
+
+log = logging.getLogger(__name__)
+
+_ATTEMPTS = 20
+_PART_ROWS = 1 << 20
+"""rows of a part at most, so that changing one row of a large table writes few others again"""
+
+
+Also = Callable[[Transaction, Version], None]
+"""what a caller writes in the unit of work that publishes, such as how far a source was read"""
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One write to one dataset: what is to be done, and the options that all writes share."""
+
+    how: Literal["append", "overwrite", "upsert", "delete"]
+    name: str
+    branch: str | None = None
+    """the branch to write on; None: the dataset's own line of versions"""
+    table: Any = None
+    """an Arrow table: the rows that come; of a delete, the keys that go"""
+    where: Expr | None = None
+    """which rows go, of a delete or an overwrite of a part"""
+    contract: str | None = None
+    event_time: str | None = None
+    known_at: str | None = None
+    keys: tuple[str, ...] = ()
+    expect: int | None = None
+    batch: str | None = None
+    facts: Json = {}
+    schema: Literal["compatible", "replace"] = "compatible"
+    """whether an overwrite may change columns in a way that breaks their readers"""
+    also: Also | None = None
+
+
+class Base(msgspec.Struct, frozen=True, kw_only=True):
+    """What a write builds on: the newest version of a dataset or of a branch of it, or nothing yet."""
+
+    version: Version | None = None
+    manifest: Manifest | None = None
+
+    @property
+    def number(self) -> int:
+        """The version's number, 0 where there is none."""
+        return 0 if self.version is None else self.version.number
+
+    @property
+    def entries(self) -> tuple[ManifestEntry, ...]:
+        """The parts."""
+        return () if self.manifest is None else self.manifest.entries
+
+    @property
+    def schema(self) -> Schema | None:
+        """The columns, or None where nothing is there."""
+        return None if self.manifest is None else schema_of(self.manifest)
+
+    @property
+    def rows(self) -> int:
+        """How many rows."""
+        return 0 if self.manifest is None else self.manifest.rows or 0
+
+    @property
+    def profile(self) -> str | None:
+        """Digest of the profile."""
+        return None if self.manifest is None else self.manifest.profile
+
+    @property
+    def body(self) -> DatasetBody:
+        """Times, keys and contract."""
+        return DatasetBody() if self.manifest is None else body_of(self.manifest)
+
+    def has_batch(self, batch: str | None) -> bool:
+        """Whether a batch of that name was written already."""
+        if batch is None:
+            return False
+        return batch in self.body.batches or any(batch in batches_of(entry) for entry in self.entries)
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A write that is ready: its objects are kept, nothing of it is visible."""
+
+    name: str
+    base: Version | None
+    draft: Draft | None
+    """None when nothing changes"""
+    admitted: Admitted = Admitted(rows=None)
+    rows: int = 0
+    removed: int = 0
+    unchanged: int = 0
+    rewritten: int = 0
+    is_repeated: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+def base_of(ctx: Context, change: Change) -> Base:
+    """The newest version of what the change writes to; `NotFound` for a branch that is not there."""
+    if change.branch is not None:
+        name = branch_name(change.name, check_alias(change.branch))
+        version = resolve(ctx, Address(kind=BRANCH, name=name))
+        return Base(version=version, manifest=manifest_of(ctx, version))
+    try:
+        version = resolve(ctx, Address(kind=DATASET, name=change.name))
+    except NotFound:
+        return Base()
+    return Base(version=version, manifest=manifest_of(ctx, version))
+
+
+def wanted_types(held: HeldContract | None, schema: Schema | None) -> dict[str, ColumnType]:
+    """The types that columns are read as: those the dataset has, or its contract asks for."""
+    found = {} if schema is None else {column.name: column.type for column in schema.columns}
+    if held is not None:
+        found |= {rule.name: rule.type for rule in held.contract.columns}
+    return found
+
+
+def carry_out(
+    ctx: Context, changes: Sequence[Change], plan: Callable[[Change, Base], Plan]
+) -> tuple[Appended, ...]:
+    """Do all changes in one unit of work; who is overtaken plans anew, unless a change expects a number."""
+    may_repeat = all(change.expect is None for change in changes)
+    for left in reversed(range(_ATTEMPTS)):
+        try:
+            plans = [plan(change, base_of(ctx, change)) for change in changes]
+            return _published(ctx, plans, [change.also for change in changes])
+        except Conflict:
+            if not may_repeat or not left:
+                raise
+    raise Fault("a write neither succeeded nor failed")
+
+
+def _published(ctx: Context, plans: Sequence[Plan], besides: Sequence[Also | None]) -> tuple[Appended, ...]:
+    def work(tx: Transaction) -> list[Version]:
+        versions = []
+        for plan in plans:
+            version = plan.base if plan.draft is None else publish(ctx, tx, plan.draft)
+            if version is None:
+                raise Fault("a write without a part and without a version")
+            if plan.admitted.segment is not None:
+                set_aside(ctx, tx, plan.name, plan.admitted.segment, plan.admitted.reasons)
+            versions.append(version)
+        for also, version in zip(besides, versions, strict=True):
+            if also is not None:
+                also(tx, version)
+        return versions
+
+    changes_something = any(plan.draft is not None or plan.admitted.segment is not None for plan in plans)
+    if not changes_something and not any(besides):
+        return tuple(_told(plan, plan.base) for plan in plans)
+    return tuple(_told(plan, version) for plan, version in zip(plans, ctx.write(work), strict=True))
+
+
+def _told(plan: Plan, version: Version | None) -> Appended:
+    if version is None:
+        raise Fault("a write without a part and without a version")
+    return Appended(
+        version=version,
+        rows=plan.rows,
+        removed=plan.removed,
+        unchanged=plan.unchanged,
+        rewritten=plan.rewritten,
+        repeated=plan.is_repeated,
+        quarantined=0 if plan.admitted.segment is None else plan.admitted.segment.rows,
+        reasons=plan.admitted.reasons,
+        warnings=(*plan.admitted.warnings, *plan.warnings),
+    )
+
+
+def body_for(change: Change, base: Base, held: HeldContract | None, cut: Cut, schema: Schema) -> DatasetBody:
+    """What stands beside the parts of the version that a change makes.
+
+    Names of batches whose rows are in no part any more are kept, so that they are not added again.
+    """
+    before = base.body
+    contract = before.contract if change.how == "delete" else None
+    is_there = set(schema.names).__contains__
+    kept = [name for name in (before.event_time, before.known_at) if name is not None and is_there(name)]
+    body = DatasetBody(
+        event_time=change.event_time or (before.event_time if before.event_time in kept else None),
+        known_at=change.known_at or (before.known_at if before.known_at in kept else None),
+        keys=change.keys or (before.keys if all(map(is_there, before.keys)) else ()),
+        contract=contract if held is None else str(held.version.ref),
+        facts={**before.facts, **change.facts},
+        batches=tuple(sorted({*(() if cut.is_whole else before.batches), *cut.batches})),
+    )
+    _check_times(body, schema)
+    return body
+
+
+def _check_times(body: DatasetBody, schema: Schema) -> None:
+    for name in (body.event_time, body.known_at):
+        if name is not None and schema.column(name).type is not ColumnType.INSTANT:
+            raise Invalid(
+                f"the column {name!r} is of type {schema.column(name).type}, not an instant",
+                hint="give times with a zone",
+            )
+    for name in body.keys:
+        schema.column(name)
+
+
+def draft_of(  # noqa: PLR0917 - a change, what it builds on, what goes and what comes
+    ctx: Context, change: Change, base: Base, body: DatasetBody, cut: Cut, schema: Schema, part: pa.Table
+) -> Draft | None:
+    """The version that has the kept parts and, at the end, the new rows; None when the base is just that."""
+    table = ordered(part, schema)
+    entries = tuple(replace(entry, path=_path(place)) for place, entry in enumerate(cut.entries))
+    if table.num_rows or not base.number:
+        entries = _with_rows(ctx, entries, table, body, change.batch)
+    elif change.batch is not None:
+        body = replace(body, batches=(*body.batches, change.batch))
+    if base.manifest is not None and _is_same(base, entries, schema, body):
+        return None
+    rows = base.rows - cut.removed + table.num_rows
+    manifest = Manifest(
+        kind=DATASET,
+        entries=entries,
+        schema=schema,
+        rows=rows,
+        parent=None if base.version is None else base.version.digest,
+        body=_written(body),
+        profile=_profile(ctx, base, cut, schema, table),
+    )
+    facts: Json = {"rows": rows, "added": table.num_rows}
+    if cut.removed:
+        facts["removed"] = cut.removed
+    expect = base.number if change.expect is None else change.expect
+    draft = prepare(ctx, change.name, manifest, facts=facts, parent=base.number or None, expect=expect)
+    if change.branch is None:
+        return draft
+    return replace(draft, kind=BRANCH, name=branch_name(change.name, change.branch))
+
+
+def _is_same(base: Base, entries: Sequence[ManifestEntry], schema: Schema, body: DatasetBody) -> bool:
+    digests = [entry.digest for entry in entries]
+    return (digests, schema, body) == ([entry.digest for entry in base.entries], base.schema, base.body)
+
+
+def _written(body: DatasetBody) -> Json:
+    found: Json = msgspec.to_builtins(body)
+    if not body.batches:
+        del found["batches"]
+    return found
+
+
+def _path(place: int) -> str:
+    return f"part-{place + 1:05d}.parquet"
+
+
+def _with_rows(
+    ctx: Context, entries: tuple[ManifestEntry, ...], table: pa.Table, body: DatasetBody, batch: str | None
+) -> tuple[ManifestEntry, ...]:
+    """The parts with the rows put at their end, small ones put together with them."""
+    tail, packed = _packed(ctx, entries, table)
+    kept = list(entries[: len(entries) - len(tail.entries)])
+    for start in range(0, max(packed.num_rows, 1), _PART_ROWS):
+        piece = packed.slice(start, _PART_ROWS)
+        data = ctx.ports.tables.write(piece)
+        entry = ManifestEntry(
+            path=_path(len(kept)),
+            digest=ctx.ports.objects.put(data),
+            size_bytes=len(data),
+            rows=piece.num_rows,
+            facts=_entry_facts(piece, body, tail, batch),
+        )
+        kept.append(entry)
+    return tuple(kept)
+
+
+def _packed(ctx: Context, entries: Sequence[ManifestEntry], table: pa.Table) -> tuple[Tail, pa.Table]:
+    """The small parts that the new rows are put together with, and all their rows in order.
+
+    Their bytes are held against their digests, so damage is not copied; a damaged part stays where it is.
+    """
+    import pyarrow as pa
+
+    tail = tail_to_pack(entries)
+    if not tail.entries:
+        return tail, table
+    try:
+        files = [io.BytesIO(ctx.ports.objects.get(entry.digest)) for entry in tail.entries]
+    except (Corrupt, NotFound) as error:
+        log.warning("parts not put together", extra={"error": str(error)})
+        return Tail(), table
+    # the new table's schema, without rows: a column that all of the parts lack is null, and not unknown
+    files.append(io.BytesIO(ctx.ports.tables.write(table.slice(0, 0))))
+    before = ctx.ports.tables.read(files, columns=table.column_names)
+    return tail, pa.concat_tables([before.cast(table.schema), table])
+
+
+def _entry_facts(table: pa.Table, body: DatasetBody, tail: Tail, batch: str | None) -> Json:
+    spans = {name: _span(table, name) for name in (body.event_time, body.known_at) if name is not None}
+    found: Json = {WIDTH: table.num_columns, SPANS: {name: span for name, span in spans.items() if span}}
+    if tail.level:
+        found[LEVEL] = tail.level
+    batches = [name for entry in tail.entries for name in batches_of(entry)]
+    batches += [] if batch is None else [batch]
+    return found if not batches else {**found, BATCH: batches[0] if len(batches) == 1 else batches}
+
+
+def _span(table: pa.Table, name: str) -> list[int] | None:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    ends = pc.min_max(table.column(name).cast(pa.int64()))
+    low, high = ends["min"].as_py(), ends["max"].as_py()
+    return None if low is None else [low, high]
+
+
+def _profile(ctx: Context, base: Base, cut: Cut, schema: Schema, table: pa.Table) -> str | None:
+    """The profile of the version: what came is merged into what is known, what went is taken out of it."""
+    found = _kept_profile(ctx, base, cut, schema)
+    if found is None:
+        found = ctx.ports.tables.profile(table)
+    elif table.num_rows:
+        found = merged_profile(found, ctx.ports.tables.profile(table), table)
+    return ctx.ports.objects.put(canonical(found))
+
+
+def _kept_profile(ctx: Context, base: Base, cut: Cut, schema: Schema) -> Json | None:
+    if not cut.entries:
+        return None
+    if base.profile is not None and not cut.removed:
+        return _stored(ctx, base.profile)
+    if base.profile is not None and cut.gone is not None:
+        part, ranges = ctx.ports.tables.profile(cut.gone), ranges_over(ctx, cut.entries)
+        shrunk = shrunk_profile(_stored(ctx, base.profile), part, cut.gone, ranges)
+        if shrunk is not None:
+            return shrunk
+    return _profile_of(ctx, cut.entries, schema)
+
+
+def _stored(ctx: Context, digest: str) -> Json:
+    found: Json = json.decode(ctx.ports.objects.get(digest))
+    return found
+
+
+def _profile_of(ctx: Context, entries: Sequence[ManifestEntry], schema: Schema) -> Json | None:
+    """The profile of parts, read a piece at a time."""
+    found: Json | None = None
+    for batch in (batch for entry in entries for batch in each_batch(ctx, entry, schema, rows=_PART_ROWS)):
+        part = ctx.ports.tables.profile(batch)
+        found = part if found is None else merged_profile(found, part, batch)
+    return found
