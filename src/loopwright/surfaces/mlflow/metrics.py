@@ -88,7 +88,7 @@ def routes() -> tuple[Route | RawRoute, ...]:
 
 def _told(points: tuple[MetricPoint, ...], run_id: str | msgspec.UnsetType = msgspec.UNSET) -> list[Metric]:
     return [
-        Metric(p.key, p.value if isfinite(p.value) else number(p.value), p.at_us // 1000, p.step, run_id)
+        Metric(p.key, v if isfinite(v := p.value) else number(v), p.at_us // 1000, p.step, run_id)
         for p in points
     ]
 
