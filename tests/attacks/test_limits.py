@@ -7,10 +7,17 @@ from pathlib import Path
 import pytest
 
 from loopwright.app.connections import ConnectionLimits
+from loopwright.core.nesting import MAX_DEPTH as MAX_JSON
+from loopwright.core.nesting import MAX_PARTS
+from loopwright.core.plain_yaml import MAX_EVENTS, MAX_LEVELS
+from loopwright.registry.mlmodel import MAX_BYTES as MLMODEL_BYTES
 from loopwright.surfaces.http.host import limits_of
 from loopwright.surfaces.inference.application import BODY_LIMIT as PREDICTION
+from loopwright.surfaces.mlflow.evaluation_datasets import RECORDS_PARTS as RECORD_PARTS
 from loopwright.surfaces.mlflow.routing import BODY_LIMIT as PROTOCOL
+from loopwright.surfaces.mlflow.transfers import UPLOADS
 from loopwright.surfaces.otlp.intake import MAX_BYTES, MAX_JSON_BYTES
+from loopwright.surfaces.otlp.plain import MAX_PARTS as SPAN_PARTS
 from loopwright.tracking.grammar import MAX_CLAUSES, MAX_DEPTH, MAX_LENGTH, MAX_ORDERS, MAX_VALUES
 from loopwright.tracking.lexing import MAX_TOKENS
 from loopwright.workspace import load_settings
@@ -31,6 +38,10 @@ TABLE = {
     "pace of a body that comes in": f"at least {LINE.pace_bytes:,} bytes/s over {LINE.pace_s:g} s",
     "time a reply waits for its reader": f"{LINE.stall_s:g} s",
     "open connections": f"{LINE.connections:,}, and half of the files the process may open",
+    "lists and objects in the JSON of a call; within one another": f"{MAX_PARTS:,}, of spans and of records "
+    f"{RECORD_PARTS:,}; {MAX_JSON}",
+    "MLmodel file": f"{MLMODEL_BYTES:,} bytes, {MAX_EVENTS:,} parts, {MAX_LEVELS} levels",
+    "uploads over 1 MiB at work": f"{LIMITS.uploads} of the API, {UPLOADS} of the MLflow protocol",
     "calls of the API at work; waiting": f"{LIMITS.threads}; {LIMITS.waiting}",
     "time of a call of the API; of an upload": f"{LIMITS.deadline_s:,g} s; {LIMITS.upload_deadline_s:,g} s",
     "live feeds of events": f"{LIMITS.listeners}",
@@ -46,6 +57,10 @@ def rows() -> dict[str, str]:
         [cell.strip() for cell in line.split("|")] for line in part.splitlines() if line.startswith("| ")
     ]
     return {cells[1]: cells[2] for cells in lines if cells[1] != "What"}
+
+
+def test_spans_and_records_have_one_limit() -> None:
+    assert SPAN_PARTS == RECORD_PARTS
 
 
 def test_the_guide_names_every_limit() -> None:

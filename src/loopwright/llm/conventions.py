@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from loopwright.core.nesting import is_moderate
 from loopwright.llm.nouns import CACHED, INPUTS, OUTPUTS, SPAN_TYPE, SPAN_USAGE
 
 __all__ = ["translated"]
@@ -106,7 +107,7 @@ def unwrapped(value: Any) -> Any:
     """A text that is the JSON of a text, a list or an object, as what it is: clients write attributes so."""
     if isinstance(value, str) and value[:1] in {'"', "[", "{"}:
         try:
-            return json.loads(value)
+            return json.loads(value) if is_moderate(value) else value
         except (ValueError, RecursionError):
             return value
     return value

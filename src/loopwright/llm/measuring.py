@@ -11,6 +11,7 @@ import msgspec
 
 from loopwright.core.errors import Invalid
 from loopwright.core.instants import from_micros
+from loopwright.core.nesting import is_moderate
 from loopwright.core.queries import All, Comparison, Condition, Field
 from loopwright.core.traces import NAME_TAG, RUN_METADATA, Assessment, Span, Trace, TraceQuery, session_of
 from loopwright.engine.context import Context
@@ -284,7 +285,7 @@ def _word(value: Any) -> str | None:
 
 def _json(text: str | None) -> Any:
     try:
-        return None if text is None else json.loads(text)
+        return json.loads(text) if text is not None and is_moderate(text) else None
     except (ValueError, RecursionError):
         return None
 

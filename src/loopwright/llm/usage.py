@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from loopwright.core.nesting import is_moderate
 from loopwright.core.traces import Span
 from loopwright.llm.nouns import CACHED, COST, COSTS, SPAN_COST, SPAN_USAGE, TOKENS, USAGE
 from loopwright.llm.previews import dumped
@@ -88,6 +89,6 @@ def normal_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
 
 def _object(text: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text) if is_moderate(text) else None
     except (ValueError, RecursionError):
         return None

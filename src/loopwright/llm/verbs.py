@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from loopwright.core.errors import Invalid, NotFound
+from loopwright.core.nesting import is_moderate
 from loopwright.core.traces import Assessment, Trace
 from loopwright.engine.context import Context
 from loopwright.engine.operation import operation
@@ -101,8 +102,8 @@ def assess(
 
 def _read(text: str) -> Any:
     try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return msgspec.json.decode(text) if is_moderate(text) else text
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return text
 
 

@@ -40,7 +40,7 @@ def unframed(chunks: Iterable[bytes]) -> Iterator[tuple[Checked, Iterator[bytes]
     while (line := source.line()) is not None:
         try:
             head = msgspec.json.decode(line, type=_Head)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise _broken("a file's first line cannot be read") from error
         path = file_path(head.path)
         if path in seen or head.size < 0:

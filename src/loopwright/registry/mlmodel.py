@@ -9,12 +9,13 @@ import msgspec
 
 from loopwright.core.errors import Invalid, TooLarge
 from loopwright.core.nouns import Json
+from loopwright.core.plain_yaml import read_yaml
 from loopwright.tracking.paths import file_path
 
-__all__ = ["MLMODEL", "FlavorSection", "chosen_flavor", "read_mlmodel", "write_yaml"]
+__all__ = ["MAX_BYTES", "MLMODEL", "FlavorSection", "chosen_flavor", "read_mlmodel", "write_yaml"]
 
 MLMODEL = "MLmodel"
-_LIMIT = 4 << 20
+MAX_BYTES = 4 << 20
 _FUNCTION = "python_function"
 _PLACES = ("data", "pickled_model", "model_path", "python_model", "model_data")
 """fields of a section that name a file or a folder of the package"""
@@ -39,20 +40,12 @@ def write_yaml(value: Any) -> bytes:
 
 def read_mlmodel(data: bytes) -> Json:
     """The content of an MLmodel file; `Invalid` for one with tags, aliases or another form."""
-    import yaml
-
-    if len(data) > _LIMIT:
-        raise TooLarge(f"the MLmodel file has {len(data):,} bytes", hint=f"at most {_LIMIT:,} are read")
+    if len(data) > MAX_BYTES:
+        raise TooLarge(f"the MLmodel file has {len(data):,} bytes", hint=f"at most {MAX_BYTES:,} are read")
     try:
-        text = data.decode()
-        for event in yaml.parse(text, yaml.SafeLoader):
-            if isinstance(event, yaml.AliasEvent):
-                raise _refused("has YAML aliases", "write each value out")
-        found = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise _refused(
-            "is not plain YAML", "tags of Python objects are never followed: save it again"
-        ) from error
+        found = read_yaml(data)
+    except Invalid as error:
+        raise _refused(error.message.removeprefix("it "), error.hint) from error
     if not isinstance(found, dict) or not isinstance(found.get("flavors"), dict):
         raise _refused("names no flavors", "save the model again")
     return found

@@ -149,7 +149,7 @@ def _read(files: Mapping[str, bytes], path: str, kind: type[T]) -> T:
         return msgspec.json.decode(files[path], type=kind)
     except KeyError as error:
         raise _changed(f"its file {path!r} is missing", path) from error
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise _changed(f"its file {path!r} cannot be read", path) from error
 
 

@@ -132,7 +132,7 @@ def _listed(model: Asset, version: Version) -> str:
     """The versions made of a logged model, as its clients read them; what else they wrote there is lost."""
     try:
         before = msgspec.json.decode(model.tags.get(_MADE, "[]"), type=list[Json])
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
         before = []
     return json.dumps([*before, {"name": version.name, "version": version.number}])
 

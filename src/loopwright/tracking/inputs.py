@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from loopwright.core.errors import Invalid
+from loopwright.core.nesting import check_json
 from loopwright.core.nouns import Json
 from loopwright.engine.context import Context
 from loopwright.ports.ledger import Transaction
@@ -96,8 +97,9 @@ def _add_facts(ctx: Context, run_id: str, more: Mapping[str, tuple[list[Json], t
 def log_model(ctx: Context, run_id: str, text: str) -> None:
     """Add a model, told of as JSON, to the history that clients of former years keep in a tag."""
     try:
+        check_json(text.encode())
         told = msgspec.json.decode(text, type=Json)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeError) as error:
         raise Invalid(f"Malformed model info. {text[:100]!r} is not a JSON object") from error
     lacking = [name for name in _TOLD if name not in told]
     if lacking:
@@ -106,8 +108,16 @@ def log_model(ctx: Context, run_id: str, text: str) -> None:
 
     def work(tx: Transaction) -> None:
         run = open_run(ctx, tx, run_id)
-        known = msgspec.json.decode(run.tags.get(_HISTORY_TAG, "[]"), type=list[Json])
+        known = _history(run.tags.get(_HISTORY_TAG, "[]"))
         history = json.dumps([*known, {**entry, "flavors": told["flavors"]}])
         tx.runs.update(replace(run, tags={**run.tags, _HISTORY_TAG: history}))
 
     ctx.write(work)
+
+
+def _history(text: str) -> list[Json]:
+    """The models told of so far; none in a tag that somebody wrote something else into."""
+    try:
+        return msgspec.json.decode(text, type=list[Json])
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return []

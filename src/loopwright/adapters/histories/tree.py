@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from loopwright.core.errors import Corrupt, Denied, NotFound, Unavailable
+from loopwright.core.errors import Corrupt, Denied, Invalid, NotFound, Unavailable
+from loopwright.core.plain_yaml import read_yaml
 
 __all__ = ["Tree", "open_regular", "real_below"]
 
@@ -86,16 +85,12 @@ class Tree:
         except OSError as error:
             raise Unavailable(f"a file of the store cannot be read: {error.strerror}") from error
 
-    def meta(self, path: str) -> dict[str, Any]:
-        """The `meta.yaml` of a folder; `Corrupt` for what is none."""
+    def meta(self, path: str, name: str = "meta.yaml") -> dict[str, Any]:
+        """The `meta.yaml` of a folder, or another such file; `Corrupt` for what is none."""
         try:
-            found = yaml.load(self.text(f"{path}/meta.yaml"), Loader=_loader())
-        except (yaml.YAMLError, RecursionError, ValueError) as error:
-            raise Corrupt("a meta.yaml cannot be read", where=path[-200:]) from error
+            found = read_yaml(self.text(f"{path}/{name}").encode())
+        except Invalid as error:
+            raise Corrupt(f"a {name[:50]} cannot be read", where=path[-200:]) from error
         if not isinstance(found, dict):
-            raise Corrupt("a meta.yaml holds no fields", where=path[-200:])
+            raise Corrupt(f"a {name[:50]} holds no fields", where=path[-200:])
         return found
-
-
-def _loader() -> Any:
-    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -66,6 +66,7 @@ class Api:
         self._metrics = metrics
         self._version = version
         self._pool = Pool(threads=limits.threads, waiting=limits.waiting, name="verbs")
+        self._uploads = Pool(threads=limits.uploads, waiting=limits.waiting, name="uploads")
         self._streams = Pool(threads=limits.streams, waiting=limits.waiting, name="streams")
         self._feed = EventFeed(host, limits, self._streams)
         metrics.listeners.set_function(lambda: self._feed.count)
@@ -95,6 +96,7 @@ class Api:
         """Take no more work."""
         self._feed.close()
         self._pool.close()
+        self._uploads.close()
         self._streams.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -147,9 +149,10 @@ class Api:
             ctx.require(operation.scope)
             body = await self._body(request) if decoder.has_body else b""
             values = decoder.decode(path, request.scope["query_string"], body)
-            upload = upload_of(request, self._limits.upload_bytes) if is_upload else None
+            upload = await upload_of(request, self._limits.upload_bytes) if is_upload else None
             run_id = request.headers.get("loopwright-run")
-            result = await self._pool.run(
+            pool = self._pool if upload is None or isinstance(upload.chunks, tuple) else self._uploads
+            result = await pool.run(
                 lambda: _carried_out(operation, _under(ctx, run_id), values, upload),
                 deadline_s=deadline_s,
                 doing=operation.name,

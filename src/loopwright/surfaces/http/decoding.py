@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from loopwright.core.errors import Invalid
+from loopwright.core.nesting import check_json
 from loopwright.core.nouns import Json
 from loopwright.engine.operation import Operation, with_instants
 from loopwright.engine.wire import Place, is_list, is_text_like, places
@@ -56,6 +57,7 @@ class RequestDecoder:
             )
         if not body and not self._needs_body:
             body = b"{}"
+        check_json(body)
         if _ZERO.search(body):
             raise Invalid("the body has a zero character (\\u0000)", hint="remove it", where="body")
         return self._guarded("body", lambda: self._decoded(body))

@@ -37,6 +37,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     deadline_s: float = 120.0
     upload_deadline_s: float = 3600.0
     threads: int = 32
+    uploads: int = 64
+    """great uploads at work at once, in threads of their own: each keeps one at its sender's pace"""
     waiting: int = 256
     streams: int = 16
     listeners: int = 256

@@ -10,14 +10,18 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from loopwright.core.errors import Invalid
+from loopwright.core.errors import Invalid, TooLarge
 from loopwright.core.expressions import Scalar
+from loopwright.core.nesting import check_json
 from loopwright.core.schema import Column, Schema
+from loopwright.serving.runtime import MAX_ROWS
 from loopwright.surfaces.inference.datatypes import ACCEPTED, DataType
 from loopwright.surfaces.inference.wire import InputTensor
 
 __all__ = ["InputReader", "bytes_of_strings", "strings_of_bytes"]
 
+_SPARE = 1_000
+"""values too many that are counted one by one, to say how many they are"""
 _LENGTH = struct.Struct("<I")
 
 
@@ -44,7 +48,7 @@ class _ColumnReader:
                 hint=f"send it as {' or '.join(self.types)}",
             )
         rows = _rows_of(tensor)
-        values = self._from_json(tensor, kind) if raw is None else self._from_bytes(kind, raw, rows)
+        values = self._from_json(tensor, kind, rows) if raw is None else self._from_bytes(kind, raw, rows)
         if len(values) != rows:
             raise Invalid(
                 f"input {self._name!r} holds {len(values)} values for {rows} rows",
@@ -52,13 +56,16 @@ class _ColumnReader:
             )
         return values
 
-    def _from_json(self, tensor: InputTensor, kind: DataType) -> list[Any]:
+    def _from_json(self, tensor: InputTensor, kind: DataType, rows: int) -> list[Any]:
         if not memoryview(tensor.data):
             raise Invalid(
                 f"input {self._name!r} has no data", hint="send data, or binary_data_size and bytes"
             )
+        if kind.code and bytes(memoryview(tensor.data)).count(b",") > rows + _SPARE:
+            raise TooLarge(f"input {self._name!r} holds more values than {rows} rows", hint="send one a row")
         try:
             if len(tensor.shape) == 2 and _is_nested(tensor.data):
+                check_json(memoryview(tensor.data), parts=rows + 1, depth=2)
                 values = [item for row in self._nested[kind.name].decode(tensor.data) for item in row]
             else:
                 values = self._flat[kind.name].decode(tensor.data)
@@ -95,6 +102,8 @@ class _ColumnReader:
 
 def _rows_of(tensor: InputTensor) -> int:
     shape = tensor.shape
+    if shape and shape[0] > MAX_ROWS:
+        raise TooLarge(f"a request has at most {MAX_ROWS:,} rows, not {shape[0]:,}", hint="send it in parts")
     if len(shape) == 1 and shape[0] >= 0:
         return shape[0]
     if len(shape) != 2 or shape[0] < 0 or shape[1] != 1:

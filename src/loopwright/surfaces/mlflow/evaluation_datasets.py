@@ -11,6 +11,7 @@ import msgspec
 
 from loopwright.core.errors import Invalid, NotFound
 from loopwright.core.instants import to_micros
+from loopwright.core.nesting import check_json
 from loopwright.engine.context import Context
 from loopwright.llm import datasets
 from loopwright.llm.datasets import EvaluationDataset
@@ -18,10 +19,12 @@ from loopwright.llm.records import EvaluationRecord
 from loopwright.surfaces.mlflow.routing import Route
 from loopwright.surfaces.mlflow.wire import Int64, Message, Needed
 
-__all__ = ["routes"]
+__all__ = ["RECORDS_PARTS", "routes"]
 
 _READ, _WRITE = "evaluation_dataset:read", "evaluation_dataset:write"
 _RECORDS_BODY = 64 << 20
+RECORDS_PARTS = 1_000_000
+"""lists and objects in the JSON of records"""
 _PAGE = 1_000
 _VERSIONS = ("3.0",)
 
@@ -244,6 +247,7 @@ def _unlink(ctx: Context, asked: Linking) -> DatasetReply:
 def _parsed(text: str, name: str) -> Any:
     """JSON as Python writes it: what is no number (an empty cell of a table) is nothing."""
     try:
+        check_json(text.encode(), parts=RECORDS_PARTS)
         return json.loads(text, parse_constant=lambda _: None, parse_int=_whole, parse_float=_real)
     except (ValueError, RecursionError) as error:
         raise Invalid(f"Invalid value for parameter '{name}' supplied: it is no JSON ({error})") from error

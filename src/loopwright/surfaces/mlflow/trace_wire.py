@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from loopwright.core.errors import Invalid
+from loopwright.core.nesting import check_json
 from loopwright.core.traces import Assessment, Span, TraceState
 from loopwright.llm.assessments import Said
 from loopwright.llm.nouns import Whole
@@ -349,7 +350,9 @@ def _expected(told: dict[str, Any]) -> Any:
             "Only JSON_FORMAT is supported."
         )
     try:
-        return msgspec.json.decode(str(written.get("value", "")))
+        text = str(written.get("value", "")).encode()
+        check_json(text)
+        return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise Invalid("the serialized_value is no JSON", hint="send a JSON text") from error
 

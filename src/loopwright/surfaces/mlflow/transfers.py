@@ -13,18 +13,19 @@ from loopwright.core.errors import Unavailable
 from loopwright.engine.context import Context
 from loopwright.ports.ledger import Artifact
 from loopwright.surfaces.mlflow.failures import refusal
-from loopwright.surfaces.mlflow.handover import handed_over, next_piece, too_large
+from loopwright.surfaces.mlflow.handover import handed_over, next_piece, piece_in, too_large
 from loopwright.surfaces.mlflow.media import attachment
 from loopwright.surfaces.mlflow.ranges import NoSuchPart, part_of
 from loopwright.surfaces.mlflow.routing import Call, replied
 from loopwright.tracking.artifacts import SMALL, Find, found, opened, store, store_stream
 from loopwright.tracking.paths import name_of
 
-__all__ = ["Transfers"]
+__all__ = ["UPLOADS", "Transfers"]
 
 _PIECE = 1 << 20
-_UPLOADS, _DOWNLOADS = 8, 4
-_WAITING = 64
+UPLOADS, _DOWNLOADS = 64, 4
+"""threads: an upload keeps one at its sender's pace, a download only while a piece is read"""
+_WAITING = 16
 _Headers = list[tuple[bytes, bytes]]
 
 
@@ -33,7 +34,7 @@ class Transfers:
 
     def __init__(self, upload_bytes: int) -> None:
         self._limit = upload_bytes
-        self._uploads = ThreadPoolExecutor(_UPLOADS, thread_name_prefix="loopwright-upload")
+        self._uploads = ThreadPoolExecutor(UPLOADS, thread_name_prefix="loopwright-upload")
         self._downloads = ThreadPoolExecutor(_DOWNLOADS, thread_name_prefix="loopwright-download")
         self._uploading = 0
 
@@ -52,7 +53,7 @@ class Transfers:
             await call.send({"type": "http.response.body", "body": b""})
 
     async def _put_great(self, call: Call, find: Find, first: bytes) -> None:
-        if self._uploading >= _UPLOADS + _WAITING:
+        if self._uploading >= UPLOADS + _WAITING:
             raise Unavailable("too many great uploads at once", hint="try again in a moment")
         self._uploading += 1
         work: Callable[[Iterator[bytes]], Artifact] = partial(store_stream, call.ctx, find)
@@ -91,8 +92,11 @@ class Transfers:
 
 
 async def _beginning(call: Call) -> tuple[bytes, bool]:
-    """The whole body when it is small, else its first bytes; and whether more comes."""
-    piece, goes_on = await next_piece(call.receive)
+    """The whole body when it is small, else its first bytes; and whether more comes.
+
+    Its first piece has the time that the connection gives a body: a clock for each costs as much as reading.
+    """
+    piece, goes_on = piece_in(await call.receive())
     if not goes_on:
         return piece, False
     pieces, size = [piece], len(piece)

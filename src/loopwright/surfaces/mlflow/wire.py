@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from loopwright.core.errors import Invalid
+from loopwright.core.nesting import check_json
 from loopwright.surfaces.mlflow.failures import misread
 
 __all__ = ["Int64", "Message", "Needed", "Nothing", "Pair", "Reader", "encode", "number", "pairs", "shown"]
@@ -71,6 +72,7 @@ class Reader:
         self._decode = msgspec.json.Decoder(takes, strict=False).decode
         fields = msgspec.structs.fields(takes)
         self._lists = frozenset(f.encode_name for f in fields if _is_list(f.type))
+        self._is_open = _takes_anything(msgspec.inspect.type_info(takes), frozenset())
 
     def body(self, body: bytes, parts: Mapping[str, str]) -> Any:
         """The arguments in a JSON body, and in the path; `Invalid` says which is wrong."""
@@ -79,6 +81,8 @@ class Reader:
             if not isinstance(given, dict):
                 raise Invalid("the body is no JSON object", hint="send an object")
             return self._converted({**given, **parts})
+        if self._is_open:
+            check_json(body)
         try:
             return self._decode(body or b"{}")
         except msgspec.ValidationError as error:
@@ -114,6 +118,7 @@ class Reader:
 
 
 def _parsed(body: bytes) -> Any:
+    check_json(body)
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -122,6 +127,25 @@ def _parsed(body: bytes) -> Any:
 
 def _no_json(error: Exception) -> Invalid:
     return Invalid(f"the body is no JSON: {error}", hint="send a JSON object")
+
+
+def _takes_anything(kind: Any, above: frozenset[type]) -> bool:
+    """Whether values of any form, or lists within lists, may stand in a type: what it says bounds nothing."""
+    if isinstance(kind, msgspec.inspect.AnyType):
+        return True
+    if isinstance(kind, msgspec.inspect.StructType):
+        within = () if kind.cls in above else tuple(field.type for field in kind.fields)
+        return any(_takes_anything(each, above | {kind.cls}) for each in within)
+    parts = [
+        getattr(kind, name) for name in ("type", "item_type", "key_type", "value_type") if hasattr(kind, name)
+    ]
+    parts += [*getattr(kind, "types", ()), *getattr(kind, "item_types", ())]
+    is_list = hasattr(kind, "item_type") or hasattr(kind, "value_type")
+    return any(_takes_anything(each, above) or (is_list and _is_collection(each)) for each in parts)
+
+
+def _is_collection(kind: Any) -> bool:
+    return any(hasattr(kind, name) for name in ("item_type", "item_types", "value_type"))
 
 
 def _is_list(annotation: Any) -> bool:

@@ -8,10 +8,13 @@ from typing import Any
 import msgspec
 
 from loopwright.core.errors import Invalid
+from loopwright.core.nesting import check_json
 from loopwright.surfaces.otlp.values import MAX_DEPTH, Parts, clean, number
 
-__all__ = ["read"]
+__all__ = ["MAX_PARTS", "read"]
 
+MAX_PARTS = 1_000_000
+"""lists and objects of a request: each attribute is two"""
 _CODES = {"STATUS_CODE_UNSET": 0, "STATUS_CODE_OK": 1, "STATUS_CODE_ERROR": 2}
 
 
@@ -76,6 +79,7 @@ _decode = msgspec.json.Decoder(_Request, strict=False).decode
 
 def read(body: bytes) -> Iterator[tuple[dict[str, Any], list[Parts]]]:
     """What was said of each program, with its spans; `Invalid` for a text that is no such request."""
+    check_json(body, parts=MAX_PARTS)
     try:
         request = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -153,7 +153,7 @@ def _messages(text: str) -> list[tuple[str, str]]:
     """The messages of a prompt for a talk, by role; none of a plain text."""
     try:
         found: Any = msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return []
     if not isinstance(found, list) or not all(isinstance(each, dict) and "role" in each for each in found):
         return []

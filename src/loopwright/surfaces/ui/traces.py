@@ -121,7 +121,7 @@ def trace(desk: Desk, path: dict[str, str], query: Query) -> Values:
 def _tokens(found: Trace) -> dict[str, Any]:
     try:
         told = json.loads(found.metadata.get("mlflow.trace.tokenUsage", "{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return told if isinstance(told, dict) else {}
 
