@@ -5,7 +5,7 @@
 
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["loopwright.testing.postgres", "tests.skips"]
+pytest_plugins = ["loopwright.testing.postgres", "loopwright.testing.redis", "tests.skips"]
 
 settings.register_profile(
     "quick", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]

@@ -28,10 +28,11 @@ def joined(
     spine: pa.Table, view: pa.Table, join: AsOfJoin, *, group: int = 3, spine_options: Any = None
 ) -> pa.Table:
     with tempfile.TemporaryDirectory() as name:
-        paths = [str(Path(name) / each) for each in ("spine", "view", "out")]
+        folder = Path(name)
+        paths = [str(folder / each) for each in ("spine", "view", "out")]
         pq.write_table(spine, paths[0], **(spine_options or {}))
         pq.write_table(view, paths[1], row_group_size=group)
-        report = PolarsTables().join_files(*paths, join)
+        report = PolarsTables().join_files(paths[0], paths[1], paths[2], join)
         found = pq.read_table(paths[2])
         assert report.rows == found.num_rows == spine.num_rows
         return found

@@ -79,27 +79,37 @@ class Assembler:
 
     def looked_up(self, rows: Sequence[Row], at_us: int) -> list[list[Mapping[str, Scalar]]]:
         """For each lookup, what its view says of each row; equal keys are read once."""
-        found = []
-        for store, columns in self._lookups:
-            try:
-                keys = [tuple([row[column] for column in columns]) for row in rows]
-            except KeyError as error:
-                raise self._lacking(
-                    next(i for i, row in enumerate(rows) if error.args[0] not in row), error
-                ) from error
-            if len(keys) == 1:
-                found.append(list(self._online.read(store, keys, at_us)))
-                continue
-            different = list(dict.fromkeys(keys))
-            values = dict(zip(different, self._online.read(store, different, at_us), strict=True))
-            found.append([values[key] for key in keys])
-        return found
+        keys = [self._keys(columns, rows) for _, columns in self._lookups]
+        different = [each if len(each) < 2 else list(dict.fromkeys(each)) for each in keys]
+        stores = [store for store, _ in self._lookups]
+        if not stores:
+            return []
+        found = self._online.read_many(list(zip(stores, different, strict=True)), at_us)
+        return [
+            list(values) if len(each) == len(asked) else _spread(each, asked, values)
+            for each, asked, values in zip(keys, different, found, strict=True)
+        ]
+
+    def _keys(self, columns: Sequence[str], rows: Sequence[Row]) -> list[tuple[Scalar, ...]]:
+        try:
+            return [tuple([row[column] for column in columns]) for row in rows]
+        except KeyError as error:
+            raise self._lacking(
+                next(i for i, row in enumerate(rows) if error.args[0] not in row), error
+            ) from error
 
     def _lacking(self, place: int, error: KeyError) -> Invalid:
         return Invalid(
             f"row {place} has no {error.args[0]!r}",
             hint=f"a request of {self._service.name} has {', '.join(self._service.request.names)}",
         )
+
+
+def _spread(
+    keys: Sequence[tuple[Scalar, ...]], asked: Sequence[tuple[Scalar, ...]], values: Looked
+) -> list[Mapping[str, Scalar]]:
+    found = dict(zip(asked, values, strict=True))
+    return [found[key] for key in keys]
 
 
 def _level(levels: Mapping[str, float], value: Scalar, name: str) -> float:

@@ -71,6 +71,11 @@ class Online(Protocol):
         An entity without rows: nulls, counts and sums 0.
         """
 
+    def read_many(
+        self, asked: Sequence[tuple[str, Sequence[tuple[Scalar, ...]]]], at_us: int
+    ) -> Sequence[Sequence[Mapping[str, Scalar]]]:
+        """`read` of several views, each with its keys, in one round trip to where they are kept."""
+
     def watermark(self, view: str) -> int | None:
         """The greatest known-at (microseconds) that is durably taken in, or None."""
 

@@ -69,6 +69,12 @@ class MemoryOnline:
                 raise Invalid(f"{view} begins later", hint="ask for a later instant")
             return [self._answer(found, key, at_us) for key in keys]
 
+    def read_many(
+        self, asked: Sequence[tuple[str, Sequence[tuple[Scalar, ...]]]], at_us: int
+    ) -> Sequence[Sequence[Mapping[str, Scalar]]]:
+        """The same, view by view."""
+        return [self.read(view, keys, at_us) for view, keys in asked]
+
     def _answer(self, view: OnlineView, key: tuple[Scalar, ...], at_us: int) -> dict[str, Scalar]:
         known = [
             (_newness(row, place), row)
@@ -264,6 +270,25 @@ class OnlineSuite:
         online.push("counts@1", [_row(0, i, key=f"k{i}") for i in range(50)])
         keys = [(f"k{i}",) for i in (7, 3, 99, 7)]
         assert [found["n"] for found in online.read("counts@1", keys, _START_US)] == [7, 3, None, 7]
+
+    def test_reads_several_views_at_once(self, online: Online) -> None:
+        online.define(OnlineView(name="other@1", latest=("n",), ttl=timedelta(microseconds=5)))
+        online.push("counts@1", [_row(0, 5), _row(1, 6, key="b")])
+        online.push("other@1", [_row(0, 7), _row(4, 8, key="b")])
+        asked = [("counts@1", [("b",), ("z",)]), ("other@1", [("a",), ("b",)]), ("counts@1", [("a",)])]
+        found = online.read_many(asked, _START_US + 6)
+        assert [[row["n"] for row in rows] for rows in found] == [[6, None], [None, 8], [5]]
+        assert found == [online.read(view, keys, _START_US + 6) for view, keys in asked]
+        with pytest.raises(NotFound):
+            online.read_many([("nope@1", [("a",)])], _START_US)
+
+    def test_the_ttl_is_enforced_at_read_after_a_restart_too(self, online: Online) -> None:
+        online.define(OnlineView(name="short@1", latest=("n",), ttl=timedelta(microseconds=5)))
+        online.push("short@1", [_row(0, 7)])
+        online.flush(_START_US, ["short@1"])
+        again = self.reopen(online)
+        asked = [again.read("short@1", [("a",)], _START_US + at)[0]["n"] for at in (-1, 0, 5, 6)]
+        assert asked == [None, 7, 7, None]
 
     def test_definitions_are_kept_and_never_changed(self, online: Online) -> None:
         online.define(_COUNTS)

@@ -219,10 +219,10 @@ class Assembly:
 
     @cached_property
     def online(self) -> Online:
-        """SQLite beside the ledger."""
-        from loopwright.adapters.online import SqliteOnline
+        """SQLite beside the ledger, or a server that several machines share."""
+        from loopwright.adapters.online import open_online
 
-        return SqliteOnline(self._settings.folder / ONLINE_FILE)
+        return open_online(self._settings.online, self._settings.folder / ONLINE_FILE)
 
     @cached_property
     def frameworks(self) -> Mapping[str, Framework]:

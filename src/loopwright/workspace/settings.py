@@ -41,6 +41,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     objects_options: dict[str, Any] = {}
     """options of the object store's driver (endpoint, key, secret); only from the file, never shown"""
     space: str = "default"
+    online: str = ""
+    """URL of the online store of features: empty for the workspace's SQLite file, else `redis://...` or
+    `postgresql://...`"""
     """the space (project) that is worked in"""
     user: str = ""
     """name written to the journal; empty for the login name"""
@@ -71,7 +74,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """days that what was deleted lies in the trash before it is collected; an experiment may say otherwise"""
 
     def __repr__(self) -> str:
-        hidden = {"token", "objects_options", "database"}
+        hidden = {"token", "objects_options", "database", "online"}
         shown = ", ".join(f"{k}={getattr(self, k)!r}" for k in self.__struct_fields__ if k not in hidden)
         return f"Settings({shown}, ...)"
 

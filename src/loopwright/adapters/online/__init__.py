@@ -1,5 +1,6 @@
-"""Online features: answers from memory, kept in SQLite."""
+"""Online features: answers from memory kept in SQLite, or from a server: Redis, PostgreSQL."""
 
+from loopwright.adapters.online.opening import open_online
 from loopwright.adapters.online.store import SqliteOnline
 
-__all__ = ["SqliteOnline"]
+__all__ = ["SqliteOnline", "open_online"]

@@ -111,6 +111,14 @@ class SqliteOnline:
         with self._lock:
             return self._view(view).read(keys, at_us)
 
+    def read_many(
+        self, asked: Sequence[tuple[str, Sequence[tuple[Scalar, ...]]]], at_us: int
+    ) -> Sequence[Sequence[Mapping[str, Scalar]]]:
+        """The same for several views, as they are at one moment."""
+        self._look()
+        with self._lock:
+            return [self._view(view).read(keys, at_us) for view, keys in asked]
+
     def watermark(self, view: str) -> int | None:
         """The greatest known-at (microseconds) that is durably taken in, or None."""
         self._look()

@@ -15,14 +15,25 @@ from loopwright.core.expressions import Scalar
 from loopwright.core.instants import duration, format_instant, from_micros
 from loopwright.ports.online import GRACE, OnlineRow, OnlineView
 
-__all__ = ["LiveView", "key_of", "pack_key"]
+__all__ = ["GRACE_US", "LiveView", "key_of", "pack_key", "refuse_before"]
 
 Key = tuple[Scalar, ...]
 
-_GRACE_US = GRACE // duration("1us")
+GRACE_US = GRACE // duration("1us")
+"""how far before its watermark a view still answers, in microseconds"""
 _SWEEP_SHARE = 8
 
 _KEYS = msgspec.msgpack.Decoder(tuple[bool | int | float | str, ...])
+
+
+def refuse_before(view: CompiledView, horizon_us: int, at_us: int) -> None:
+    """`Invalid` for an instant whose rows the view may have forgotten."""
+    if at_us < horizon_us:
+        begins = format_instant(from_micros(horizon_us))
+        raise Invalid(
+            f"the online view {view.view.name} begins at {begins}",
+            hint="ask for a later instant, or join the history offline",
+        )
 
 
 def pack_key(key: Key) -> bytes:
@@ -66,26 +77,31 @@ class LiveView:
     def _entity(self, key: Key) -> Entity | None:
         """An entity, unpacked when it was only stored yet."""
         found = self._entities.get(key)
-        if found is None and (packed := self._stored.pop(key, None)) is not None:
-            found = self._entities[key] = Entity.unpack(self.compiled, packed, self._horizon_us)
+        if found is None and (packed := self._stored.get(key)) is not None:
+            found = self._unpacked(key, packed)
         return found
 
     def read(self, keys: Sequence[Key], at_us: int) -> list[Mapping[str, Scalar]]:
         """The features of each key at an instant; `Invalid` when the view has forgotten what it needs."""
-        if at_us < self._horizon_us:
-            begins = format_instant(from_micros(self._horizon_us))
-            raise Invalid(
-                f"the online view {self.compiled.view.name} begins at {begins}",
-                hint="ask for a later instant, or join the history offline",
-            )
+        refuse_before(self.compiled, self._horizon_us, at_us)
         found: list[Mapping[str, Scalar]] = []
-        entities, empty = self._entities, self.compiled.empty
+        entities, stored, view = self._entities, self._stored, self.compiled
         for key in keys:
             entity = entities.get(key)
-            if entity is None:
-                entity = self._entity(key)
-            found.append(empty if entity is None else entity.read(at_us))
+            if entity is not None:
+                found.append(entity.read(at_us))
+            elif (packed := stored.get(key)) is None:
+                found.append(view.empty)
+            elif view.spans:  # running sums are worth keeping
+                found.append(self._unpacked(key, packed).read(at_us))
+            else:
+                found.append(Entity.peek(view, packed, self._horizon_us, at_us))
         return found
+
+    def _unpacked(self, key: Key, packed: bytes) -> Entity:
+        del self._stored[key]
+        entity = self._entities[key] = Entity.unpack(self.compiled, packed, self._horizon_us)
+        return entity
 
     def advance(self, watermark_us: int) -> None:
         """Raise the watermark, and forget what is out of reach once in an eighth of the longest window.
@@ -95,7 +111,7 @@ class LiveView:
         if self.watermark is not None and watermark_us <= self.watermark:
             return
         self.watermark = watermark_us
-        self._horizon_us = watermark_us - _GRACE_US
+        self._horizon_us = watermark_us - GRACE_US
         if self._horizon_us - self._swept_us > self.compiled.keep_us // _SWEEP_SHARE:
             self._swept_us = self._horizon_us
             for key, entity in self._entities.items():

@@ -146,7 +146,8 @@ def _index_in(values: pa.Array | pa.ChunkedArray, among: pa.Array) -> Ints:
 
 
 def _long(column: pa.ChunkedArray) -> Ints:
-    return column.to_numpy().astype(np.int64)
+    found: Ints = column.to_numpy().astype(np.int64)
+    return found
 
 
 class _Part:
