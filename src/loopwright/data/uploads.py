@@ -1,12 +1,15 @@
-"""Reads the body of an upload as a table: Parquet, CSV or one JSON object a line."""
+"""Reads a file or the body of an upload as a table: Parquet, Arrow, CSV or one JSON object a line.
+
+What comes from strangers is held to limits before it is unpacked: a small file may be a very large table.
+"""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from loopwright.core.errors import Invalid, TooLarge
 from loopwright.core.schema import ColumnType
@@ -18,12 +21,15 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-__all__ = ["BODY_LIMIT", "table_of_file", "table_of_upload"]
+__all__ = ["BODY_LIMIT", "check_shape", "format_of", "read_table", "table_of_file", "table_of_upload"]
 
 BODY_LIMIT = 1 << 30
 """greatest body in bytes"""
 ROWS_LIMIT = 50_000_000
 UNPACKED_LIMIT = 8 << 30
+COLUMNS_LIMIT = 5_000
+_TEXT_LIMIT = (1 << 31) - 1
+_CHUNK = 1 << 20
 _IN_MEMORY = 32 << 20
 _FORMATS = {
     "text/csv": "csv",
@@ -33,8 +39,22 @@ _FORMATS = {
     "application/jsonl": "ndjson",
     "application/vnd.apache.parquet": "parquet",
     "application/x-parquet": "parquet",
+    "application/vnd.apache.arrow.file": "arrow",
+    "application/vnd.apache.arrow.stream": "arrow",
 }
-_ENDINGS = {".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson", ".parquet": "parquet"}
+_ENDINGS = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".ndjson": "ndjson",
+    ".jsonl": "ndjson",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".arrow": "arrow",
+    ".arrows": "arrow",
+    ".feather": "arrow",
+    ".ipc": "arrow",
+}
+_PACKED = ".gz"
 
 
 def table_of_upload(upload: Upload, types: Mapping[str, ColumnType], *, limit: int = BODY_LIMIT) -> pa.Table:
@@ -55,18 +75,94 @@ def table_of_upload(upload: Upload, types: Mapping[str, ColumnType], *, limit: i
             raise Invalid("the body is empty", hint="send rows as Parquet, CSV or one JSON object a line")
         spool.seek(0)
         with _translated("the body", form := _format_of(upload.media_type, spool)):
-            return _read(spool, form, types)
+            return check_shape(_read(spool, form, types), "the body")
 
 
 def table_of_file(path: str) -> pa.Table:
     """The rows of a file of the caller's own machine, its format by its ending or its first bytes."""
     try:
         with open(path, "rb") as file:
-            found = _ENDINGS.get(os.path.splitext(path)[1].lower()) or _sniffed(file)
-            with _translated(f"the file {path}", found):
-                return _read(file, found, {})
+            return read_table(file, "", {}, path=path)
     except OSError as error:
         raise Invalid(f"the file {path} cannot be read: {error.strerror}", hint="check its name") from error
+
+
+def format_of(path: str, media_type: str = "") -> str:
+    """The format that a file's ending or its media type tells; empty where they tell none."""
+    plain = path[: -len(_PACKED)] if path.lower().endswith(_PACKED) else path
+    found = _ENDINGS.get(os.path.splitext(plain)[1].lower())
+    return found or _FORMATS.get(media_type.partition(";")[0].strip().lower(), "")
+
+
+def read_table(
+    file: IO[bytes], form: str, types: Mapping[str, ColumnType], *, path: str, media_type: str = ""
+) -> pa.Table:
+    """The rows of an open, seekable file, its format by `form`, name, media type or first bytes.
+
+    `path` is also what an error calls it. A file that ends in `.gz` is unpacked, up to the limit.
+    """
+    what = f"the file {path}"
+    if path.lower().endswith(_PACKED):
+        with _unpacked(file, what) as plain:
+            return read_table(plain, form, types, path=path[: -len(_PACKED)], media_type=media_type)
+    found = form or format_of(path, media_type) or _sniffed(file)
+    with _translated(what, found):
+        return check_shape(_read(file, found, types), what)
+
+
+@contextmanager
+def _unpacked(file: IO[bytes], what: str) -> Iterator[IO[bytes]]:
+    import gzip
+    import zlib
+
+    with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as spool:
+        try:
+            _unpack(cast("IO[bytes]", gzip.GzipFile(fileobj=file)), spool, what)
+        except (OSError, EOFError, zlib.error) as error:
+            raise Invalid(f"{what} is not gzip, or is cut off", hint="write it again") from error
+        spool.seek(0)
+        yield spool
+
+
+def _unpack(packed: IO[bytes], spool: IO[bytes], what: str) -> None:
+    size = 0
+    while piece := packed.read(_CHUNK):
+        size += len(piece)
+        if size > BODY_LIMIT:
+            raise TooLarge(f"{what} unpacks to over {BODY_LIMIT:,} bytes", hint="split it up")
+        spool.write(piece)
+
+
+def check_shape(table: pa.Table, what: str) -> pa.Table:
+    """The table itself; `TooLarge` for more columns, or more text in one of them, than a version keeps."""
+    import pyarrow as pa
+
+    if table.num_columns > COLUMNS_LIMIT:
+        raise TooLarge(
+            f"{what} has {table.num_columns:,} columns, over {COLUMNS_LIMIT:,}",
+            hint="keep values in rows (long form), or leave columns out",
+        )
+    for name, values in zip(table.column_names, table.columns, strict=True):
+        if pa.types.is_nested(values.type):
+            raise Invalid(
+                f"the column {name[:80]!r} of {what} holds lists or objects",
+                hint="keep booleans, integers, floats, strings and instants; unnest or leave out the rest",
+            )
+        size = _spread_bytes(values) if _is_text(values.type) else 0
+        if size > _TEXT_LIMIT:
+            raise TooLarge(
+                f"the column {name[:80]!r} of {what} holds {size:,} bytes of text",
+                hint="send fewer rows at a time, or keep long texts as files",
+            )
+    return table
+
+
+def _is_text(kind: Any) -> bool:
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind))
 
 
 def _format_of(media_type: str, file: IO[bytes]) -> str:
@@ -79,11 +175,13 @@ def _sniffed(file: IO[bytes]) -> str:
     file.seek(0)
     if head.startswith(b"PAR1"):
         return "parquet"
+    if head.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
+        return "arrow"
     return "ndjson" if head.lstrip().startswith(b"{") else "csv"
 
 
 def _read(file: IO[bytes], form: str, types: Mapping[str, ColumnType]) -> pa.Table:
-    readers = {"csv": _csv, "ndjson": _ndjson, "parquet": _parquet}
+    readers = {"csv": _csv, "ndjson": _ndjson, "parquet": _parquet, "arrow": _arrow}
     return readers[form](file, types)
 
 
@@ -127,15 +225,77 @@ def _json_type(kind: ColumnType) -> ColumnType:
     return ColumnType.STRING if kind is ColumnType.INSTANT else kind
 
 
+def _arrow(file: IO[bytes], types: Mapping[str, ColumnType]) -> pa.Table:
+    import pyarrow as pa
+
+    is_file = file.read(6) == b"ARROW1"
+    file.seek(0)
+    batches: list[pa.RecordBatch] = []
+    with pa.ipc.open_file(file) if is_file else pa.ipc.open_stream(file) as found:
+        each = (found.get_batch(n) for n in range(found.num_record_batches)) if is_file else iter(found)
+        unpacked = rows = 0
+        for batch in each:
+            batches.append(batch)
+            unpacked, rows = unpacked + batch.nbytes, rows + batch.num_rows
+            _check_unpacked(rows, unpacked)
+        return pa.Table.from_batches(batches, found.schema)
+
+
 def _parquet(file: IO[bytes], types: Mapping[str, ColumnType]) -> pa.Table:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(file) as found:
-        groups = range(found.metadata.num_row_groups)
-        unpacked = sum(found.metadata.row_group(i).total_byte_size for i in groups)
-        if found.metadata.num_rows > ROWS_LIMIT or unpacked > UNPACKED_LIMIT:
-            raise TooLarge(
-                f"the file unpacks to {found.metadata.num_rows:,} rows and {unpacked:,} bytes",
-                hint=f"send at most {ROWS_LIMIT:,} rows and {UNPACKED_LIMIT:,} bytes at a time",
-            )
-        return found.read()
+        groups = [found.metadata.row_group(i) for i in range(found.metadata.num_row_groups)]
+        width = found.metadata.num_columns
+        fixed = sum(not _is_text(kind) for kind in found.schema_arrow.types) * found.metadata.num_rows * 8
+        _check_unpacked(found.metadata.num_rows, max(sum(g.total_byte_size for g in groups), fixed))
+        if width > COLUMNS_LIMIT:
+            check_shape(found.schema_arrow.empty_table(), "the file")
+        folded = [
+            name
+            for name, kind in zip(found.schema_arrow.names, found.schema_arrow.types, strict=True)
+            if _is_text(kind) and _is_folded(groups, name)
+        ]
+        if not folded:
+            return found.read()
+    file.seek(0)
+    with pq.ParquetFile(file, read_dictionary=folded) as again:
+        table = again.read()
+    _check_unpacked(table.num_rows, fixed + sum(_spread_bytes(table.column(name)) for name in folded))
+    plain = pa.schema([f.with_type(pa.string()) if f.name in folded else f for f in table.schema])
+    return table.cast(plain)
+
+
+def _is_folded(groups: Sequence[Any], name: str) -> bool:
+    """Whether a column's texts are written once and pointed to: then few bytes may stand for many."""
+    for group in groups:
+        for at in range(group.num_columns):
+            column = group.column(at)
+            if column.path_in_schema == name and any("DICT" in each for each in column.encodings):
+                return True
+    return False
+
+
+def _spread_bytes(values: pa.ChunkedArray) -> int:
+    """How many bytes the texts have when each is written out."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_dictionary(values.type):
+        return int(values.nbytes)
+    total = 0
+    for chunk in values.chunks:
+        lengths = pc.binary_length(chunk.dictionary).cast(pa.int64())
+        counted = pc.value_counts(chunk.indices.drop_null())
+        spread = pc.multiply(lengths.take(counted.field(0)), counted.field(1))
+        total += pc.sum(spread).as_py() or 0
+    return total
+
+
+def _check_unpacked(rows: int, unpacked: int) -> None:
+    if rows > ROWS_LIMIT or unpacked > UNPACKED_LIMIT:
+        raise TooLarge(
+            f"the file unpacks to {rows:,} rows and {unpacked:,} bytes",
+            hint=f"send at most {ROWS_LIMIT:,} rows and {UNPACKED_LIMIT:,} bytes at a time",
+        )

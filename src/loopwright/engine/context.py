@@ -17,6 +17,8 @@ from loopwright.ports.ledger import Ledger, Transaction
 from loopwright.ports.objects import Objects
 from loopwright.ports.online import Online
 from loopwright.ports.predictors import Framework, Packager, SearchSpace, Tuner
+from loopwright.ports.sources import Sources
+from loopwright.ports.scans import Scanner
 from loopwright.ports.tables import Tables
 from loopwright.ports.world import Clock, Ids, Keys, Signer
 
@@ -45,6 +47,10 @@ class Ports(Protocol):
         """The engine of columns."""
 
     @property
+    def scanner(self) -> Scanner:
+        """The engine of checks."""
+
+    @property
     def online(self) -> Online:
         """Features by entity."""
 
@@ -71,6 +77,10 @@ class Ports(Protocol):
     @property
     def courier(self) -> Courier:
         """Posts to addresses outside."""
+
+    @property
+    def sources(self) -> Sources:
+        """What rows are ingested from."""
 
     @property
     def frameworks(self) -> Mapping[str, Framework]:

@@ -14,7 +14,7 @@ from loopwright.engine.context import Context
 from loopwright.engine.jobs import enqueue_in
 from loopwright.ports.ledger import Transaction
 
-__all__ = ["Schedule", "fire_due", "next_tick", "put_schedule"]
+__all__ = ["Schedule", "fire_due", "next_tick", "put_schedule", "remove_schedule"]
 
 _COLLECTION = "schedules"
 
@@ -55,6 +55,13 @@ def put_schedule(ctx: Context, tx: Transaction, schedule: Schedule) -> None:
     body: Json = {"schedule": msgspec.to_builtins(schedule), "due": format_instant(due)}
     tx.documents.put(ctx.space, _COLLECTION, schedule.name, body)
     ctx.record(tx, "setting.changed", f"schedule:{schedule.name}", {"operation": schedule.operation})
+
+
+def remove_schedule(ctx: Context, tx: Transaction, name: str) -> None:
+    """End a schedule; nothing happens when there is none of that name."""
+    if tx.documents.get(ctx.space, _COLLECTION, name) is not None:
+        tx.documents.remove(ctx.space, _COLLECTION, name)
+        ctx.record(tx, "setting.changed", f"schedule:{name}", {"removed": True})
 
 
 def fire_due(ctx: Context) -> int:

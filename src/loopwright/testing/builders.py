@@ -22,6 +22,8 @@ from loopwright.ports.ledger import Ledger
 from loopwright.ports.objects import Objects
 from loopwright.ports.online import Online
 from loopwright.ports.predictors import Framework, Packager, SearchSpace, Tuner
+from loopwright.ports.sources import Sources
+from loopwright.ports.scans import Scanner
 from loopwright.ports.tables import Tables
 from loopwright.ports.world import Clock, Ids, Keys, Signer
 from loopwright.testing.ledger import MemoryLedger
@@ -156,6 +158,21 @@ class MemoryPorts:
     def tables(self) -> Tables:
         """Polars: there is no fake of tables."""
         engine: Tables = import_module("loopwright.adapters.tables").PolarsTables()
+        return engine
+
+    @cached_property
+    def sources(self) -> Sources:
+        """The real ones, over HTTP on this machine alone: there is no fake of what stands outside."""
+        rules = import_module("loopwright.adapters.notify.addresses").rules_of(
+            http=True, networks=("127.0.0.0/8",), ports=(), about="source"
+        )
+        made: Sources = import_module("loopwright.workspace.sources").AnySource(rules)
+        return made
+
+    @cached_property
+    def scanner(self) -> Scanner:
+        """Polars, as for tables."""
+        engine: Scanner = import_module("loopwright.adapters.tables.scan_polars").PolarsScanner()
         return engine
 
     @property

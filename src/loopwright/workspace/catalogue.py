@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from loopwright.ports.objects import Objects
     from loopwright.ports.online import Online
     from loopwright.ports.predictors import Framework, Packager, SearchSpace, Tuner
+    from loopwright.ports.scans import Scanner
+    from loopwright.ports.sources import Sources
     from loopwright.ports.tables import Tables
     from loopwright.ports.world import Clock, Ids, Keys, Signer
     from loopwright.serving.runtime import Runtime
@@ -31,6 +33,7 @@ __all__ = [
     "Frameworks",
     "ReplayClock",
     "runtime_of",
+    "scanner_of",
     "slice_modules",
     "upgrade_database",
 ]
@@ -44,7 +47,11 @@ _MODULES = (
     "engine.upkeep",
     "engine.collection",
     "data.verbs",
+    "data.branches",
+    "data.comparing",
+    "data.retention",
     "data.files",
+    "data.sources",
     "features.verbs",
     "tracking.verbs",
     "tracking.recording",
@@ -192,6 +199,18 @@ class Assembly:
         return HttpCourier(rules)
 
     @cached_property
+    def sources(self) -> Sources:
+        """By scheme; over HTTP public addresses, and the networks that the settings let through."""
+        from loopwright.adapters.notify.addresses import rules_of
+        from loopwright.workspace.sources import AnySource
+
+        settings = self._settings
+        rules = rules_of(
+            http=True, networks=settings.source_networks, ports=settings.source_ports, about="source"
+        )
+        return AnySource(rules)
+
+    @cached_property
     def ledger(self) -> Ledger:
         """SQLite in the workspace's folder, or PostgreSQL."""
         from loopwright.adapters.sql import open_ledger
@@ -216,6 +235,11 @@ class Assembly:
         from loopwright.adapters.tables import PolarsTables
 
         return PolarsTables()
+
+    @cached_property
+    def scanner(self) -> Scanner:
+        """Polars, or DuckDB where the setting says so."""
+        return scanner_of(self._settings.scan_engine)
 
     @cached_property
     def online(self) -> Online:
@@ -256,6 +280,19 @@ class Assembly:
             opened = self.__dict__.get(name)
             if opened is not None:
                 opened.close()
+
+
+def scanner_of(engine: str) -> Scanner:
+    """The engine of checks of that name, without a workspace."""
+    if engine == "polars":
+        from loopwright.adapters.tables.scan_polars import PolarsScanner
+
+        return PolarsScanner()
+    if engine == "duckdb":
+        from loopwright.adapters.tables.scan_duckdb import DuckDBScanner
+
+        return DuckDBScanner()
+    raise Invalid(f"there is no engine {engine!r} of checks", hint="polars or duckdb")
 
 
 def slice_modules() -> tuple[ModuleType, ...]:

@@ -20,6 +20,7 @@ LEDGER_FILE = "ledger.db"
 _FILE = "loopwright.toml"
 _PREFIX = "LOOPWRIGHT_"
 _LISTS = frozenset({"allowed_hosts", "trusted_signers", "webhook_networks", "webhook_ports"})
+_LISTS |= {"source_networks", "source_ports"}
 
 
 class Secret(str):
@@ -40,10 +41,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """URL of the object store: empty for the workspace's folder, else `s3://bucket/prefix`"""
     objects_options: dict[str, Any] = {}
     """options of the object store's driver (endpoint, key, secret); only from the file, never shown"""
-    space: str = "default"
     online: str = ""
     """URL of the online store of features: empty for the workspace's SQLite file, else `redis://...` or
     `postgresql://...`"""
+    space: str = "default"
     """the space (project) that is worked in"""
     user: str = ""
     """name written to the journal; empty for the login name"""
@@ -70,6 +71,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """networks inside that webhooks may be posted to (`10.1.0.0/16`); without any, public addresses alone"""
     webhook_ports: tuple[int, ...] = ()
     """ports of public addresses that webhooks may be posted to; without any 80, 443 and 8443"""
+    source_networks: tuple[str, ...] = ()
+    """networks inside that sources of datasets may be fetched from over HTTP (`10.1.0.0/16`); without any,
+    public addresses alone"""
+    source_ports: tuple[int, ...] = ()
+    """ports of public addresses that sources may be fetched from; without any 80, 443 and 8443"""
     trash_days: Annotated[int, msgspec.Meta(ge=0, le=36_500)] = 30
     """days that what was deleted lies in the trash before it is collected; an experiment may say otherwise"""
 

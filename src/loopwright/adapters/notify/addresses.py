@@ -77,6 +77,8 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """What an operator lets through."""
 
+    about: str = "webhook"
+    """whose URLs they are for, as errors and settings call it: `webhook_networks`"""
     has_http: bool = False
     """plain HTTP as well as HTTPS"""
     networks: tuple[Network, ...] = ()
@@ -97,43 +99,48 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     """why only a network of the operator's may be meant; empty for a plain public name and port"""
 
 
-def rules_of(*, http: bool, networks: Iterable[str], ports: Iterable[int]) -> Rules:
+def rules_of(*, http: bool, networks: Iterable[str], ports: Iterable[int], about: str = "webhook") -> Rules:
     """The rules of a server's settings; `Invalid` for what is no network."""
     try:
         read = tuple(ipaddress.ip_network(each.strip()) for each in networks if each.strip())
     except ValueError as error:
         raise Invalid(
-            f"webhook_networks holds what is no network: {error}", hint="write 10.1.0.0/16, or several"
+            f"{about}_networks holds what is no network: {error}", hint="write 10.1.0.0/16, or several"
         ) from error
-    return Rules(has_http=http, networks=read, ports=frozenset(ports) or Rules().ports)
+    return Rules(about=about, has_http=http, networks=read, ports=frozenset(ports) or Rules().ports)
 
 
 def place_of(url: str, rules: Rules) -> Place:
     """Where a URL leads; `Invalid` when it may not be posted to whatever its name stands for."""
     if len(url) > _LONGEST or not _PLAIN.match(url) or "\\" in url:
-        raise _refused("has marks that no address has, or is too long", "write plain ASCII, names as xn--")
+        raise _refused(
+            rules.about, "has marks that no address has, or is too long", "write plain ASCII, names as xn--"
+        )
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise _refused("cannot be read", "write https://host/path") from error
+        raise _refused(rules.about, "cannot be read", "write https://host/path") from error
     schemes = ("https", "http") if rules.has_http else ("https",)
     if parts.scheme not in schemes:
         raise _refused(
+            rules.about,
             f"begins with {parts.scheme[:20]!r}, not with {' or '.join(schemes)}",
-            "an operator can let http through by the setting webhook_http",
+            f"an operator can let http through by the setting {rules.about}_http",
         )
     if "@" in parts.netloc or parts.fragment or url.endswith("#"):
-        raise _refused("has a user, a password or a fragment", "leave them out: secrets go in the signature")
+        raise _refused(
+            rules.about, "has a user, a password or a fragment", "leave them out: secrets go in the signature"
+        )
     if port is None:
         port = _DEFAULT_PORTS[parts.scheme]
-    host = _host(parts.netloc, parts.hostname or "")
+    host = _host(parts.netloc, parts.hostname or "", rules)
     odd = _why_odd(host) or ("" if port in rules.ports else f"port {port} is none of the web")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Place(scheme=parts.scheme, host=host, port=port, target=target, is_odd=odd)
 
 
-def _host(netloc: str, host: str) -> str:
+def _host(netloc: str, host: str, rules: Rules) -> str:
     """The host in its one spelling; `Invalid` for any other spelling of an address, or of a name."""
     if netloc.startswith("["):
         try:
@@ -141,17 +148,19 @@ def _host(netloc: str, host: str) -> str:
                 raise ValueError("a scope")
             return str(ipaddress.IPv6Address(host))
         except ValueError as error:
-            raise _refused("has no IPv6 address in its brackets", "leave scopes out") from error
+            raise _refused(rules.about, "has no IPv6 address in its brackets", "leave scopes out") from error
     host = host.lower()
     labels = host.split(".")
     if not host or len(host) > 253 or not all(map(_LABEL.match, labels)):
-        raise _refused("has a host that is no name", "no dot at the end, no empty part")
+        raise _refused(rules.about, "has a host that is no name", "no dot at the end, no empty part")
     if not _NUMBER.match(labels[-1]):
         return host
     try:
         return str(ipaddress.IPv4Address(host))
     except ValueError as error:
-        raise _refused("has an address that is not written plainly", "write four decimal numbers") from error
+        raise _refused(
+            rules.about, "has an address that is not written plainly", "write four decimal numbers"
+        ) from error
 
 
 def _why_odd(host: str) -> str:
@@ -166,17 +175,20 @@ def _why_odd(host: str) -> str:
 def permitted(place: Place, found: Sequence[Address], rules: Rules) -> Address:
     """The address to connect to, of all that a name has; `Invalid` when one of them may not be posted to."""
     if not found:
-        raise _refused("has a name without an address", "look at the name")
+        raise _refused(rules.about, "has a name without an address", "look at the name")
     for each in found:
         plain = _plain(each)
         if any(plain in network for network in rules.networks if network.version == plain.version):
             continue
         if place.is_odd:
-            raise _refused(f"is refused: {place.is_odd}", "an operator can let a network through")
+            raise _refused(
+                rules.about, f"is refused: {place.is_odd}", "an operator can let a network through"
+            )
         if not is_public(each):
             raise _refused(
+                rules.about,
                 "leads to a machine inside, not to a public one",
-                "an operator can let a network through by the setting webhook_networks",
+                f"an operator can let a network through by the setting {rules.about}_networks",
             )
     return found[0]
 
@@ -211,6 +223,6 @@ def _carried(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     return None
 
 
-def _refused(why: str, hint: str) -> Invalid:
-    """The words for a URL that may not be posted to: what it leads to is never told."""
-    return Invalid(f"the webhook's URL {why}", hint=hint, where="url")
+def _refused(about: str, why: str, hint: str) -> Invalid:
+    """The words for a URL that may not be asked: what it leads to is never told."""
+    return Invalid(f"the {about}'s URL {why}", hint=hint, where="url")

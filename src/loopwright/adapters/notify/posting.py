@@ -14,7 +14,7 @@ from loopwright.adapters.notify.addresses import Address, Place, Rules, permitte
 from loopwright.core.errors import Invalid, Unavailable
 from loopwright.ports.courier import Parcel, Receipt
 
-__all__ = ["HttpCourier", "Lookup", "looked_up"]
+__all__ = ["HttpCourier", "Lookup", "Pinned", "looked_up", "secured", "told"]
 
 Lookup = Callable[[str, int], Sequence[Address]]
 """the addresses of a name"""
@@ -34,7 +34,7 @@ def looked_up(host: str, port: int) -> Sequence[Address]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError, OSError) as error:
         raise Invalid(
-            "the webhook's URL has a name without an address", hint="look at the name", where="url"
+            "the URL has a name without an address", hint="look at the name", where="url"
         ) from error
     return tuple(dict.fromkeys(ipaddress.ip_address(entry[4][0]) for entry in found))
 
@@ -54,7 +54,7 @@ class HttpCourier:
     def post(self, parcel: Parcel) -> Receipt:
         """Post once and give the answer."""
         place = place_of(parcel.url, self._rules)
-        connection = _Pinned(place, self._address(place), self._deadline_s, self._context)
+        connection = Pinned(place, self._address(place), self._deadline_s, self._context)
         ending = threading.Timer(self._deadline_s, connection.cut)
         ending.daemon = True
         ending.start()
@@ -65,7 +65,7 @@ class HttpCourier:
             body = answer.read(_ANSWER)
         except (OSError, HTTPException, ValueError) as error:
             raise Unavailable(
-                f"the webhook's receiver did not answer: {_told(error)}",
+                f"the webhook's receiver did not answer: {told(error)}",
                 hint="look at the receiver; it has ten seconds to answer",
             ) from None
         finally:
@@ -79,12 +79,17 @@ class HttpCourier:
 
     @cached_property
     def _context(self) -> ssl.SSLContext:
-        context = ssl.create_default_context()
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        return context
+        return secured()
 
 
-class _Pinned(HTTPConnection):
+def secured() -> ssl.SSLContext:
+    """Certificates are verified, by TLS 1.2 or newer."""
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+class Pinned(HTTPConnection):
     """A connection to an address decided before; the name serves for the certificate and the Host."""
 
     def __init__(self, place: Place, address: Address, timeout_s: float, context: ssl.SSLContext) -> None:
@@ -117,7 +122,7 @@ class _Pinned(HTTPConnection):
                 return  # it ended by itself
 
 
-def _told(error: Exception) -> str:
+def told(error: Exception) -> str:
     """What a failure is called, without addresses."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted ({error.verify_message})"

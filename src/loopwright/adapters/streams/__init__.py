@@ -1,0 +1,1 @@
+"""Fulfils `ports.sources.RecordStream`: Redis Streams (and Valkey's), Kafka."""
