@@ -179,20 +179,18 @@ class MlflowApp:
 
     async def _in_thread(self, work: Callable[[], Any]) -> Any:
         """The value of `work()`, run in one of the threads; `Unavailable` when too many wait."""
+        loop = asyncio.get_running_loop()
+        told: asyncio.Future[Any] = loop.create_future()
         with self._admitted():
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+            self._pool.submit(_worked, work, partial(_tell, loop, told))
+            return await told
 
     async def _at_writer(self, ctx: Context, work: Callable[[], Any]) -> Any:
         """As `_in_thread`, but on the ledger's own thread for writes, where it has one: a hop less."""
         loop = asyncio.get_running_loop()
         told: asyncio.Future[Any] = loop.create_future()
-
-        def then(value: Any, error: BaseException | None) -> None:
-            with suppress(RuntimeError):  # the loop has ended, and with it whoever waited
-                loop.call_soon_threadsafe(_settle, told, value, error)
-
         with self._admitted():
-            if ctx.ports.ledger.post(lambda _: work(), then):
+            if ctx.ports.ledger.post(lambda _: work(), partial(_tell, loop, told)):
                 return await told
         return await self._in_thread(work)
 
@@ -205,6 +203,23 @@ class MlflowApp:
             yield
         finally:
             self._taken -= 1
+
+
+def _worked(work: Callable[[], Any], then: Callable[[Any, BaseException | None], None]) -> None:
+    """Do a work and tell of it: half the steps of an executor's own future."""
+    try:
+        value = work()
+    except BaseException as error:  # noqa: BLE001 - the worker's last handler: the caller gets it
+        then(None, error)
+    else:
+        then(value, None)
+
+
+def _tell(
+    loop: asyncio.AbstractEventLoop, told: asyncio.Future[Any], value: Any, error: BaseException | None
+) -> None:
+    with suppress(RuntimeError):  # the loop has ended, and with it whoever waited
+        loop.call_soon_threadsafe(_settle, told, value, error)
 
 
 def _settle(told: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:

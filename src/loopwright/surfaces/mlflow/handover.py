@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from starlette.types import Receive
+from starlette.types import Message, Receive
 
 from loopwright.core.errors import Invalid, LoopwrightError, TooLarge, Unavailable
 
-__all__ = ["Handover", "handed_over", "next_piece", "too_large"]
+__all__ = ["Handover", "handed_over", "next_piece", "piece_in", "too_large"]
 
 T = TypeVar("T")
 HELD = 4 << 20
@@ -116,6 +116,11 @@ async def next_piece(receive: Receive) -> tuple[bytes, bool]:
             message = await receive()
     except TimeoutError as error:
         raise Unavailable(f"nothing came for {PATIENCE_S:g} s", hint="send it again") from error
+    return piece_in(message)
+
+
+def piece_in(message: Message) -> tuple[bytes, bool]:
+    """The bytes in a message, and whether more come; an error when their sender is gone."""
     if message["type"] == "http.disconnect":
         raise Invalid("the upload ended before it was whole", hint="send it again")
     return message.get("body", b""), message.get("more_body", False)
