@@ -209,6 +209,7 @@ def test_operations_are_authorised_and_decoded_like_any(ctx: Context) -> None:
     assert set(found) == {
         "data.compact",
         "data.contract",
+        "data.delete_rows",
         "data.download",
         "data.list",
         "data.profile",

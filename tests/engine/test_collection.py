@@ -53,16 +53,13 @@ def publish_segment(ctx: Context, digest: str) -> None:
 
 
 def needed_by(objects: MemoryObjects, manifests: set[str]) -> set[str]:
-    """What versions need, walked the plain way: entries, profile, parents of parents."""
+    """What versions need, one by one: entries, profile, what bodies name, and who parents were."""
     found: set[str] = set()
     for digest in manifests:
-        at: str | None = digest
-        while at is not None:
-            manifest = decode_manifest(objects.get(at))
-            found |= {at, *(entry.digest for entry in manifest.entries)}
-            found |= {manifest.profile} if manifest.profile else set()
-            found |= {value for value in manifest.body.values() if isinstance(value, str)}
-            at = manifest.parent
+        manifest = decode_manifest(objects.get(digest))
+        found |= {digest, *(entry.digest for entry in manifest.entries)}
+        found |= {named for named in (manifest.profile, manifest.parent) if named}
+        found |= {value for value in manifest.body.values() if isinstance(value, str)}
     return found
 
 

@@ -19,12 +19,22 @@ from loopwright.data.nouns import DATASET, DatasetBody
 from loopwright.data.rules import needs_part
 from loopwright.data.streams import files_of
 from loopwright.engine.context import Context
-from loopwright.engine.publishing import manifest_of, resolve
+from loopwright.engine.publishing import BRANCH, manifest_of, resolve
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["SPANS", "WIDTH", "body_of", "first_rows", "read", "read_version", "schema_of", "spans_of"]
+__all__ = [
+    "SPANS",
+    "WIDTH",
+    "body_of",
+    "first_rows",
+    "read",
+    "read_version",
+    "schema_of",
+    "spans_of",
+    "version_of",
+]
 
 SPANS = "spans"
 WIDTH = "columns"
@@ -43,10 +53,16 @@ def read(
     a condition an instant is its microseconds since 1970. The version becomes an input of the
     current run.
     """
-    version = resolve(ctx, address, kind=DATASET)
+    version = version_of(ctx, address)
     if ctx.run_id is not None:
         ctx.write(lambda tx: ctx.touch(tx, LinkRole.INPUT, version.ref))
     return read_version(ctx, version, columns=columns, where=where)
+
+
+def version_of(ctx: Context, address: str | Address) -> Version:
+    """The version of a dataset, or of a branch of one, that an address means."""
+    kind = address.kind if isinstance(address, Address) else address.partition(":")[0]
+    return resolve(ctx, address, kind=BRANCH if kind == BRANCH else DATASET)
 
 
 def read_version(

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import io
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import json
 
 from loopwright.core.addresses import Address, AssetName, parse_selector
-from loopwright.core.errors import NotFound
+from loopwright.core.errors import Invalid, NotFound
+from loopwright.core.expressions import Expr, Scalar, all_of, col
 from loopwright.core.instants import duration
 from loopwright.core.nouns import Job, Json, LinkRole, Version
 from loopwright.core.schema import ColumnType, Schema
 from loopwright.data.appending import append
 from loopwright.data.compaction import Compacted, compact_streams
 from loopwright.data.contracts import contract_of, define_contract
+from loopwright.data.drafting import Change
 from loopwright.data.nouns import (
     DATASET,
     Appended,
@@ -26,6 +28,7 @@ from loopwright.data.nouns import (
 )
 from loopwright.data.quarantine import quarantined_rows, quarantined_total
 from loopwright.data.reading import first_rows, read, read_version, schema_of
+from loopwright.data.rewriting import delete, overwrite, upsert, write_together
 from loopwright.data.rows import json_rows, row_number
 from loopwright.data.streams import read_stream, write_segment
 from loopwright.data.uploads import table_of_file, table_of_upload
@@ -40,7 +43,10 @@ __all__ = [
     "contract",
     "datasets",
     "define_contract",
+    "delete",
+    "delete_rows",
     "download",
+    "overwrite",
     "profile",
     "profile_file",
     "quarantine",
@@ -51,7 +57,9 @@ __all__ = [
     "set_contract",
     "show",
     "upload",
+    "upsert",
     "write_segment",
+    "write_together",
 ]
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000, description="how many on a page")]
@@ -127,21 +135,60 @@ def upload(
     contract: str = "",
     event_time: str = "",
     known_at: str = "",
+    keys: tuple[str, ...] = (),
+    how: Literal["append", "overwrite", "upsert"] = "append",
+    schema: Literal["compatible", "replace"] = "compatible",
+    branch: str = "",
     expect: int | None = None,
     batch: str = "",
 ) -> Appended:
-    """Append rows sent as Parquet, CSV or one JSON object a line; see `append` for the options."""
-    table = table_of_upload(body, _types(ctx, name, contract))
-    return append(
-        ctx,
-        name,
-        table,
+    """Write rows sent as Parquet, CSV or one JSON object a line: appended, or as `how` says.
+
+    `overwrite` puts them in the place of all rows, `upsert` in the place of those with the same `keys`.
+    An overwrite that takes away or re-types columns is refused unless `schema` is `replace`. `batch`
+    names the rows, so that sending them again does nothing; `expect` is the number of the newest version.
+    """
+    change = Change(
+        how=how,
+        name=name,
+        branch=branch or None,
+        table=table_of_upload(body, _types(ctx, name, contract)),
         contract=contract or None,
         event_time=event_time or None,
         known_at=known_at or None,
+        keys=keys,
+        schema=schema,
         expect=expect,
         batch=batch or None,
     )
+    return write_together(ctx, (change,))[0]
+
+
+@operation("data.delete_rows", scope="dataset:write", route="POST /datasets/{name}/deletions")
+def delete_rows(
+    ctx: Context,
+    name: AssetName,
+    *,
+    match: dict[str, Scalar] | None = None,
+    where: Expr | None = None,
+    branch: str = "",
+    expect: int | None = None,
+    batch: str = "",
+) -> Appended:
+    """Take rows out of a dataset: those with the values of `match`, or those an expression is true of.
+
+    Both make one new version; earlier ones keep the rows. In an expression an instant is its microseconds.
+    """
+    wanted: list[Expr] = [
+        col(column).is_null() if value is None else col(column).eq(value)
+        for column, value in (match or {}).items()
+    ]
+    wanted += [] if where is None else [where]
+    if not wanted:
+        raise Invalid(
+            "it is not said which rows go", hint='give match, such as {"tailnum": "N123"}, or where'
+        )
+    return delete(ctx, name, where=all_of(*wanted), branch=branch or None, expect=expect, batch=batch or None)
 
 
 @operation("data.profile", scope="dataset:read", route="GET /datasets/{name}/profile", command="data stats")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Annotated
 
@@ -15,10 +16,19 @@ from loopwright.engine.context import Context
 from loopwright.engine.operation import operation
 from loopwright.ports.objects import Objects, ObjectStat
 
-__all__ = ["Collected", "collect", "collect_objects", "reachable"]
+__all__ = [
+    "LEAST_GRACE",
+    "Collected",
+    "collect",
+    "collect_among",
+    "collect_objects",
+    "named_by_manifests",
+    "reachable",
+]
 
 _DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
-_LEAST_GRACE = timedelta(minutes=10)
+LEAST_GRACE = timedelta(minutes=10)
+"""the least age of what may be removed: shorter ones could be work in progress"""
 
 Grace = Annotated[str, msgspec.Meta(description="objects younger than this stay: 10m or more, such as 24h")]
 
@@ -39,26 +49,21 @@ class Collected(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def reachable(ctx: Context) -> frozenset[str]:
-    """Digests of all objects that a version of any space (with its parents), a stream or an artifact needs.
+    """Digests of all objects that a version of any space, a stream or an artifact needs.
 
-    Whatever in a manifest looks like a digest counts as needed, so that a kind of asset may name
-    objects wherever it likes. A version whose manifest cannot be read stops the collection: what it
-    needs is not known.
+    A version's parent is kept for its own sake alone: one that retention let go needs nothing. Whatever in
+    a manifest looks like a digest counts as needed, so that a kind of asset may name objects wherever it
+    likes. A version whose manifest cannot be read stops the collection: what it needs is not known.
     """
     with ctx.read() as tx:
         versions, found = set(tx.versions.digests()), set(tx.segments.digests())
         found |= set(tx.artifacts.digests())
     found |= versions
-    waiting, seen = list(versions), set(versions)
     pages: set[str] = set()
-    while waiting:
-        digest = waiting.pop()
-        named, parent, further = _named_by(ctx.ports.objects, digest, is_version=digest in versions)
+    for digest in versions:
+        named, further = _named_by(ctx.ports.objects, digest)
         found |= named
         pages.update(further)
-        if parent is not None and parent not in seen:
-            seen.add(parent)
-            waiting.append(parent)
     for page in pages:
         found |= _named_by_page(ctx.ports.objects, page)
     return frozenset(found)
@@ -72,20 +77,29 @@ def _named_by_page(objects: Objects, digest: str) -> set[str]:
     return {name.decode() for name in _DIGEST.findall(data)}
 
 
-def _named_by(
-    objects: Objects, digest: str, *, is_version: bool
-) -> tuple[set[str], str | None, tuple[str, ...]]:
-    """The objects a manifest names, its parent, and which of the objects name further ones."""
+def _named_by(objects: Objects, digest: str) -> tuple[set[str], tuple[str, ...]]:
+    """The objects a version's manifest names, and which of them name further ones."""
     try:
         data = objects.get(digest)
         manifest = decode_manifest(data)
-    except NotFound as error:
-        if not is_version:
-            return set(), None, ()
+    except (NotFound, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise _unknown(digest) from error
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise _unknown(digest) from error
-    return {name.decode() for name in _DIGEST.findall(data)}, manifest.parent, manifest.pages
+    return {name.decode() for name in _DIGEST.findall(data)}, manifest.pages
+
+
+def named_by_manifests(ctx: Context, digests: Iterable[str]) -> frozenset[str]:
+    """The manifests that are still there of these, with the objects they name; parents are left out."""
+    found: set[str] = set()
+    for digest in digests:
+        try:
+            manifest = decode_manifest(ctx.ports.objects.get(digest))
+        except NotFound:
+            continue
+        named, pages = _named_by(ctx.ports.objects, digest)
+        found |= {digest, *named} - {manifest.parent}
+        for page in pages:
+            found |= _named_by_page(ctx.ports.objects, page)
+    return frozenset(found)
 
 
 def _unknown(digest: str) -> Corrupt:
@@ -101,11 +115,30 @@ def collect_objects(ctx: Context, *, dry_run: bool, grace: timedelta) -> Collect
     The grace covers work in progress: objects are kept before a row names them, and putting content
     that is there already makes it young again.
     """
+    return _collected(ctx, list(ctx.ports.objects.list()), frozenset(), dry_run=dry_run, grace=grace)
+
+
+def collect_among(
+    ctx: Context, among: Iterable[str], *, last: frozenset[str], dry_run: bool, grace: timedelta
+) -> Collected:
+    """As `collect_objects`, of some objects alone; those of `last` go when the others are gone.
+
+    So who is interrupted finds again what is left to do.
+    """
+    stored = [item for digest in sorted(among) if (item := ctx.ports.objects.stat(digest)) is not None]
+    return _collected(ctx, stored, last, dry_run=dry_run, grace=grace)
+
+
+def _collected(
+    ctx: Context, stored: list[ObjectStat], last: frozenset[str], *, dry_run: bool, grace: timedelta
+) -> Collected:
     before = ctx.ports.clock.wall() - grace
-    stored = list(ctx.ports.objects.list())
     needed = reachable(ctx)
     loose = [item for item in stored if item.digest not in needed]
     old = [item for item in loose if item.modified_at < before]
+    if any(item.digest not in last for item in loose if item.modified_at >= before):
+        old = [item for item in old if item.digest not in last]
+    old.sort(key=lambda item: item.digest in last)
     removed = old if dry_run else [item for item in old if _removed(ctx.ports.objects, item)]
     report = Collected(
         dry_run=dry_run,
@@ -138,9 +171,9 @@ def _tell(ctx: Context, report: Collected) -> None:
 def collect(ctx: Context, *, dry_run: bool = True, grace: Grace = "24h") -> Collected:
     """Remove objects that no version and no stream needs; a dry run (the default) only says how many."""
     span = duration(grace)
-    if span < _LEAST_GRACE:
+    if span < LEAST_GRACE:
         raise Invalid(
             f"a grace of {grace} could remove what is just being written",
-            hint=f"give {format_duration(_LEAST_GRACE)} or more",
+            hint=f"give {format_duration(LEAST_GRACE)} or more",
         )
     return collect_objects(ctx, dry_run=dry_run, grace=span)

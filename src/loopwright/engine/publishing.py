@@ -32,11 +32,13 @@ __all__ = [
     "check_name_is_free_to_go",
     "ensure_asset",
     "hold_name",
+    "is_name_held",
     "manifest_of",
     "move_alias",
     "prepare",
     "publish",
     "publish_all",
+    "release_name",
     "resolve",
     "resolve_in",
     "standing",
@@ -119,6 +121,18 @@ def hold_name(tx: Transaction, space: str, kind: str, name: str, why: str) -> No
     tx.documents.put(space, _HELD, f"{kind}:{name}", {"why": why})
 
 
+def is_name_held(tx: Transaction, space: str, kind: str, name: str) -> bool:
+    """Whether something goes by the name of an asset."""
+    return tx.documents.get(space, _HELD, f"{kind}:{name}") is not None
+
+
+def release_name(tx: Transaction, space: str, kind: str, name: str, why: str) -> None:
+    """What held the name for this reason is gone; held for another one, it stays held."""
+    held = tx.documents.get(space, _HELD, f"{kind}:{name}")
+    if held is not None and held["why"] == why:
+        tx.documents.remove(space, _HELD, f"{kind}:{name}")
+
+
 def check_name_is_free_to_go(tx: Transaction, space: str, kind: str, name: str) -> None:
     """`Conflict` when something holds on to the name of an asset."""
     held = tx.documents.get(space, _HELD, f"{kind}:{name}")
@@ -186,6 +200,8 @@ def move_alias(
 ) -> Alias:
     """Point an alias at a version and write its event; its form and the policies were asked before."""
     before = tx.aliases.get(version.asset_id, alias)
+    if before is None and tx.assets.find(ctx.space, BRANCH, branch_name(version.name, alias)) is not None:
+        raise Conflict(f"{alias!r} is a branch of {version.name!r}", hint="choose another name")
     moved = Alias(
         space=ctx.space,
         asset_id=version.asset_id,
@@ -233,6 +249,11 @@ def resolve_in(ctx: Context, tx: Transaction, address: str | Address, *, kind: s
         raise Invalid(f"{wanted} is not a {kind}", hint=f"give the address of a {kind}")
     asset = asset_of(ctx, tx, wanted.kind, wanted.name)
     found = _selected(tx, asset, wanted.selector)
+    if found is not None and found.removed_at is not None:
+        raise NotFound(
+            f"{wanted} means version {found.number}, which was removed for good",
+            hint=f"loopwright assets versions {asset.kind} {asset.name} lists what is there",
+        )
     if found is None or found.deleted_at is not None:
         raise NotFound(
             f"there is no version {wanted}",
