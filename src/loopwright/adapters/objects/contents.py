@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from loopwright.adapters.objects.remote import _connected as connected
+from loopwright.adapters.objects.drivers import connected
 from loopwright.core.errors import Denied, NotFound, Unavailable
 from loopwright.ports.histories import PastFile
 

@@ -7,25 +7,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from blake3 import blake3
 
+from loopwright.adapters.objects.drivers import connected
 from loopwright.adapters.objects.failures import absent, damaged, is_digest, refused
 from loopwright.adapters.objects.folder import FolderObjects
 from loopwright.core.digests import check_digest, digest_bytes
-from loopwright.core.errors import Invalid, Unavailable
+from loopwright.core.errors import Unavailable
 from loopwright.ports.objects import ObjectStat
-
-if TYPE_CHECKING:
-    from fsspec import AbstractFileSystem
 
 __all__ = ["FsspecObjects"]
 
 _CHUNK = 8 << 20
 _IN_MEMORY = 64 << 20
 _FRESH_S = 600.0
-_EXTRAS = {"s3": "s3"}
 
 
 class FsspecObjects:
@@ -43,7 +40,7 @@ class FsspecObjects:
         cache: Path | None = None,
         cache_bytes: int = 10 << 30,
     ) -> None:
-        self._files, self._root, self._errors = _connected(url, dict(options or {}))
+        self._files, self._root, self._errors = connected(url, dict(options or {}))
         self._cache = None if cache is None else FolderObjects(cache, durable=False)
         self._cache_bytes = cache_bytes
         self._cached_bytes: int | None = None
@@ -211,44 +208,6 @@ class FsspecObjects:
                 f"the object store could not {action}: {type(error).__name__}: {error}",
                 hint="check that the store is there and reachable, and its key and secret",
             ) from error
-
-
-def _connected(
-    url: str, options: dict[str, Any]
-) -> tuple[AbstractFileSystem, str, tuple[type[Exception], ...]]:
-    import fsspec
-
-    scheme, mark, path = url.partition("://")
-    if not mark or not path.strip("/"):
-        raise Invalid(f"{url!r} is not the URL of an object store", hint="write it as s3://bucket/prefix")
-    errors = _driver_errors(scheme)
-    try:
-        files = fsspec.filesystem(scheme, skip_instance_cache=True, use_listings_cache=False, **options)
-    except ImportError as error:
-        raise _not_installed(scheme) from error
-    except ValueError as error:
-        raise Invalid(f"the scheme {scheme!r} is not that of an object store", hint="s3:// is one") from error
-    return files, str(files._strip_protocol(url)).rstrip("/"), errors
-
-
-def _driver_errors(scheme: str) -> tuple[type[Exception], ...]:
-    """What the driver raises beside OSError; asking for it imports the driver."""
-    if scheme != "s3":
-        return ()
-    try:
-        import s3fs  # noqa: F401 - proves that the driver is there before a bucket is asked
-        from botocore.exceptions import BotoCoreError, ClientError
-    except ImportError as error:
-        raise _not_installed(scheme) from error
-    return BotoCoreError, ClientError
-
-
-def _not_installed(scheme: str) -> Unavailable:
-    extra = _EXTRAS.get(scheme, "all")
-    return Unavailable(
-        f"the driver of {scheme}:// object stores is not installed",
-        hint=f'pip install "loopwright[{extra}]"',
-    )
 
 
 def _stat(digest: str, found: Mapping[str, Any]) -> ObjectStat:
