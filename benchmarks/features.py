@@ -49,7 +49,8 @@ def instants(micros: np.ndarray) -> pa.Array:
 
 def write_view(path: Path, rows: int, keys: int, chance: np.random.Generator) -> None:
     event = chance.integers(0, YEAR_US, rows)
-    columns = {f"f{i}": chance.normal(size=rows) for i in range(10)}
+    columns = {f"f{i}": chance.normal(size=rows) for i in range(7)}
+    columns |= {f"f{i}": chance.integers(0, 1000, rows) for i in range(7, 10)}
     known = event + chance.integers(0, 86_400_000_000, rows)
     times = {"event": instants(event), "known": instants(known), "seq": np.arange(rows)}
     pq.write_table(pa.table({"k": chance.integers(0, keys, rows), **times, **columns}), path)

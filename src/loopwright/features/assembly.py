@@ -54,7 +54,10 @@ class Assembler:
 
         `Invalid` names the place of a row that lacks a column or holds a text where a number is needed.
         """
-        looked = self.looked_up(rows, at_us)
+        return self.assembled(rows, self.looked_up(rows, at_us))
+
+    def assembled(self, rows: Sequence[Row], looked: Sequence[Looked]) -> NDArray[np.float64]:
+        """The same from what `looked_up` found for these rows."""
         flat: list[Scalar] = []
         for place, row in enumerate(rows):
             found = [each[place] for each in looked]

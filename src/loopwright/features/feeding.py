@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from binascii import b2a_base64
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -119,11 +121,8 @@ def online_rows(view: FeatureView, table: pa.Table) -> list[OnlineRow]:
     needed = value_columns(view)
     values = [columns[name] for name in needed]
     named = [columns[name] for name in view.identity or columns]
-    names = named[0] if len(named) == 1 else list(zip(*named, strict=True))
     knowns = [event if known is None else known for event, known in zip(events, knowns, strict=True)]
-    ids = _numbered(
-        [f"{name}|{event}|{known}" for name, event, known in zip(names, events, knowns, strict=True)]
-    )
+    ids = _numbered(_ids(named, events, knowns) if view.windows else _short_ids(named))
     taken_rows = zip(*values, strict=True) if values else [()] * len(events)
     rows = zip(entities, events, knowns, orders, taken_rows, ids, strict=True)
     return [
@@ -137,6 +136,20 @@ def online_rows(view: FeatureView, table: pa.Table) -> list[OnlineRow]:
         )
         for key, event, known, order, taken, row_id in rows
         if event is not None
+    ]
+
+
+def _ids(named: list[list[Any]], events: Sequence[Any], knowns: Sequence[Any]) -> list[str]:
+    names = named[0] if len(named) == 1 else list(zip(*named, strict=True))
+    return [f"{name}|{event}|{known}" for name, event, known in zip(names, events, knowns, strict=True)]
+
+
+def _short_ids(named: list[list[Any]]) -> list[str]:
+    """Enough where one row of an entity is kept: to tell rows apart that nothing makes newer."""
+    pack = msgspec.msgpack.encode
+    return [
+        b2a_base64(blake2b(pack(values), digest_size=6).digest(), newline=False).decode()
+        for values in zip(*named, strict=True)
     ]
 
 

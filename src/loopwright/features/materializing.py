@@ -15,6 +15,7 @@ from loopwright.engine.publishing import manifest_of, resolve
 from loopwright.features.feeding import LiveView, online_rows
 from loopwright.features.nouns import FeatureView, Materialized
 from loopwright.features.rules import columns_read
+from loopwright.features.thinning import seen_from
 from loopwright.ports.online import GRACE, OnlineRow
 
 __all__ = ["materialize_view"]
@@ -33,7 +34,9 @@ def materialize_view(ctx: Context, each: LiveView, until: datetime) -> Materiali
     watermark = ctx.ports.online.watermark(each.store)
     until_us = max(to_micros(until), watermark or to_micros(until))
     after = _first_needed(each.view, until) if watermark is None else watermark
-    rows = _known_between(ctx, each.view, dataset, after, until_us)
+    within = _within(each.view, after, until_us)
+    table = read_version(ctx, dataset, columns=columns_read(each.view), where=within)
+    rows = online_rows(each.view, seen_from(ctx, each.view, table, until - GRACE))
     if watermark is not None:
         rows += _late(ctx, each, dataset, watermark)
     rows.sort(key=lambda row: row.known_us)
@@ -50,13 +53,6 @@ def _first_needed(view: FeatureView, until: datetime) -> int | None:
         return None
     reach = max(duration(window.over) for window in view.windows.values())
     return to_micros(until - reach - GRACE)
-
-
-def _known_between(
-    ctx: Context, view: FeatureView, dataset: Version, after: int | None, until: int
-) -> list[OnlineRow]:
-    table = read_version(ctx, dataset, columns=columns_read(view), where=_within(view, after, until))
-    return online_rows(view, table)
 
 
 def _within(view: FeatureView, after: int | None, until: int) -> Expr:

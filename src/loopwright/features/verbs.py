@@ -183,13 +183,14 @@ def lookup(ctx: Context, name: AssetName, rows: Rows, *, at: datetime | None = N
     assembler = Assembler(ctx.ports.online, definition)
     instant = at or ctx.now()
     at_us = to_micros(instant)
-    vectors = assembler.vectors(rows, at_us).tolist()
+    looked = assembler.looked_up(rows, at_us)
+    vectors = assembler.assembled(rows, looked).tolist()
     return LookupReply(
         service=str(found.ref),
         at=instant,
         outputs=definition.names,
         rows=tuple(tuple(None if math.isnan(x) else x for x in vector) for vector in vectors),
-        looked_up=_named(definition, assembler.looked_up(rows, at_us), len(rows)),
+        looked_up=_named(definition, looked, len(rows)),
     )
 
 

@@ -81,4 +81,4 @@ class CompiledView:
 
     def latest_values(self, values: Mapping[str, Scalar]) -> tuple[Scalar, ...]:
         """The row's values of the columns that answer with the newest row."""
-        return tuple([values.get(name) for name in self.latest])
+        return tuple(map(values.get, self.latest))

@@ -185,7 +185,8 @@ class Database:
             if generation != expect + 1:
                 raise Overtaken
             many = self._connection.executemany
-            many(_SAVE, ((stored.view, stored.key, generation, stored.content) for stored in batch.entities))
+            # in the order of the keys, so that pages are filled to the end
+            many(_SAVE, ((each.view, each.key, generation, each.content) for each in sorted(batch.entities)))
             many(_REMOVE, batch.emptied)
             many(
                 "UPDATE views SET watermark = max(coalesce(watermark, ?2), ?2) WHERE name = ?1",

@@ -73,6 +73,8 @@ class Staircase:
 
     def trim(self, horizon_us: int) -> int:
         """Forget the steps that no instant from the horizon on can see; how many."""
+        if len(self._seen) == 1 and not self._ttl_us:
+            return 0
         gone = max(bisect_right(self._seen, horizon_us) - 1, 0)
         while gone < len(self._steps) and self._is_expired(self._steps[gone].mark, horizon_us):
             gone += 1

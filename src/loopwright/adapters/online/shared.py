@@ -136,7 +136,7 @@ class SharedOnline:
         taken: dict[bytes, int] = {}
         for (key, pushed), value in zip(rows.items(), held.values, strict=True):
             entity = _entity(view, value, horizon)
-            count = sum([entity.push(row, horizon) for row in pushed])
+            count = sum(entity.push(row, horizon) for row in pushed)
             if count:
                 entity.trim(horizon)
                 taken[key] = count

@@ -1,0 +1,68 @@
+"""Leaves out the rows of a history that no question from an instant on can see."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from loopwright.core.expressions import Expr, col
+from loopwright.core.instants import duration, to_micros
+from loopwright.engine.context import Context
+from loopwright.features.nouns import FeatureView
+from loopwright.features.rules import TIME, as_of_join
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["seen_from"]
+
+_PLACE = "loopwright_place"
+_FEW = 10_000
+"""rows up to which it is quicker to hand them all on"""
+
+
+def seen_from(
+    ctx: Context, view: FeatureView, table: pa.Table, horizon: datetime, *, few: int = _FEW
+) -> pa.Table:
+    """The rows that some question from the horizon on can see, in their order.
+
+    Those that are seen later or that a window reaches, and of the others the one of each entity that
+    is the newest at the horizon: what the online store would keep of all of them, found by one join.
+    """
+    if not view.latest or table.num_rows < few:
+        return table
+    import numpy as np
+    import pyarrow as pa
+
+    numbered = table.append_column(_PLACE, pa.array(np.arange(table.num_rows)))
+    asked = _asked(table, view.entity, horizon)
+    newest = ctx.ports.tables.join_as_of(asked, numbered, replace(as_of_join(view), columns=(_PLACE,)))
+    later = ctx.ports.tables.select(numbered, _reached(view, to_micros(horizon)))
+    places = [found.column(_PLACE).drop_null().to_numpy() for found in (newest, later)]
+    return table.take(pa.array(np.unique(np.concatenate(places))))
+
+
+def _asked(table: pa.Table, entity: tuple[str, ...], at: datetime) -> pa.Table:
+    """Each entity once, asked about at one instant."""
+    import pyarrow as pa
+
+    different = table.select(list(entity)).group_by(list(entity)).aggregate([])
+    instant = pa.scalar(to_micros(at), pa.int64()).cast(pa.timestamp("us", "UTC"))
+    return different.append_column(TIME, pa.repeat(instant, different.num_rows))
+
+
+def _reached(view: FeatureView, horizon_us: int) -> Expr:
+    """Seen after the horizon, or within the longest window that ends there."""
+    first = horizon_us - max((_window_us(each.over) for each in view.windows.values()), default=0)
+    event = col(view.event_time)
+    if view.known_at is None or view.known_at == view.event_time:
+        return event > first
+    known = col(view.known_at)
+    return (event > horizon_us) | (known > first) | (known.is_null() & (event > first))
+
+
+def _window_us(over: str) -> int:
+    """The length of a window in microseconds."""
+    return duration(over) // duration("1us")
