@@ -14,6 +14,7 @@ from pyarrow import csv
 from loopwright.core.errors import Denied, Invalid, NotFound, PolicyBlocked, TooLarge
 from loopwright.core.nouns import Json
 from loopwright.data.nouns import Contract, QuarantinedRow
+from loopwright.data.profiling import profile_file
 from loopwright.data.uploads import table_of_upload
 from loopwright.data.verbs import (
     append,
@@ -22,7 +23,6 @@ from loopwright.data.verbs import (
     define_contract,
     download,
     profile,
-    profile_file,
     quarantine,
     read,
     rows,
@@ -213,7 +213,6 @@ def test_operations_are_authorised_and_decoded_like_any(ctx: Context) -> None:
         "data.download",
         "data.list",
         "data.profile",
-        "data.profile_file",
         "data.quarantine",
         "data.rows",
         "data.set_contract",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from loopwright.core.instants import format_instant, from_micros, parse_instant, to_micros
 from loopwright.core.nouns import Json
+from loopwright.data.pairing import joined_pairs
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,7 +29,9 @@ def merged_profile(whole: Json, part: Json, rows: pa.Table) -> Json:
     for name, added in part["columns"].items():
         before = columns.get(name)
         columns[name] = added if before is None else _column(before, added, rows.column(name))
-    return {"rows": whole["rows"] + part["rows"], "columns": columns}
+    found: Json = {"rows": whole["rows"] + part["rows"], "columns": columns}
+    pairs = joined_pairs(whole.get("pairs"), part.get("pairs"))
+    return found if pairs is None else {**found, "pairs": pairs}
 
 
 def _column(before: Json, added: Json, values: pa.ChunkedArray) -> Json:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from loopwright.core.instants import format_instant, from_micros
 from loopwright.core.nouns import Json
+from loopwright.data.pairing import joined_pairs
 from loopwright.data.profiles import quantiles_of, recounted
 from loopwright.ports.tables import ColumnRange
 
@@ -46,7 +47,7 @@ def shrunk_profile(whole: Json, part: Json, rows: pa.Table, ranges: Mapping[str,
     what cannot be taken out of it, or most of the rows go.
     """
     columns: Mapping[str, Json] = whole["columns"]
-    if rows.num_rows > _MOST_TAKEN * whole["rows"] or {"rows", "columns"} != whole.keys():
+    if rows.num_rows > _MOST_TAKEN * whole["rows"] or not {"rows", "columns", "pairs"} >= whole.keys():
         return None
     if any(not _KNOWN.issuperset(column) for column in columns.values()):
         return None
@@ -58,7 +59,9 @@ def shrunk_profile(whole: Json, part: Json, rows: pa.Table, ranges: Mapping[str,
     }
     if any(column is None for column in found.values()):
         return None
-    return {"rows": whole["rows"] - rows.num_rows, "columns": found}
+    left: Json = {"rows": whole["rows"] - rows.num_rows, "columns": found}
+    pairs = joined_pairs(whole.get("pairs"), part.get("pairs"), -1)
+    return left if pairs is None else {**left, "pairs": pairs}
 
 
 def _column(before: Json, gone: Json, values: pa.ChunkedArray, span: ColumnRange | None) -> Json | None:

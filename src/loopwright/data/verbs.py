@@ -26,12 +26,13 @@ from loopwright.data.nouns import (
     DatasetView,
     QuarantinedRow,
 )
+from loopwright.data.profiling import shown_profile
 from loopwright.data.quarantine import quarantined_rows, quarantined_total
 from loopwright.data.reading import first_rows, read, read_version, schema_of
 from loopwright.data.rewriting import delete, overwrite, upsert, write_together
 from loopwright.data.rows import json_rows, row_number
 from loopwright.data.streams import read_stream, write_segment
-from loopwright.data.uploads import table_of_file, table_of_upload
+from loopwright.data.uploads import table_of_upload
 from loopwright.engine.context import Context
 from loopwright.engine.operation import Blob, Upload, on_job, operation
 from loopwright.engine.publishing import manifest_of, resolve
@@ -48,7 +49,6 @@ __all__ = [
     "download",
     "overwrite",
     "profile",
-    "profile_file",
     "quarantine",
     "read",
     "read_stream",
@@ -112,7 +112,7 @@ def show(ctx: Context, name: AssetName, *, version: Selected = "") -> DatasetDet
 
 @operation("data.rows", scope="dataset:read", route="GET /datasets/{name}/rows")
 def rows(
-    ctx: Context, name: AssetName, *, version: Selected = "", limit: Limit = 100, token: str = ""
+    ctx: Context, name: AssetName, *, version: Selected = "", limit: Limit = 100, token: str = "", purpose: str = ""
 ) -> Page[Json]:
     """Read rows of a version in the order they came, a page at a time; it becomes an input of the run."""
     number, start = _row_place(token)
@@ -197,14 +197,7 @@ def profile(ctx: Context, name: AssetName, *, version: Selected = "") -> Json:
     digest = manifest_of(ctx, _version(ctx, name, version)).profile
     if digest is None:
         raise NotFound(f"dataset:{name} has no profile", hint="profiles are made when rows are appended")
-    found: Json = json.decode(ctx.ports.objects.get(digest))
-    return found
-
-
-@operation("data.profile_file", scope="dataset:read", local=True, command="data profile")
-def profile_file(ctx: Context, file: str) -> Json:
-    """Profile a Parquet, CSV or NDJSON file of this machine; nothing is kept."""
-    return ctx.ports.tables.profile(table_of_file(file))
+    return shown_profile(json.decode(ctx.ports.objects.get(digest)))
 
 
 @operation("data.quarantine", scope="dataset:read", route="GET /datasets/{name}/quarantine")
@@ -214,7 +207,7 @@ def quarantine(ctx: Context, name: AssetName, *, limit: Limit = 100, token: str 
 
 
 @operation("data.download", scope="dataset:read", route="GET /datasets/{name}/file")
-def download(ctx: Context, name: AssetName, *, version: Selected = "") -> Blob:
+def download(ctx: Context, name: AssetName, *, version: Selected = "", purpose: str = "") -> Blob:
     """Download a version as one Parquet file."""
     found = _version(ctx, name, version)
     manifest = manifest_of(ctx, found)

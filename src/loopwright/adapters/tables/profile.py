@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from loopwright.adapters.tables.pairs import pair_sums
 from loopwright.core.instants import format_instant, from_micros
 from loopwright.core.nouns import Json
 
@@ -36,10 +37,13 @@ def profile_of(table: pa.Table) -> Json:
     quantiles (nearest, on a fixed grid) and a histogram of 20 equal bins between the 1 % and 99 %
     quantile with what lies below and above; numbers have mean and std (of a sample); columns of at
     most 1,000 values have their 20 most frequent ones. NaN is counted apart and left out of numbers.
-    Instants are written in ISO 8601, their histogram's edges in microseconds.
+    Instants are written in ISO 8601, their histogram's edges in microseconds. `pairs` holds the sums over
+    pairs of columns of numbers that correlations are made of.
     """
     columns = {name: _column(table.column(name)) for name in table.column_names}
-    return {"rows": table.num_rows, "columns": columns}
+    found: Json = {"rows": table.num_rows, "columns": columns}
+    pairs = pair_sums(table)
+    return found if pairs is None else {**found, "pairs": pairs}
 
 
 def _column(values: pa.ChunkedArray) -> Json:

@@ -1,0 +1,102 @@
+"""Profiles of any file or address, without a workspace; and profiles as they are shown."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import msgspec
+
+from loopwright.core.errors import Invalid, NotFound, Unavailable
+from loopwright.core.nouns import Json
+from loopwright.data.conforming import conformed
+from loopwright.data.duplicates import repeated_rows
+from loopwright.data.ingesting import zoned
+from loopwright.data.pairing import correlations
+from loopwright.data.profile_page import profile_page
+from loopwright.data.sourcing import shown_address
+from loopwright.data.uploads import read_table, table_of_file
+from loopwright.engine.context import Context
+from loopwright.engine.operation import operation
+from loopwright.ports.sources import Origin
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from loopwright.ports.sources import FileSource
+
+__all__ = ["profile_file", "shown_profile"]
+
+
+@operation("data.profile_file", scope="dataset:read", local=True, command="data profile")
+def profile_file(
+    ctx: Context,
+    file: Annotated[str, msgspec.Meta(description="a file of this machine, or an address: https://, s3://")],
+    *,
+    html: Annotated[str, msgspec.Meta(description="where to write it as one page")] = "",
+    zone: Annotated[str, msgspec.Meta(description="in which zone times without one are")] = "UTC",
+) -> Json:
+    """Say what the columns of a Parquet, Arrow, CSV or NDJSON file hold; nothing is kept.
+
+    With `--html` it is also one page that needs nothing else: it can be mailed, and opened without a network.
+    """
+    table = conformed(zoned(_table(ctx, file), zone), {})
+    found = shown_profile(ctx.ports.tables.profile(table))
+    found["duplicates"] = repeated_rows(table)
+    if html:
+        _write(Path(html), profile_page(found, title=_title(file)))
+        return {"rows": found["rows"], "columns": len(found["columns"]), "page": html}
+    return found
+
+
+def shown_profile(profile: Json) -> Json:
+    """The profile with correlations in the place of the sums they are made of."""
+    found = {key: value for key, value in profile.items() if key != "pairs"}
+    pairs = correlations(profile.get("pairs"))
+    return found if pairs is None else {**found, "correlations": pairs}
+
+
+def _table(ctx: Context, address: str) -> pa.Table:
+    if "://" not in address:
+        return table_of_file(address)
+    if ctx.ports.sources.kind(address) != "files":
+        raise Invalid(
+            "only files are profiled by their address", hint="ingest it, then `loopwright data stats`"
+        )
+    with closing(cast("FileSource", ctx.ports.sources.open(Origin(address=address)))) as opened:
+        seen = opened.seen({})
+        if len(seen) != 1:
+            raise NotFound(
+                f"{len(seen)} files are at {shown_address(address)}", hint="give the address of one"
+            )
+        (one,) = seen
+        with opened.open(one.path) as found:
+            named = one.path or address.partition("?")[0]
+            return read_table(found, "", {}, path=named, media_type=opened.media_type(one.path))
+
+
+def _title(address: str) -> str:
+    shown = shown_address(address)
+    return os.path.basename(shown.partition("?")[0].rstrip("/")) or shown
+
+
+def _write(path: Path, page: str) -> None:
+    """The page is there whole or not at all."""
+    draft = ""
+    try:
+        handle, draft = tempfile.mkstemp(prefix=f".{path.name[:100]}-", dir=path.parent)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(page)
+        Path(draft).chmod(0o644)
+        Path(draft).replace(path)
+    except OSError as error:
+        raise Unavailable(
+            f"{path} cannot be written: {error.strerror}", hint="choose another file"
+        ) from error
+    finally:
+        if draft:
+            with suppress(FileNotFoundError):
+                Path(draft).unlink()
