@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -241,10 +242,13 @@ def draft_of(  # noqa: PLR0917 - a change, what it builds on, what goes and what
     """The version that has the kept parts and, at the end, the new rows; None when the base is just that."""
     table = ordered(part, schema)
     entries = tuple(replace(entry, path=_path(place)) for place, entry in enumerate(cut.entries))
-    if table.num_rows or not base.number:
-        entries = _with_rows(ctx, entries, table, body, change.batch)
-    elif change.batch is not None:
-        body = replace(body, batches=(*body.batches, change.batch))
+    with ThreadPoolExecutor(1, thread_name_prefix="loopwright-profile") as beside:
+        profiled = beside.submit(_profile, ctx, base, cut, schema, table)
+        if table.num_rows or not base.number:
+            entries = _with_rows(ctx, entries, table, body, change.batch)
+        elif change.batch is not None:
+            body = replace(body, batches=(*body.batches, change.batch))
+        profile = profiled.result()
     if base.manifest is not None and _is_same(base, entries, schema, body):
         return None
     rows = base.rows - cut.removed + table.num_rows
@@ -255,7 +259,7 @@ def draft_of(  # noqa: PLR0917 - a change, what it builds on, what goes and what
         rows=rows,
         parent=None if base.version is None else base.version.digest,
         body=_written(body),
-        profile=_profile(ctx, base, cut, schema, table),
+        profile=profile,
     )
     facts: Json = {"rows": rows, "added": table.num_rows}
     if cut.removed:

@@ -8,17 +8,19 @@ from typing import IO, Any, BinaryIO
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from loopwright.adapters.tables.compile import compile_condition
 from loopwright.core.errors import Invalid
 from loopwright.core.expressions import Expr, columns_of
 
-__all__ = ["ROW_GROUP", "WRITING", "arrow_of", "plain_table", "read_parquet", "write_parquet"]
+__all__ = ["ROW_GROUP", "arrow_of", "plain_table", "read_parquet", "ways_of", "write_parquet"]
 
 ROW_GROUP = 131_072
-WRITING: Mapping[str, Any] = {"compression": "zstd", "compression_level": 1}
-"""how a file is written, at once or in pieces"""
+_LOOKED_AT = 1024
+_OFTEN = 0.5
+"""share of different values above which a dictionary costs numbers twice the time, and makes them larger"""
 _FEW_ROWS = 4096
 
 
@@ -26,8 +28,25 @@ def write_parquet(table: pa.Table) -> bytes:
     """The table as one file: zstd, row groups of 131,072 rows, no time and no metadata."""
     plain = plain_table(table).replace_schema_metadata(None).combine_chunks()
     out = io.BytesIO()
-    pq.write_table(plain, out, row_group_size=ROW_GROUP, **WRITING)
+    pq.write_table(plain, out, row_group_size=ROW_GROUP, **ways_of(plain))
     return out.getvalue()
+
+
+def ways_of(table: pa.Table) -> Mapping[str, Any]:
+    """How a file that begins with these rows is written, at once or in pieces.
+
+    Numbers that seldom repeat among the first rows are written as they are, all else by a dictionary.
+    """
+    first = table.slice(0, _LOOKED_AT)
+    by_dictionary = [name for name in first.column_names if not _is_mostly_different(first.column(name))]
+    return {"compression": "zstd", "compression_level": 1, "use_dictionary": by_dictionary or False}
+
+
+def _is_mostly_different(values: pa.ChunkedArray) -> bool:
+    kind = values.type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_timestamp(kind)):
+        return False
+    return bool(pc.count_distinct(values).as_py() > _OFTEN * len(values))
 
 
 def read_parquet(

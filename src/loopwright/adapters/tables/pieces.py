@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from loopwright.adapters.tables.parquet import ROW_GROUP, WRITING, plain_table
+from loopwright.adapters.tables.parquet import ROW_GROUP, plain_table, ways_of
 from loopwright.core.errors import Invalid
 from loopwright.core.expressions import Scalar
 from loopwright.core.instants import to_micros
@@ -64,7 +64,7 @@ def written(tables: Iterable[pa.Table]) -> Iterator[bytes]:
     sink = _Sink()
     groups = _grouped(tables)
     first = next(groups)
-    with pq.ParquetWriter(pa.PythonFile(sink, mode="w"), first.schema, **WRITING) as writer:
+    with pq.ParquetWriter(pa.PythonFile(sink, mode="w"), first.schema, **ways_of(first)) as writer:
         writer.write_table(first, row_group_size=ROW_GROUP)
         yield sink.taken()
         for group in groups:
