@@ -1,13 +1,13 @@
 """What tracking and registry cost over MLflow's protocol: ours beside a real `mlflow server`, in one run.
 
-The same requests go to both, one server at a time, each on SQLite in a folder of its own; MLflow has two
-workers and its job runner off. Requests go over kept connections by bare sockets, so that the client's own
-cost does not hide the server's. Wall times depend on what else the machine does; `cpu_ms`, the processor
-time of the server's whole process tree per call, holds on a busy one too. Prints JSON: figures of each
-server, and `ratios`, in which more than 1 is in our favour. Sizes to search are seeded in bulk, into the
-database itself; MLflow gets the smallest of them alone. A store of many runs is made once and kept in the
-user's cache. On PostgreSQL ours has a database server of its own, whose time and memory are counted with it.
-The whole takes about ten minutes; a table of it goes to standard error.
+The same requests go to both, one server at a time, each on SQLite in a folder of its own, or each on a
+PostgreSQL of its own; MLflow has two workers and its job runner off. Requests go over kept connections by
+bare sockets, so that the client's own cost does not hide the server's. Wall times depend on what else the
+machine does; `cpu_ms`, the processor time of the server's whole process tree per call, holds on a busy one
+too. Prints JSON: figures of each server, and `ratios`, in which more than 1 is in our favour. Sizes to
+search are seeded in bulk, into the database itself; MLflow gets the smallest of them alone. A store of many
+runs is made once and kept in the user's cache. PostgreSQL stands as it comes, and its time and memory are
+counted with each server's. The whole takes about ten minutes; a table of it goes to standard error.
 
 MLflow's workers leave Nagle's algorithm on, so a reply in two parts waits 40 ms for its caller's late
 acknowledgement, whatever the client; `--acknowledge` answers each packet at once and takes that away.
@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--runs", help="sizes to search, by commas; MLflow gets the smallest alone")
     parser.add_argument("--seconds", type=float, help="length of each repeated piece of work")
     parser.add_argument("--without", choices=["ours", "mlflow"], help="leave one server out")
-    parser.add_argument("--store", choices=["sqlite", "postgresql"], default="sqlite", help="of ours")
+    parser.add_argument("--store", choices=["sqlite", "postgresql"], default="sqlite")
     parser.add_argument("--processes", type=int, default=1, help="of ours; more than one on PostgreSQL alone")
     parser.add_argument("--acknowledge", action="store_true", help="acknowledge packets at once (Linux)")
     given = parser.parse_args()
@@ -130,7 +130,8 @@ def main() -> None:
         return
     told: Figures = {}
     own = partial(ours, store=given.store, processes=given.processes)
-    for name, start in {"ours": own, "mlflow": theirs}.items():
+    peer = partial(theirs, store=given.store)
+    for name, start in {"ours": own, "mlflow": peer}.items():
         if name != given.without:
             with start() as server:
                 server = replace(server, acknowledged=given.acknowledge)

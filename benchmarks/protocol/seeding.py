@@ -150,7 +150,7 @@ class _Sqlite:
 
 
 class _Postgres:
-    """A schema of PostgreSQL, by our own address of it."""
+    """A schema of PostgreSQL: by our own address of it that one, else the one that is there by itself."""
 
     def __init__(self, url: str) -> None:
         import psycopg
@@ -158,7 +158,8 @@ class _Postgres:
         place, _, schema = url.partition("&schema=")
         self._connection = psycopg.connect(place, autocommit=True)
         self.run: Run = lambda text: self._connection.execute(text.encode())
-        self.run(f"SET search_path TO {schema}")
+        if schema:
+            self.run(f"SET search_path TO {schema}")
         self.run("SET synchronous_commit TO OFF")
         self.run("CREATE TEMP TABLE drawn (no BIGINT, id TEXT, acc FLOAT8, loss FLOAT8, model TEXT)")
 
@@ -168,7 +169,7 @@ class _Postgres:
 
     def pattern(self, table: str, key: str, number: Any) -> tuple[list[str], Sequence[Any]]:
         """Names of a table's columns, and its rows about a run."""
-        cursor = self._connection.execute(f"SELECT * FROM {table} WHERE {key} = {int(number)}".encode())
+        cursor = self._connection.execute(f"SELECT * FROM {table} WHERE {key} = %s".encode(), (number,))
         return [column.name for column in cursor.description or ()], cursor.fetchall()
 
     def draw(self, rows: Iterator[tuple[Any, ...]]) -> None:
@@ -183,8 +184,11 @@ class _Postgres:
         yield
 
     def close(self) -> None:
-        """Move the counter of runs past the seeded ones, and hang up."""
-        self.run("SELECT setval(pg_get_serial_sequence('runs', 'no'), (SELECT max(no) FROM runs))")
+        """Move the counter of runs past the seeded ones, where they are counted, and hang up."""
+        if self.rows(
+            "SELECT 1 FROM information_schema.columns WHERE table_name = 'runs' AND column_name = 'no'"
+        ):
+            self.run("SELECT setval(pg_get_serial_sequence('runs', 'no'), (SELECT max(no) FROM runs))")
         self._connection.close()
 
 

@@ -69,7 +69,7 @@ def postgres() -> Iterator[tuple[str, int]]:
         server = PostgresServer(programs, durable=True)
         try:
             pid = int((server.folder / "data/postmaster.pid").read_text().split()[0])
-            yield server.url("benchmark"), pid
+            yield server.url("loopwright"), pid
         finally:
             server.stop()
         return
@@ -89,13 +89,18 @@ def answering(process: subprocess.Popen[bytes], said: Path) -> str:
 
 
 @contextlib.contextmanager
-def theirs() -> Iterator[Server]:
-    """A real MLflow server, of the version that the tests of the protocol pin."""
+def theirs(*, store: str = "sqlite") -> Iterator[Server]:
+    """A real MLflow server, of the version that the tests of the protocol pin; the store is as for ours."""
     sys.path.insert(0, str(ROOT))
     from tests.protocols.mlflow.peers import mlflow_server
 
-    with mlflow_server("3", workers=2) as peer:
+    with contextlib.ExitStack() as stack:
+        address, pids = "", list[int]()
+        if store == "postgresql":
+            database, keeper = stack.enter_context(postgres())
+            address, pids = database.partition("&schema=")[0], [keeper]
+        peer = stack.enter_context(mlflow_server("3", workers=2, postgres=address))
         yield Server(
-            urls=(peer.url,), name=peer.name, started_s=peer.started_s, pids=(peer.pid,),
+            urls=(peer.url,), name=f"{peer.name}, {store}", started_s=peer.started_s, pids=(peer.pid, *pids),
             database=peer.database, peer=True, tables=THEIRS,
         )  # fmt: skip

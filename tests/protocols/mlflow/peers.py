@@ -43,7 +43,7 @@ class Peer:
     url: str
     pid: int
     started_s: float
-    database: Path
+    database: Path | str
 
 
 def peer_python(major: str) -> Path:
@@ -103,11 +103,13 @@ def mlflow_server(
     *,
     workers: int = 1,
     store: Path | None = None,
+    postgres: str = "",
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Peer]:
     """A real server on an SQLite file in a passing folder; its experiments are numbered from 7300000001.
 
-    With a `store` it is that of the folder, as it is there: `mlflow.db` and `mlartifacts`.
+    With a `store` it is that of the folder, as it is there: `mlflow.db` and `mlartifacts`. With the address
+    of a database of PostgreSQL it is that one, and experiments are numbered as they come.
     """
     python = peer_python(major)
     with tempfile.TemporaryDirectory(prefix="mlflow-") as folder:
@@ -115,7 +117,8 @@ def mlflow_server(
         command = [str(python), "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
         database = (store or Path(folder)) / "mlflow.db"
         files = database.with_name("mlartifacts" if store else "artifacts")
-        command += ["--workers", str(workers), "--backend-store-uri", f"sqlite:///{database}"]
+        address = _by_psycopg2(postgres) if postgres else f"sqlite:///{database}"
+        command += ["--workers", str(workers), "--backend-store-uri", address]
         command += ["--artifacts-destination", str(files)]
         begun = time.monotonic()
         with (Path(folder) / "server.log").open("w") as log:
@@ -131,12 +134,17 @@ def mlflow_server(
                 url = f"http://127.0.0.1:{port}"
                 _wait(process, url, Path(log.name))
                 took = time.monotonic() - begun
-                if store is None:
+                if store is None and not postgres:
                     _spread_ids(database)
                 name = f"mlflow {_text(url + '/version')}"
-                yield Peer(name=name, url=url, pid=process.pid, started_s=took, database=database)
+                yield Peer(name=name, url=url, pid=process.pid, started_s=took, database=postgres or database)
             finally:
                 _stop(process)
+
+
+def _by_psycopg2(postgres: str) -> str:
+    """The address with the driver that MLflow's own pages name."""
+    return f"postgresql+psycopg2://{postgres.partition('://')[2]}"
 
 
 def _spread_ids(database: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from loopwright.core.errors import Fault, Unavailable
 
-__all__ = ["LONGEST_S", "MOST_WORKS", "GroupWriter", "Store", "Then"]
+__all__ = ["LONGEST_S", "MOST_WORKS", "GroupWriter", "MustRepeatError", "Store", "Then"]
 
 log = logging.getLogger(__name__)
 Then = Callable[[Any, BaseException | None], None]
@@ -25,6 +25,10 @@ LONGEST_S = 0.005
 """a group ends after so long"""
 
 
+class MustRepeatError(Unavailable):
+    """A work, not at fault itself, could not be kept beside the others of its group."""
+
+
 class Store(Protocol):
     """What the writer thread does with its one connection. Only that thread calls it."""
 
@@ -32,13 +36,19 @@ class Store(Protocol):
         """Open the group's transaction, waiting for other processes."""
 
     def run(self, function: Callable[[Any], Any]) -> Any:
-        """Run a work in a savepoint; when it raises, it has left nothing."""
+        """Run a work; when it raises, it has left nothing, or `is_open` says that the group is lost.
+
+        `MustRepeatError` when the group is lost and the work is to be repeated with the others.
+        """
 
     def is_open(self) -> bool:
         """Whether the group's transaction is still there: a full disk may have ended it."""
 
     def commit(self) -> Any:
-        """Make the group durable; what `released` is to be told."""
+        """Make the group durable; what `released` is to be told.
+
+        `MustRepeatError` when one of its works kept it from that, and nothing was committed.
+        """
 
     def rollback(self) -> None:
         """Undo the group, whatever state it is in. Never raises."""
@@ -156,11 +166,13 @@ class GroupWriter:
                 committed = self._store.commit()
             else:
                 self._store.rollback()
-        except _TransactionLostError:
+        except (_TransactionLostError, MustRepeatError):
             self._store.rollback()
             for work in done:
                 self._group_of_one(work)
-            done = []
+            for work in failed:
+                work.release()
+            return goes_on
         except BaseException as error:  # noqa: BLE001 - the worker's last handler: the callers get it
             self._store.rollback()
             _give(error, done or [first])
@@ -171,7 +183,7 @@ class GroupWriter:
         return goes_on
 
     def _group_of_one(self, work: _Work) -> None:
-        """Repeat a work whose group was lost by another one."""
+        """Repeat a work whose group was lost."""
         committed = None
         try:
             self._store.begin()
@@ -192,6 +204,9 @@ class GroupWriter:
             try:
                 work.value = self._store.run(work.function)
                 done.append(work)
+            except MustRepeatError as error:
+                done.append(work)
+                raise _TransactionLostError from error
             except BaseException as error:  # a failing work fails alone
                 work.error = error
                 failed.append(work)

@@ -235,6 +235,8 @@ class _Writer:
         with self._translated:
             self._connection.execute("BEGIN IMMEDIATE")
         self._marks = [self._connection.total_changes]
+        if self._transaction is not None:
+            self._transaction.session.moves_on()
 
     def _over(self, connection: sqlite3.Connection, *, read_only: bool) -> SqlTransaction:
         return SqlTransaction(
@@ -260,7 +262,7 @@ class _Writer:
                     connection.execute("RELEASE work")
         except BaseException:
             del transaction.lines.pending[lines:]
-            transaction.session.remembered.clear()
+            transaction.session.undone()
             if connection.in_transaction:
                 self._undo(connection, ends=needs_own)
             raise
@@ -300,7 +302,7 @@ class _Writer:
         """Undo the group. A connection that cannot even do that is given up: the next group opens another."""
         if self._transaction is not None:
             self._transaction.lines.pending.clear()
-            self._transaction.session.remembered.clear()
+            self._transaction.session.undone()
         try:
             if self._connection is not None and self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")

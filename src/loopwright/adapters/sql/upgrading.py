@@ -13,7 +13,7 @@ import sqlalchemy
 
 from loopwright.adapters.sql.creating import check_revision
 from loopwright.adapters.sql.opening import sqlite_path
-from loopwright.adapters.sql.postgres import connect_server, target_of
+from loopwright.adapters.sql.postgres_link import connect_server, target_of
 from loopwright.adapters.sql.schema import APPLICATION_ID, REVISIONS
 from loopwright.adapters.sql.sqlite import connect_file, translated
 from loopwright.core.errors import Corrupt, Invalid, NotFound, Unavailable

@@ -13,9 +13,9 @@ from loopwright.adapters.sql import schema
 from loopwright.adapters.sql.listing import checked_limit, limit_param, page_of, read_token
 from loopwright.adapters.sql.rows import Shape, from_json, to_json
 from loopwright.adapters.sql.schema import TEXT
-from loopwright.adapters.sql.statements import Session, insert_new
+from loopwright.adapters.sql.statements import Session, insert_all
 from loopwright.core.chain import Head, link
-from loopwright.core.errors import Conflict, Corrupt
+from loopwright.core.errors import Corrupt
 from loopwright.core.nouns import Event
 from loopwright.ports.ledger import Page, PageRequest
 
@@ -24,10 +24,10 @@ __all__ = ["SqlJournal"]
 _EVENT = Shape(Event, schema.journal)
 _j, _h = schema.journal.c, schema.journal_head.c
 
-_ADD = insert_new(schema.journal)
+_COLUMNS = tuple(column.name for column in schema.journal.columns)
+_ADD = insert_all(schema.journal)
 _FIND = select(*_EVENT.columns).where(_j.id == bindparam("id"))
 _HEAD = select(_h.count, _h.hash).where(_h.no == 1)
-_HEAD_LOCKED = _HEAD.with_for_update(nowait=True)
 _MOVE_HEAD: Update = (
     update(schema.journal_head).where(_h.no == 1).values(count=bindparam("b_count"), hash=bindparam("b_hash"))
 )
@@ -61,19 +61,22 @@ class SqlJournal:
         self._session.writable()
         self.pending.append(replace(event, payload=from_json(to_json(event.payload))))
 
-    def chain(self) -> tuple[Event, ...]:
-        """Write the pending lines behind the head, which is locked: the last thing before the commit."""
+    def chain(self, head: Head | None = None) -> tuple[Event, ...]:
+        """Write the pending lines behind the head, read where it is not known: last before the commit.
+
+        Nobody else may write meanwhile.
+        """
         if not self.pending:
             return ()
-        head = self._stored_head(_HEAD_LOCKED)
+        head = head or self.head()
         lines = []
         for event in self.pending:
             line = link(event, head)
             head = Head(count=line.seq, hash=line.hash)
             lines.append(line)
-        if self._session.change_many(_ADD, [_EVENT.write(line) for line in lines]) < len(lines):
-            raise Conflict("a line of the journal is already there", hint="loopwright journal verify")
-        self._session.change(_MOVE_HEAD, {"b_count": head.count, "b_hash": head.hash})
+        written = map(_EVENT.write, lines)
+        self._session.put_tuples(_ADD, [tuple([line[name] for name in _COLUMNS]) for line in written])
+        self._session.put(_MOVE_HEAD, {"b_count": head.count, "b_hash": head.hash})
         return tuple(lines)
 
     def read(
@@ -120,10 +123,7 @@ class SqlJournal:
 
     def head(self) -> Head:
         """Length and last hash of the committed chain."""
-        return self._stored_head(_HEAD)
-
-    def _stored_head(self, statement: Select[Any]) -> Head:
-        row = self._session.row(statement)
+        row = self._session.row(_HEAD)
         if row is None:
             raise Corrupt(
                 "the journal has lost its head", hint="loopwright journal verify, then restore a backup"

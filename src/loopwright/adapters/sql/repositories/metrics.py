@@ -76,8 +76,8 @@ class SqlMetrics:
         run_no, space, experiment_no = self._run(run_id)
         keys = key_numbers(self._session, space, {point.key for point in points})
         rows = [_stored(point, run_no, keys[point.key], space) for point in points]
-        self._session.insert_tuples(_ADD_POINT, rows)
-        self._session.insert_tuples(_PUT_LATEST, [(*row, experiment_no) for row in _newest(rows)])
+        self._session.put_tuples(_ADD_POINT, rows)
+        self._session.put_tuples(_PUT_LATEST, [(*row, experiment_no) for row in _newest(rows)])
 
     def latest(self, run_id: str) -> Mapping[str, MetricPoint]:
         """The latest point of each key."""
@@ -134,10 +134,14 @@ class SqlMetrics:
         return None if key_no is None else {"run_no": run_no, "key_no": key_no[0]}
 
     def _run(self, run_id: str) -> tuple[int, str, int]:
+        known = None if self._session.read_only else self._session.places.get(run_id)
+        if known is not None:
+            return known
         row = self._session.row(_RUN_NO, id=run_id)
         if row is None:
             raise NotFound(f"there is no run:{run_id}", hint="loopwright runs list")
-        return row[0], row[1], row[2]
+        found = self._session.places[run_id] = (row[0], row[1], row[2])
+        return found
 
 
 def _stored(point: MetricPoint, run_no: int, key_no: int, space: str) -> tuple[Any, ...]:

@@ -28,17 +28,17 @@ _RUN = Shape(Run, schema.runs)
 _r, _l, _e = schema.runs.c, schema.links.c, schema.experiments.c
 _NEWEST = Order(columns=("created_at", "id"))
 
-_ADD = insert_new(schema.runs, [*(column.name for column in _RUN.columns), "experiment_no"])
+_ADD = insert_new(schema.runs, [*(column.name for column in _RUN.columns), "experiment_no"], returning="no")
 _THIS = (_r.id == bindparam("id"), _r.removed_at.is_(None))
 _PLACE = select(_r.no, _r.space, _r.experiment_no).where(*_THIS)
 _ROW = select(_r.no, _r.experiment_no, *_RUN.columns).where(*_THIS)
 _ADD_EXPERIMENT = insert_new(schema.experiments, ["space", "name"])
 _EXPERIMENT_NO = select(_e.no).where(_e.space == bindparam("space"), _e.name == bindparam("name"))
-_GET = select(*_RUN.columns).where(*_THIS)
 _BY_NO = among(select(_r.no, *_RUN.columns), _r.no)
 _SPACE = select(_r.space).where(*_THIS)
 _FIXED = {"id", "space", "kind", "experiment"}
 _NAMES = tuple(column.name for column in _RUN.columns)
+_SPACE_AT = _NAMES.index("space")
 _MARK_DELETED = (
     update(schema.runs)
     .where(
@@ -79,16 +79,17 @@ class SqlRuns:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._seen: tuple[int, str, Row] = (-1, "", ())
 
     def add(self, run: Run) -> None:
         """Keep a new run."""
-        number = self._experiment_number(run)
-        if not self._session.change(_ADD, {**_RUN.write(run), "experiment_no": number}):
+        experiment = self._experiment_number(run)
+        row = self._session.add(_ADD, {**_RUN.write(run), "experiment_no": experiment})
+        if row is None:
             raise Conflict(f"run:{run.id} is already there", hint="give a new run a new id")
-        row = self._session.row(_PLACE, id=run.id) if run.params or run.tags else None
-        if row is not None:
-            write_texts(self._session, PARAMS, Place(*row), {}, run.params)
-            write_texts(self._session, TAGS, Place(*row), {}, run.tags)
+        place = Place(row[0], run.space, experiment)
+        write_texts(self._session, PARAMS, place, {}, run.params)
+        write_texts(self._session, TAGS, place, {}, run.tags)
 
     def _experiment_number(self, run: Run) -> int:
         if run.experiment is None:
@@ -102,21 +103,27 @@ class SqlRuns:
 
     def get(self, run_id: str) -> Run:
         """The run, else `NotFound`."""
-        row = self._session.row(_GET, id=run_id)
-        if row is None:
+        return _RUN.read(self._row(run_id)[2:])
+
+    def _row(self, run_id: str) -> Row:
+        """Number, experiment's number and columns of a run; at hand until anything changes."""
+        moment, known, row = self._seen
+        if known == run_id and moment == self._session.moment and not self._session.read_only:
+            return row
+        found = self._session.row(_ROW, id=run_id)
+        if found is None:
             raise _no_run(run_id)
-        return _RUN.read(row)
+        self._seen = (self._session.moment, run_id, found)
+        self._session.places[run_id] = (found[0], found[2 + _SPACE_AT], found[1])
+        return found
 
     def update(self, run: Run) -> None:
         """Replace everything but id, space and kind."""
-        row = self._session.row(_ROW, id=run.id)
-        if row is None:
-            raise _no_run(run.id)
-        number, experiment, *values = row
+        number, experiment, *values = self._row(run.id)
         before, after = dict(zip(_NAMES, values, strict=True)), _RUN.write(run)
         changed = tuple(name for name in _NAMES if after[name] != before[name] and name not in _FIXED)
         if changed:
-            self._session.change(_update(changed), {**after, "b_id": run.id})
+            self._session.put(_update(changed), {**after, "b_id": run.id})
         place = Place(number, before["space"], experiment)
         if "params" in changed:
             write_texts(self._session, PARAMS, place, from_json(before["params"]), run.params)

@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, delete
 
 from loopwright.adapters.sql import schema
 from loopwright.adapters.sql.repositories.keys import key_numbers, known_keys
-from loopwright.adapters.sql.statements import Session, Statement, upsert
+from loopwright.adapters.sql.statements import Session, Statement, Upsert, upsert
 
 __all__ = ["HEAD", "PARAMS", "TAGS", "Place", "write_texts"]
 
@@ -28,7 +28,7 @@ class Place(NamedTuple):
 class Texts(NamedTuple):
     """The statements of one of the two tables."""
 
-    put: Statement
+    put: Upsert
     remove: Statement
 
 
@@ -48,7 +48,7 @@ def write_texts(
     changed = {name: value for name, value in after.items() if before.get(name) != value}
     if changed:
         keys = key_numbers(session, place.space, set(changed))
-        session.insert_tuples(
+        session.put_tuples(
             table.put,
             [
                 (place.run_no, keys[name], value[:HEAD], value, place.space, place.experiment_no)

@@ -137,6 +137,7 @@ class SqlTrash:
         moment = to_micros(at)
         if not self._session.change(_HIDE, {"b_id": run_id, "b_at": moment}):
             raise NotFound(f"there is no run:{run_id}", hint="loopwright runs list")
+        self._session.moves_on()
         row = self._session.row(_NO, id=run_id)
         for statement in _TEXTS if row is not None else ():
             self._session.change(statement, {"run_no": row[0] if row else 0})
