@@ -347,6 +347,30 @@ def test_pages_meet_and_do_not_overlap() -> None:
         versions.search(ctx, token="zzz")
 
 
+@pytest.mark.parametrize(
+    "where", ["", "tags.a = 'x'", "name = 'm1'", "name LIKE 'm%' and tags.a != 'x'", "tags.b = 'none'"]
+)
+def test_the_newest_are_found_piece_by_piece_as_all_at_once(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order that is meant without one is answered another way than the same order spelled out."""
+    ctx = world()
+    for number in range(12):
+        made_version(ctx, f"m{number % 3}", a="xy"[number % 2], b=str(number))
+    versions.set_tag(ctx, "m1", 2, "a", "x")
+    versions.describe(ctx, "m0", 1, "changed")
+    monkeypatch.setattr(versions, "_SPARE", 0)
+    found, token = list[str](), ""
+    while True:
+        page = versions.search(ctx, where=where, limit=2, token=token)
+        found += [version.id for version in page.items]
+        if not (token := page.next_token):
+            break
+    order = ["last_updated_timestamp DESC", "name ASC", "version_number DESC"]
+    everything = versions.search(ctx, where=where, order=[*order, "creation_timestamp ASC"], limit=100)
+    assert found == [version.id for version in everything.items]
+
+
 def test_models_and_prompts_are_told_apart() -> None:
     ctx = world()
     tags = {"mlflow.prompt.is_prompt": "true"}

@@ -44,6 +44,7 @@ __all__ = [
     "Jobs",
     "Journal",
     "Ledger",
+    "LinesAsked",
     "Metrics",
     "Page",
     "PageRequest",
@@ -104,6 +105,18 @@ class VersionLine(msgspec.Struct, frozen=True, gc=False):
     facts_json: str
 
 
+class LinesAsked(msgspec.Struct, frozen=True, kw_only=True):
+    """Which lines of versions are wanted, and how many."""
+
+    limit: int
+    name: str | None = None
+    run_id: str | None = None
+    tags: Mapping[str, str] = {}
+    """what they have to be tagged with; some more may come that only seem to be"""
+    after: tuple[int, str, int] | None = None
+    """only those behind this milliseconds of change, name and number"""
+
+
 class Assets(Protocol):
     """Assets by id and by (space, kind, name); a name is unique in its space and kind."""
 
@@ -144,6 +157,9 @@ class Versions(Protocol):
     def update(self, version: Version) -> None:
         """Replace tags, description, stage and the times of change and deletion alone."""
 
+    def supersede(self, version: Version) -> None:
+        """Let a version mean other content: digest, size and facts. Erasure alone may do this."""
+
     def among(
         self, space: str, kind: str, *, name: str | None = None, run_id: str | None = None
     ) -> Iterator[Version]:
@@ -153,6 +169,13 @@ class Versions(Protocol):
         self, space: str, kind: str, *, name: str | None = None, run_id: str | None = None
     ) -> Sequence[VersionLine]:
         """As `among`, the lines of those that are not in the trash."""
+
+    def newest_lines(self, space: str, kind: str, asked: LinesAsked) -> Sequence[VersionLine]:
+        """Lines as `lines` gives them: the latest change first, by milliseconds, then by name and number.
+
+        Of one change the names go upwards, the numbers of a name downwards. As many as are asked for, unless
+        there are no more.
+        """
 
     def those(self, ids: Sequence[str]) -> Sequence[Version]:
         """The versions of these ids in their order; `NotFound` for one that is not there."""

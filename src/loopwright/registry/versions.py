@@ -14,13 +14,13 @@ from loopwright.core.manifests import Manifest, encode_manifest
 from loopwright.core.nouns import Asset, Json, Link, LinkRole, Version
 from loopwright.core.queries import Condition, Field, SortKey
 from loopwright.engine.context import Context
-from loopwright.ports.ledger import Transaction, VersionLine
+from loopwright.ports.ledger import LinesAsked, Transaction, VersionLine
 from loopwright.registry.guarding import drop, guards, point
 from loopwright.registry.naming import check_alias_name, check_tag, check_tags, is_prompt
 from loopwright.registry.nouns import KIND, LOGGED, NewVersion, Promotion, RegisteredVersion
 from loopwright.registry.origins import Origin, origin_of, run_in, version_at
 from loopwright.registry.registered import model_of, noted_stages
-from loopwright.tracking.at_hand import Found, Value, Values, page_of, pinned, predicate
+from loopwright.tracking.at_hand import Found, Value, Values, mark_of, page_of, pinned, pinned_tags, predicate
 from loopwright.tracking.dialects import MODEL_VERSIONS
 from loopwright.tracking.grammar import models_only, parse_filter, parse_order
 
@@ -253,12 +253,38 @@ def search(
     """Versions that a filter of MLflow's grammar is about (prompts where it asks), newest change first."""
     condition = models_only(parse_filter(where, MODEL_VERSIONS))
     keys = parse_order(order, MODEL_VERSIONS)
-    holds = predicate(condition, _look)
     with ctx.read() as tx:
-        there = [line for line in _lines(ctx, tx, condition) if holds(line)]
-        page = page_of(there, _place, keys, limit=limit, token=token)
+        if keys == _NEWEST_FIRST:
+            page = _newest(ctx, tx, condition, limit, token)
+        else:
+            holds = predicate(condition, _look)
+            there = [line for line in _lines(ctx, tx, condition) if holds(line)]
+            page = page_of(there, _place, keys, limit=limit, token=token)
         found = tx.versions.those([line.id for line in page.items])
     return Found(items=tuple(found), next_token=page.next_token)
+
+
+def _newest(ctx: Context, tx: Transaction, where: Condition, limit: int, token: str) -> Found[VersionLine]:
+    """A page in the order of the last change, which the ledger gives piece by piece."""
+    holds = predicate(where, _look)
+    mark = mark_of(token, (int, str, int))
+    asked = LinesAsked(
+        limit=min(limit + _SPARE, _PIECE),
+        name=pinned(where, "name"),
+        run_id=pinned(where, "run_id") or None,
+        tags=pinned_tags(where),
+        after=None if mark is None else (mark[0], mark[1], mark[2]),
+    )
+    there: list[VersionLine] = []
+    while len(there) <= limit:
+        piece = tx.versions.newest_lines(ctx.space, KIND, asked)
+        there += filter(holds, piece)
+        if len(piece) < asked.limit:
+            break
+        last = piece[-1]
+        behind = (last.changed_us // 1000, last.name, last.number)
+        asked = replace(asked, after=behind, limit=min(2 * asked.limit, _PIECE))
+    return page_of(there[: limit + 1], _place, _NEWEST_FIRST, limit=limit)
 
 
 def _lines(ctx: Context, tx: Transaction, where: Condition) -> Sequence[VersionLine]:
@@ -283,6 +309,8 @@ def _source(line: VersionLine) -> str:
     return _told_source(msgspec.json.decode(line.facts_json, type=Json), address)
 
 
+_NEWEST_FIRST = parse_order((), MODEL_VERSIONS)
+_SPARE, _PIECE = 50, 10_000
 _TAGS = msgspec.json.Decoder(dict[str, str]).decode
 _ATTRIBUTES: dict[str, Callable[[VersionLine], Value]] = {
     "name": lambda line: line.name,

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from loopwright.core.errors import Conflict, Invalid, NotFound
 from loopwright.core.instants import to_micros
 from loopwright.core.nouns import LinkRole
-from loopwright.ports.ledger import Ledger, PageRequest, Transaction
+from loopwright.ports.ledger import Ledger, LinesAsked, PageRequest, Transaction, VersionLine
 from loopwright.testing import ledger_values as make
 from loopwright.testing.ledger_values import walk, write_each
 
@@ -136,6 +136,20 @@ class AssetSuite:
         with pytest.raises(NotFound):
             ledger.write(lambda tx: tx.versions.update(make.version(asset, 5)))
 
+    def test_erasure_alone_lets_a_version_mean_other_content(self, ledger: Ledger) -> None:
+        """Its digest, size and facts; who it is, when and by whom it was made stays."""
+        asset = make.asset()
+        first = make.version(asset, 1)
+        ledger.write(lambda tx: tx.assets.add(asset))
+        ledger.write(lambda tx: tx.versions.add(first))
+        other = {"digest": "e" * 64, "size_bytes": 7, "facts": {"rows": 2}}
+        ledger.write(lambda tx: tx.versions.supersede(replace(first, **other, description="no", number=4)))
+        with ledger.read() as tx:
+            assert tx.versions.get("a1", 1) == replace(first, **other)
+            assert set(tx.versions.digests()) == {"e" * 64}
+        with pytest.raises(NotFound):
+            ledger.write(lambda tx: tx.versions.supersede(make.version(asset, 5)))
+
     def test_versions_of_a_kind_a_name_a_run(self, ledger: Ledger) -> None:
         """Lines leave out what is in the trash, and say when a version changed, or else when it was made."""
         asset, other = make.asset(), make.asset("a2", name="other")
@@ -162,6 +176,40 @@ class AssetSuite:
             assert lines[versions[1].id].changed_us == lines[versions[1].id].created_us
             assert msgspec.json.decode(line.tags_json) == versions[0].tags
             assert msgspec.json.decode(line.facts_json) == versions[0].facts
+
+    def test_versions_come_by_their_last_change_piece_by_piece(self, ledger: Ledger) -> None:
+        """By milliseconds, then by name and number; of a name, a run, a tag; without what is in the trash."""
+        assets = [make.asset(), make.asset("a2", name='na"me')]
+        versions = [
+            make.version(asset, n, run_id=f"r{n % 2}", tags={"k": '"q"%'} if n % 3 else {"k2": "k"})
+            for asset in assets
+            for n in range(1, 8)
+        ]
+        write_each(ledger, lambda tx, each: tx.assets.add(each), assets)
+        write_each(ledger, lambda tx, v: tx.versions.add(v), versions)
+        changed = [replace(v, updated_at=make.at(9 + v.number % 2)) for v in versions if v.number < 5]
+        changed.append(replace(versions[6], deleted_at=make.at(9)))
+        write_each(ledger, lambda tx, v: tx.versions.update(v), changed)
+        for asked in (
+            LinesAsked(limit=3),
+            LinesAsked(limit=2, name='na"me'),
+            LinesAsked(limit=2, run_id="r1"),
+            LinesAsked(limit=1, run_id="r0", name='na"me', tags={"k": '"q"%'}),
+            LinesAsked(limit=1, tags={"k": "q"}),
+        ):
+            with ledger.read() as tx:
+                lines = tx.versions.lines("default", assets[0].kind, name=asked.name, run_id=asked.run_id)
+                there = {v.id: v for v in tx.versions.among("default", assets[0].kind)}
+                wanted = [x for x in lines if asked.tags.items() <= there[x.id].tags.items()]
+                wanted.sort(key=lambda x: (-(x.changed_us // 1000), x.name, -x.number))
+                found: list[VersionLine] = []
+                while piece := tx.versions.newest_lines("default", assets[0].kind, asked):
+                    assert len(piece) <= asked.limit
+                    found += piece
+                    asked = replace(
+                        asked, after=(piece[-1].changed_us // 1000, piece[-1].name, piece[-1].number)
+                    )
+                assert found == wanted, asked
 
     def test_versions_by_id_come_in_the_order_asked(self, ledger: Ledger) -> None:
         """Also more of them than one question takes."""

@@ -31,6 +31,7 @@ from loopwright.ports.ledger import (
     Documents,
     Jobs,
     Journal,
+    LinesAsked,
     Metrics,
     Page,
     PageRequest,
@@ -117,6 +118,10 @@ def _line(version: Version) -> VersionLine:
     )
 
 
+def _newest(line: VersionLine) -> tuple[int, str, int]:
+    return -(line.changed_us // 1000), line.name, -line.number
+
+
 class _Versions:
     def __init__(self, unit: Unit) -> None:
         self._unit = unit
@@ -151,6 +156,15 @@ class _Versions:
                 return
         raise missing(f"version {version.ref}")
 
+    def supersede(self, version: Version) -> None:
+        for key, known in self._unit.rows("versions").items():
+            if known.id == version.id:
+                may = ("digest", "size_bytes", "facts", "updated_at")
+                new = replace(known, **{name: getattr(version, name) for name in may})
+                self._unit.edit("versions")[key] = kept(new)
+                return
+        raise missing(f"version {version.ref}")
+
     def among(
         self, space: str, kind: str, *, name: str | None = None, run_id: str | None = None
     ) -> Iterator[Version]:
@@ -162,6 +176,13 @@ class _Versions:
     ) -> Sequence[VersionLine]:
         found = self.among(space, kind, name=name, run_id=run_id)
         return [_line(version) for version in found if version.deleted_at is None]
+
+    def newest_lines(self, space: str, kind: str, asked: LinesAsked) -> Sequence[VersionLine]:
+        found = self.among(space, kind, name=asked.name, run_id=asked.run_id)
+        there = [_line(v) for v in found if v.deleted_at is None and asked.tags.items() <= v.tags.items()]
+        there.sort(key=_newest)
+        after = asked.after and (-asked.after[0], asked.after[1], -asked.after[2])
+        return [line for line in there if after is None or _newest(line) > after][: asked.limit]
 
     def those(self, ids: Sequence[str]) -> Sequence[Version]:
         found = {v.id: v for v in self._unit.rows("versions").values()}

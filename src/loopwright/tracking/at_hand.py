@@ -20,7 +20,19 @@ from loopwright.core.errors import Invalid
 from loopwright.core.folding import folded
 from loopwright.core.queries import All, AnyOf, Comparison, Condition, Field, Not, Operator, SortKey
 
-__all__ = ["Found", "Look", "Place", "Value", "Values", "page_of", "pinned", "place_by", "predicate"]
+__all__ = [
+    "Found",
+    "Look",
+    "Place",
+    "Value",
+    "Values",
+    "mark_of",
+    "page_of",
+    "pinned",
+    "pinned_tags",
+    "place_by",
+    "predicate",
+]
 
 T = TypeVar("T")
 Value = str | float
@@ -32,6 +44,7 @@ Place = Callable[[T, SortKey], Value | None]
 _Test = Callable[[Value], bool]
 _Key = Value | None
 
+_LARGEST = 2**63
 _COMPARE: dict[Operator, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
     "!=": operator.ne,
@@ -90,6 +103,16 @@ def pinned(where: Condition | None, key: str) -> str | None:
         case All(parts):
             return next((only for part in parts if (only := pinned(part, key)) is not None), None)
     return None
+
+
+def pinned_tags(where: Condition | None) -> dict[str, str]:
+    """The tags that a thing must have for the condition to hold, where it says so."""
+    match where:
+        case Comparison(Field("tag", key), "=", str(value)):
+            return {key: value}
+        case All(parts):
+            return {key: value for part in parts for key, value in pinned_tags(part).items()}
+    return {}
 
 
 def _test(op: Operator, value: str | float | tuple[str, ...] | None) -> _Test:
@@ -205,6 +228,21 @@ def _read(token: str, length: int) -> list[_Key]:
     if len(mark) != length:
         raise _foreign()
     return mark
+
+
+def mark_of(token: str, kinds: Sequence[type[str] | type[int]]) -> list[Any] | None:
+    """Where a page of `page_of` goes on, in an order by such values; None for no token."""
+    if not token:
+        return None
+    return [_as(value, kind) for value, kind in zip(_read(token, len(kinds)), kinds, strict=True)]
+
+
+def _as(value: _Key, kind: type[str] | type[int]) -> str | int:
+    if isinstance(value, str) and kind is str:
+        return value
+    if isinstance(value, float) and kind is int and value.is_integer() and abs(value) < _LARGEST:
+        return int(value)
+    raise _foreign()
 
 
 def _foreign() -> Invalid:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Float, Integer, MetaData, Text
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Computed, Float, Integer, MetaData, Text
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.types import TypeEngine
 
-__all__ = ["BIG", "METADATA", "REAL", "TEXT", "big", "number", "real", "text_column"]
+__all__ = ["BIG", "METADATA", "REAL", "TEXT", "big", "derived", "number", "real", "text_column"]
 
 METADATA = MetaData()
 
@@ -28,6 +31,23 @@ def big(name: str, *, null: bool = False) -> Column[int]:
 def real(name: str, *, null: bool = False) -> Column[float]:
     """A column of numbers of double precision."""
     return Column(name, REAL, nullable=null)
+
+
+class _Derived(Computed):
+    """What the store works out: SQLite in its indexes alone, PostgreSQL, which cannot, in the row."""
+
+    inherit_cache = True
+
+
+@compiles(_Derived, "postgresql")
+def _in_the_row(computed: _Derived, compiler: Any, **_: Any) -> str:
+    text = compiler.sql_compiler.process(computed.sqltext, include_table=False, literal_binds=True)
+    return f"GENERATED ALWAYS AS ({text}) STORED"
+
+
+def derived(name: str, text: str) -> Column[int]:
+    """A column of whole numbers that the store works out of the others; nobody writes it."""
+    return Column(name, BIG, _Derived(text))
 
 
 def number() -> Column[int]:

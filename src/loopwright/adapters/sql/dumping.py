@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import Float, Select, Table, bindparam, delete, func, select, text, tuple_
+from sqlalchemy import Column, Float, Select, Table, bindparam, delete, func, select, text, tuple_
 
 from loopwright.adapters.sql import schema
 from loopwright.adapters.sql.listing import limit_param
@@ -43,17 +43,22 @@ class _End(msgspec.Struct, frozen=True, kw_only=True, tag="end", tag_field="line
 _DECODE_MARK = msgspec.json.Decoder(_Start | _Rows | _End).decode
 
 
+def _kept(table: Table) -> list[Column[Any]]:
+    """The columns of a dump: what the store works out of others is not among them."""
+    return [column for column in table.columns if column.computed is None]
+
+
 @lru_cache(maxsize=64)
 def _part(table: Table, after: bool) -> Select[Any]:
     key = list(table.primary_key.columns)
-    found = select(*table.columns)
+    found = select(*_kept(table))
     if after:
         found = found.where(tuple_(*key) > tuple_(*(bindparam(f"after_{c.name}", type_=c.type) for c in key)))
     return found.order_by(*key).limit(limit_param())
 
 
 def _rows_of(session: Session, table: Table) -> Iterator[Row]:
-    places = {column.name: place for place, column in enumerate(table.columns)}
+    places = {column.name: place for place, column in enumerate(_kept(table))}
     key = [column.name for column in table.primary_key.columns]
     after: dict[str, Any] = {}
     while True:
@@ -65,7 +70,7 @@ def _rows_of(session: Session, table: Table) -> Iterator[Row]:
 
 
 def _names(table: Table) -> tuple[str, ...]:
-    return tuple(str(column.name) for column in table.columns)
+    return tuple(str(column.name) for column in _kept(table))
 
 
 def dump_rows(session: Session) -> Iterator[bytes]:
@@ -74,7 +79,7 @@ def dump_rows(session: Session) -> Iterator[bytes]:
     yield _ENCODE(_Start(format=_FORMAT, revision=schema.REVISION))
     for table in _TABLES:
         yield _ENCODE(_Rows(table=str(table.name), columns=_names(table)))
-        reals = [place for place, column in enumerate(table.columns) if isinstance(column.type, Float)]
+        reals = [place for place, column in enumerate(_kept(table)) if isinstance(column.type, Float)]
         for row in _rows_of(session, table):
             total += 1
             yield _ENCODE(_portable(row, reals))
@@ -176,7 +181,7 @@ class _Loader:
             raise _not_whole(f"it has no right table {mark.table!r}")
         self._insert = insert_new(table)
         self._width = len(mark.columns)
-        self._reals = tuple(i for i, column in enumerate(table.columns) if isinstance(column.type, Float))
+        self._reals = tuple(i for i, column in enumerate(_kept(table)) if isinstance(column.type, Float))
 
     def _end(self, mark: _End) -> None:
         if mark.rows != self._count or self._tables:

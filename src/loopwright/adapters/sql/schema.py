@@ -21,6 +21,7 @@ from sqlalchemy import (
 from loopwright.adapters.sql import trace_tables
 from loopwright.adapters.sql.columns import BIG, METADATA, REAL, TEXT
 from loopwright.adapters.sql.columns import big as _big
+from loopwright.adapters.sql.columns import derived as _derived
 from loopwright.adapters.sql.columns import number as _number
 from loopwright.adapters.sql.columns import real as _real
 from loopwright.adapters.sql.columns import text_column as _text
@@ -61,7 +62,7 @@ __all__ = [
     "versions",
 ]
 
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 """every revision there was, oldest first; the last is the one this release writes"""
 REVISION = REVISIONS[-1]
 APPLICATION_ID = 0x4C505752
@@ -73,6 +74,10 @@ trace_metadata = trace_tables.trace_metadata
 trace_links = trace_tables.trace_links
 spans = trace_tables.spans
 assessments = trace_tables.assessments
+
+
+_BY_CHANGE = (text("changed_ms DESC"), "name", text("number DESC"))
+"""the newest change first: how versions are searched unless another order is asked for"""
 
 
 def _experiment() -> Column[int]:
@@ -134,12 +139,15 @@ versions = Table(
     _big("updated_at", null=True),
     _big("deleted_at", null=True),
     _big("removed_at", null=True),
+    _derived("changed_ms", "COALESCE(updated_at, created_at) / 1000"),
     PrimaryKeyConstraint("asset_id", "number", name="versions_pk"),
     UniqueConstraint("id", name="versions_id"),
     ForeignKeyConstraint(["asset_id"], ["assets.id"], name="versions_asset"),
     Index("versions_digest", "asset_id", "digest"),
     Index("versions_name", "space", "kind", "name", "number"),
-    Index("versions_run", "space", "run_id"),
+    Index("versions_changed", "space", "kind", *_BY_CHANGE),
+    Index("versions_name_changed", "space", "kind", "name", text("changed_ms DESC"), text("number DESC")),
+    Index("versions_run", "space", "run_id", *_BY_CHANGE),
     _trash("versions"),
 )
 

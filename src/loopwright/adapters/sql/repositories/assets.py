@@ -10,13 +10,13 @@ from sqlalchemy import Select, bindparam, delete, func, select, update
 
 from loopwright.adapters.sql import schema
 from loopwright.adapters.sql.listing import Order, fetch_page
-from loopwright.adapters.sql.rows import Row, Shape
+from loopwright.adapters.sql.rows import Row, Shape, to_json
 from loopwright.adapters.sql.schema import TEXT
 from loopwright.adapters.sql.statements import Session, insert_new, upsert
 from loopwright.core.errors import Conflict, NotFound
 from loopwright.core.instants import to_micros
 from loopwright.core.nouns import Alias, Asset, Version
-from loopwright.ports.ledger import Page, PageRequest, VersionLine
+from loopwright.ports.ledger import LinesAsked, Page, PageRequest, VersionLine
 
 __all__ = ["SqlAliases", "SqlAssets", "SqlVersions"]
 
@@ -80,6 +80,11 @@ _UPDATE_VERSION = (
     .where(_v.id == bindparam("b_id"))
     .values({name: bindparam(name) for name in ("tags", "description", "stage", "updated_at", "deleted_at")})
 )
+_SUPERSEDE = (
+    update(schema.versions)
+    .where(_v.id == bindparam("b_id"))
+    .values({name: bindparam(name) for name in ("digest", "size_bytes", "facts", "updated_at")})
+)
 _OF_KIND = select(*_VERSION.columns).where(_v.space == bindparam("space"), _v.kind == bindparam("kind"))
 _OF_NAME = _OF_KIND.where(_v.name == bindparam("name"))
 _OF_RUN = _OF_KIND.where(_v.run_id == bindparam("run_id"))
@@ -94,6 +99,9 @@ _LINES = select(
     _v.tags,
     _v.facts,
 ).where(_v.space == bindparam("space"), _v.kind == bindparam("kind"), _v.deleted_at.is_(None))
+_LINE = (
+    "v.id, v.name, v.number, v.run_id, v.created_at, COALESCE(v.updated_at, v.created_at), v.tags, v.facts"
+)
 _LINES_OF_NAME = _LINES.where(_v.name == bindparam("name"))
 _LINES_OF_RUN = _LINES.where(_v.run_id == bindparam("run_id"))
 _LINES_OF_BOTH = _LINES_OF_NAME.where(_v.run_id == bindparam("run_id"))
@@ -214,6 +222,12 @@ class SqlVersions:
         if not self._session.change(_UPDATE_VERSION, {**values, "b_id": version.id}):
             raise NotFound(f"there is no version {version.ref}", hint="loopwright assets versions")
 
+    def supersede(self, version: Version) -> None:
+        """Replace digest, size and facts; `NotFound` for a version that is not there."""
+        values = _VERSION.write(version)
+        if not self._session.change(_SUPERSEDE, {**values, "b_id": version.id}):
+            raise NotFound(f"there is no version {version.ref}", hint="loopwright assets versions")
+
     def among(
         self, space: str, kind: str, *, name: str | None = None, run_id: str | None = None
     ) -> Iterator[Version]:
@@ -225,6 +239,29 @@ class SqlVersions:
     ) -> Sequence[VersionLine]:
         """As `among`, the lines of those that are not in the trash."""
         return [VersionLine(*row) for row in self._asked(_AS_LINES, space, kind, name, run_id)]
+
+    def newest_lines(self, space: str, kind: str, asked: LinesAsked) -> Sequence[VersionLine]:
+        """As `lines`, the latest change first, by milliseconds, then by name and number."""
+        tests: list[tuple[str, Sequence[Any]]] = [("v.space = ? AND v.kind = ?", (space, kind))]
+        if asked.name is not None:
+            tests.append(("v.name = ?", (asked.name,)))
+        if asked.run_id is not None:
+            tests.append(("v.run_id = ?", (asked.run_id,)))
+        tests.append(("v.deleted_at IS NULL", ()))
+        place = "instr" if self._session.is_sqlite else "strpos"
+        tags = (to_json({key: value})[1:-1] for key, value in asked.tags.items())
+        tests += [(f"{place}(v.tags, ?) > 0", (tag,)) for tag in tags]
+        if asked.after is not None:
+            changed, name, number = asked.after
+            tests.append(("v.changed_ms <= ?", (changed,)))
+            behind = "(v.changed_ms < ? OR v.name > ? OR (v.name = ? AND v.number < ?))"
+            tests.append((behind, (changed, name, name, number)))
+        text = (
+            f"SELECT {_LINE} FROM versions v WHERE {' AND '.join(test for test, _ in tests)} "
+            "ORDER BY v.changed_ms DESC, v.name, v.number DESC LIMIT ?"
+        )
+        rows = self._session.fetch(text, [*(v for _, values in tests for v in values), asked.limit])
+        return [VersionLine(*row) for row in rows]
 
     def _asked(
         self, statements: _Four, space: str, kind: str, name: str | None, run_id: str | None
