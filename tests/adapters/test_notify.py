@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 import threading
 import time
@@ -22,6 +23,18 @@ from loopwright.testing.builders import MemoryKeys
 OPEN = rules_of(http=True, networks=(), ports=range(1, 65536))
 """everything is let through but addresses inside: what is refused here is refused for its address alone"""
 HERE = rules_of(http=True, networks=("127.0.0.0/8",), ports=())
+
+
+def _whole(line: socket.socket) -> bytes:
+    """A request with its body, in however many pieces it comes."""
+    heard = b""
+    while part := line.recv(1 << 16):
+        heard += part
+        head, found, body = heard.partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: *(\d+)", head)
+        if found and (length is None or len(body) >= int(length[1])):
+            break
+    return heard
 
 
 class Trap:
@@ -47,7 +60,7 @@ class Trap:
 
     def _talk(self, line: socket.socket) -> None:
         with line:
-            self.heard.append(line.recv(1 << 16))
+            self.heard.append(_whole(line))
             try:
                 for at in range(0, len(self._answer), 1 if self._pause_s else 1 << 16):
                     line.sendall(self._answer[at : at + (1 if self._pause_s else 1 << 16)])

@@ -36,7 +36,18 @@ from loopwright.ports.ledger import Transaction
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Also", "Base", "Change", "Plan", "base_of", "body_for", "carry_out", "draft_of", "wanted_types"]
+__all__ = [
+    "Also",
+    "Base",
+    "Change",
+    "Plan",
+    "base_of",
+    "body_for",
+    "carry_out",
+    "draft_of",
+    "kept_profile",
+    "wanted_types",
+]
 
 log = logging.getLogger(__name__)
 
@@ -265,7 +276,10 @@ def draft_of(  # noqa: PLR0917 - a change, what it builds on, what goes and what
     if cut.removed:
         facts["removed"] = cut.removed
     expect = base.number if change.expect is None else change.expect
-    draft = prepare(ctx, change.name, manifest, facts=facts, parent=base.number or None, expect=expect)
+    made = {entry.digest for entry in entries} - {entry.digest for entry in base.entries}
+    draft = prepare(
+        ctx, change.name, manifest, facts=facts, parent=base.number or None, expect=expect, made=tuple(made)
+    )
     if change.branch is None:
         return draft
     return replace(draft, kind=BRANCH, name=branch_name(change.name, change.branch))
@@ -349,7 +363,7 @@ def _span(table: pa.Table, name: str) -> list[int] | None:
 
 def _profile(ctx: Context, base: Base, cut: Cut, schema: Schema, table: pa.Table) -> str | None:
     """The profile of the version: what came is merged into what is known, what went is taken out of it."""
-    found = _kept_profile(ctx, base, cut, schema)
+    found = kept_profile(ctx, base, cut, schema)
     if found is None:
         found = ctx.ports.tables.profile(table)
     elif table.num_rows:
@@ -357,7 +371,8 @@ def _profile(ctx: Context, base: Base, cut: Cut, schema: Schema, table: pa.Table
     return ctx.ports.objects.put(canonical(found))
 
 
-def _kept_profile(ctx: Context, base: Base, cut: Cut, schema: Schema) -> Json | None:
+def kept_profile(ctx: Context, base: Base, cut: Cut, schema: Schema) -> Json | None:
+    """The profile of what a cut has left of its base, None for nothing."""
     if not cut.entries:
         return None
     if base.profile is not None and not cut.removed:

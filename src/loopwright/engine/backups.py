@@ -27,6 +27,7 @@ from loopwright.core.errors import (
     Unavailable,
 )
 from loopwright.core.manifests import decode_manifest
+from loopwright.engine.holders import MARKS_FILE
 from loopwright.engine.journal import HEADS_FILE, read_anchors, verify_ledger
 from loopwright.engine.presence import IN_USE, alone
 from loopwright.ports.ledger import Ledger
@@ -54,7 +55,9 @@ _FILES = "files/"
 _CHUNK = 1 << 20
 _MOST_MANIFEST = 256 << 20
 """bytes of the one file of a backup that is held in memory"""
-_FILE_NAME = re.compile(r"(journal\.heads|online\.db|keys/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,80})\Z")
+_FILE_NAME = re.compile(
+    r"(journal\.heads|erasures\.jsonl|online\.db|keys/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,80})\Z"
+)
 _SQLITE_MARK = b"SQLite format 3\0"
 
 
@@ -217,7 +220,7 @@ def _fill(archive: _Archive, ledger: Ledger, objects: Objects, folder: Path) -> 
 
 def _add_files(archive: _Archive, folder: Path, scratch: Path) -> None:
     keys = sorted(path for path in (folder / "keys").glob("*") if path.is_file())
-    for path in (folder / HEADS_FILE, folder / "online.db", *keys):
+    for path in (folder / HEADS_FILE, folder / MARKS_FILE, folder / "online.db", *keys):
         name = path.relative_to(folder).as_posix()
         if path.is_file() and _FILE_NAME.match(name):
             with _still(path, scratch) as stream:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import msgspec
@@ -26,6 +26,7 @@ from loopwright.ports.ledger import PageRequest, Transaction
 
 __all__ = [
     "BRANCH",
+    "TOMBSTONES",
     "Draft",
     "asset_of",
     "branch_name",
@@ -46,6 +47,8 @@ __all__ = [
 
 
 _HELD = "held_names"
+TOMBSTONES = "tombstones"
+"""documents: the digest of a version's former content, and that of what erasure put in its place"""
 BRANCH = "branch"
 """kind of the assets that are lines of versions beside the one that has their asset's name"""
 
@@ -63,6 +66,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     parent: int | None = None
     expect: int | None = None
     """the number the newest version must have (0: none yet), so that two appenders cannot both win"""
+    made: tuple[str, ...] = ()
+    """objects that no version may name yet: erasure takes loose ones away, so they are looked at again"""
 
 
 def prepare(
@@ -75,8 +80,12 @@ def prepare(
     description: str = "",
     parent: int | None = None,
     expect: int | None = None,
+    made: tuple[str, ...] | None = None,
 ) -> Draft:
-    """Store the manifest as an object; nothing is visible until `publish`."""
+    """Store the manifest as an object; nothing is visible until `publish`.
+
+    `made` are the objects of it that are new; all of them, unless it is said.
+    """
     digest, data = encode_manifest(manifest)
     ctx.ports.objects.put(data)
     return Draft(
@@ -89,6 +98,7 @@ def prepare(
         description=description,
         parent=parent,
         expect=expect,
+        made=tuple(entry.digest for entry in manifest.entries) if made is None else made,
     )
 
 
@@ -185,7 +195,17 @@ def publish(ctx: Context, tx: Transaction, draft: Draft) -> Version:
         version.ref,
         {"digest": version.digest, "run": ctx.run_id},
     )
+    _check_is_kept(ctx, draft)
     return version
+
+
+def _check_is_kept(ctx: Context, draft: Draft) -> None:
+    """Comes after the journal's line: from then until the commit no erasure takes objects away."""
+    if any(ctx.ports.objects.stat(digest) is None for digest in (draft.digest, *draft.made)):
+        raise Conflict(
+            f"objects of {draft.kind}:{draft.name} were erased before it was published",
+            hint="make it again",
+        )
 
 
 def move_alias(
@@ -276,13 +296,25 @@ def _selected(tx: Transaction, asset: Asset, selector: Selector | None) -> Versi
                 _on_branch(tx, asset, alias) if pointer is None else tx.versions.get(asset.id, pointer.number)
             )
         case ByDigest(prefix):
-            found = tx.versions.by_digest(asset.id, prefix)
+            found = tx.versions.by_digest(asset.id, prefix) or _successors(tx, asset, prefix)
             if len(found) > 1 and found[0].digest != found[1].digest:
                 raise Invalid(
                     f"more than one version of {asset.name!r} begins with {prefix}",
                     hint="give more digits",
                 )
             return found[0] if found else None
+
+
+def _successors(tx: Transaction, asset: Asset, prefix: str) -> Sequence[Version]:
+    """The versions that had such a digest before something was erased from them."""
+    former = tx.documents.all(asset.space, TOMBSTONES, start=prefix, end=prefix + "~", limit=100)
+    found: list[Version] = []
+    for body in former.values():
+        successor: str = body["successor"]
+        while (later := tx.documents.get(asset.space, TOMBSTONES, successor)) is not None:
+            successor = later["successor"]
+        found += [each for each in tx.versions.by_digest(asset.id, successor) if each not in found]
+    return found
 
 
 def _on_branch(tx: Transaction, asset: Asset, branch: str) -> Version | None:

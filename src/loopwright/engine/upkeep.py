@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from itertools import islice
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from loopwright.engine.backups import (
 )
 from loopwright.engine.context import Context
 from loopwright.engine.damage import versions_needing
+from loopwright.engine.holders import MARKS_FILE
 from loopwright.engine.operation import operation
 from loopwright.engine.presence import IN_USE, alone
 from loopwright.ports.ledger import StoreCheck
@@ -56,6 +59,8 @@ def restore(ctx: Context, file: str, force: bool = False) -> RestoreReport:
 
     With `force` a workspace that is there is renamed to `<folder>.before-restore-<time>`, not overwritten;
     no other process may have it open. A ledger on a server is never emptied: name an empty schema instead.
+    What was erased since the backup was made, as far as the workspace set aside knows, is erased again when
+    the restored one is opened.
     """
     inspect_backup(Path(file))
     folder = ctx.ports.folder
@@ -66,6 +71,8 @@ def restore(ctx: Context, file: str, force: bool = False) -> RestoreReport:
         report = place_backup(
             Path(file), ledger=ports.ledger, objects=ports.objects, folder=folder, keys=ports.keys
         )
+        if aside is not None:
+            _take_marks_along(aside, folder)
     if not report.journal.ok:
         raise CheckFailed(
             f"{file} was restored, but its journal is not whole: {report.journal.reason}",
@@ -73,6 +80,21 @@ def restore(ctx: Context, file: str, force: bool = False) -> RestoreReport:
             hint="it was so when the backup was made: compare with an older backup",
         )
     return replace(report, set_aside=str(aside) if aside is not None else "")
+
+
+def _take_marks_along(former: Path, now: Path) -> None:
+    """Marks of erasures that the backup does not know yet, and the key that they were made with."""
+    for key in (former / "keys").glob("*"):
+        if key.is_file() and not (now / "keys" / key.name).exists():
+            (now / "keys").mkdir(mode=0o700, exist_ok=True)
+            shutil.copy2(key, now / "keys" / key.name)
+    if (former / MARKS_FILE).exists():
+        known = set((now / MARKS_FILE).read_bytes().splitlines()) if (now / MARKS_FILE).exists() else set()
+        new = [line for line in (former / MARKS_FILE).read_bytes().splitlines() if line not in known]
+        with (now / MARKS_FILE).open("ab") as file:
+            file.writelines(line + b"\n" for line in new)
+            file.flush()
+            os.fsync(file.fileno())
 
 
 @operation("db.check", scope="platform:check", local=True, workspace=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import stat
@@ -26,6 +27,7 @@ from loopwright.engine.live import LiveFeed
 from loopwright.engine.operation import Operation, handlers_in, invoke, operations_in, reactors_in
 from loopwright.engine.presence import AT_WORK, IN_USE, alone, shared
 from loopwright.engine.relay import Relay
+from loopwright.loops.erasing import erase_again, forgotten
 from loopwright.loops.trash import collect_due
 from loopwright.workspace.catalogue import Assembly, runtime_of, slice_modules
 from loopwright.workspace.settings import LEDGER_FILE, Settings, load_settings
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from loopwright.serving.runtime import Runtime
 
 __all__ = ["Workspace"]
+
+log = logging.getLogger(__name__)
 
 _REPLAY_FILE = "replay-instant"
 _HEADER_BYTES = 4096
@@ -61,6 +65,9 @@ class Workspace:
         with ExitStack() as marks:
             marks.enter_context(shared(settings.folder, IN_USE))
             self.ports.ledger.subscribe(self._committed)
+            for space in sorted(forgotten(self.context())):
+                log.warning("what was erased in the space %s came back with a backup: erased again", space)
+                erase_again(self.context(_CONTROLLER, space))
             self._marks = marks.pop_all()
 
     @classmethod

@@ -1,0 +1,442 @@
+"""Rows of datasets and streams as holders: found by the columns that tell, erased from all that is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import replace
+
+from loopwright.core.digests import canonical
+from loopwright.core.errors import Conflict, Corrupt, NotFound
+from loopwright.core.manifests import Manifest, ManifestEntry, decode_manifest, encode_manifest
+from loopwright.core.nouns import Json, Version
+from loopwright.core.schema import Schema
+from loopwright.data.conforming import arrow_type
+from loopwright.data.cutting import ByKeys, Left, cut, each_batch
+from loopwright.data.drafting import Base, kept_profile
+from loopwright.data.matching import KeyIndex
+from loopwright.data.nouns import DATASET
+from loopwright.data.pruning import ranges_of
+from loopwright.data.reading import body_of
+from loopwright.data.streams import files_of, prepare_segment
+from loopwright.engine.context import Context
+from loopwright.engine.holders import Held, Subject
+from loopwright.engine.publishing import BRANCH, TOMBSTONES
+from loopwright.ports.ledger import Segment, Transaction
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["StreamRows", "VersionRows", "object_holds"]
+
+_ATTEMPTS = 20
+_ID = "prediction_id"
+_INPUT = "in_"
+
+
+def _chosen(subject: Subject, schema: Schema, columns: Sequence[str]) -> ByKeys | None:
+    """The rows of a subject in a table of that schema, or None where it can have none."""
+    import pyarrow as pa
+
+    values = {}
+    for column, text in zip(columns, subject.values, strict=True):
+        try:
+            values[column] = pa.array([text]).cast(arrow_type(schema.column(column).type))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            return None
+    return ByKeys(KeyIndex(pa.table(values), columns))
+
+
+def _entry(segment: Segment) -> ManifestEntry:
+    return ManifestEntry(
+        path="rows.parquet", digest=segment.digest, size_bytes=segment.size_bytes, rows=segment.rows
+    )
+
+
+def _texts(batch: pa.Table) -> Iterator[tuple[str, ...]]:
+    import pyarrow as pa
+
+    columns = [batch.column(name).cast(pa.string()).to_pylist() for name in batch.column_names]
+    for values in zip(*columns, strict=True):
+        if None not in values:
+            yield values
+
+
+def _hits(ctx: Context, entry: ManifestEntry, schema: Schema, chosen: ByKeys) -> int:
+    if entry.rows and not chosen.may_be_in(ranges_of(ctx, entry)):
+        return 0
+    needed = Schema(columns=tuple(schema.column(name) for name in chosen.columns))
+    return sum(int(chosen(batch).sum()) for batch in each_batch(ctx, entry, needed))
+
+
+# ----------------------------------------------------------------------------------------- versions
+
+
+class VersionRows:
+    """All versions of all datasets and their branches, training and label sets too, trashed ones too."""
+
+    name = "versions"
+    keeps: Mapping[str, str] = {
+        "data/cutting.py": "parts of dataset versions without the rows that went",
+        "data/drafting.py": "parts of dataset versions",
+        "features/publishing.py": "training sets",
+    }
+
+    def find(self, ctx: Context, subject: Subject, keys: frozenset[str]) -> Held:
+        """Versions that hold the subject; a row that several of them share is counted in each."""
+        seen: dict[tuple[str, bytes], int] = {}
+        rows, places = 0, list[Version]()
+        for version in _versions(ctx):
+            manifest = _manifest(ctx, version.digest)
+            found = 0 if manifest is None else self._rows_of(ctx, subject, manifest, seen)
+            if found:
+                rows, places = rows + found, [*places, version]
+        return Held(rows=rows, places=len(places), versions=tuple(places))
+
+    def _rows_of(
+        self, ctx: Context, subject: Subject, manifest: Manifest, seen: dict[tuple[str, bytes], int]
+    ) -> int:
+        schema = _table_of(manifest, subject.columns)
+        chosen = None if schema is None else _chosen(subject, schema, subject.columns)
+        if schema is None or chosen is None:
+            return 0
+        types, total = canonical(schema), 0
+        for entry in manifest.entries:
+            place = (entry.digest, types)
+            if place not in seen:
+                seen[place] = _hits(ctx, entry, schema, chosen)
+            total += seen[place]
+        return total
+
+    def erase(self, ctx: Context, subject: Subject, keys: frozenset[str]) -> Held:
+        """Write every version anew that holds the subject, or stems from one that does; tombstones stay."""
+        renewal = _Renewal(ctx, subject)
+        for _ in range(_ATTEMPTS):
+            versions = list(_versions(ctx))
+            renewal.extend(version.digest for version in versions)
+            try:
+                changed = _pointed_anew(ctx, versions, renewal)
+            except Conflict:
+                continue
+            return Held(
+                rows=sum(renewal.removed.get(old.digest, 0) for old, _ in changed),
+                places=len(changed),
+                renewed=renewal.changed,
+                objects=frozenset(renewal.objects),
+                versions=tuple(new for old, new in changed if renewal.removed.get(old.digest)),
+            )
+        raise Conflict("versions are published faster than they can be cleaned", hint="erase again")
+
+    def known(self, ctx: Context, columns: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        """Every combination of values in every part."""
+        seen: set[str] = set()
+        for version in _versions(ctx):
+            manifest = _manifest(ctx, version.digest)
+            schema = None if manifest is None else _table_of(manifest, columns)
+            if manifest is None or schema is None:
+                continue
+            needed = Schema(columns=tuple(schema.column(name) for name in columns))
+            for entry in manifest.entries:
+                if entry.digest not in seen:
+                    seen.add(entry.digest)
+                    yield from _values_in(ctx, entry, needed)
+
+
+def _values_in(ctx: Context, entry: ManifestEntry, needed: Schema) -> Iterator[tuple[str, ...]]:
+    for batch in each_batch(ctx, entry, needed, rows=1 << 20):
+        yield from _texts(batch.group_by(needed.names).aggregate([]))
+
+
+def _versions(ctx: Context) -> Iterator[Version]:
+    with ctx.read() as tx:
+        found = [*tx.versions.among(ctx.space, DATASET), *tx.versions.among(ctx.space, BRANCH)]
+    return iter(sorted(found, key=lambda version: version.id))
+
+
+def _manifest(ctx: Context, digest: str) -> Manifest | None:
+    try:
+        return decode_manifest(ctx.ports.objects.get(digest))
+    except NotFound:
+        return None
+
+
+def _table_of(manifest: Manifest, columns: Sequence[str]) -> Schema | None:
+    schema = manifest.schema
+    if schema is None or manifest.is_folder or not set(columns) <= set(schema.names):
+        return None
+    return schema
+
+
+class _Renewal:
+    """Manifests without the subject's rows, each after the one it stems from."""
+
+    def __init__(self, ctx: Context, subject: Subject) -> None:
+        self._ctx, self._subject = ctx, subject
+        self._done: dict[str, str] = {}
+        self._parts: dict[bytes, dict[str, Left]] = {}
+        self.removed: dict[str, int] = {}
+        """rows that went, by the digest of the former manifest"""
+        self.objects: set[str] = set()
+        """former manifests, parts and profiles"""
+
+    @property
+    def changed(self) -> dict[str, str]:
+        """Former digests with those of their successors."""
+        return {old: new for old, new in self._done.items() if old != new}
+
+    def after(self, digest: str) -> str | None:
+        """The digest of what takes the place of a manifest (perhaps itself); None for one not looked at."""
+        return self._done.get(digest)
+
+    def extend(self, digests: Iterable[str]) -> None:
+        """Look at these manifests, and at those they stem from."""
+        for digest in digests:
+            line: list[tuple[str, Manifest]] = []
+            at: str | None = digest
+            while at is not None and at not in self._done:
+                manifest = _manifest(self._ctx, at)
+                if manifest is None:
+                    self._done[at] = at
+                    break
+                line.append((at, manifest))
+                at = manifest.parent
+            for each, manifest in reversed(line):
+                self._done[each] = self._renewed(each, manifest)
+
+    def _renewed(self, digest: str, manifest: Manifest) -> str:
+        parent = manifest.parent if manifest.parent is None else self._done[manifest.parent]
+        made = self._without(digest, replace(manifest, parent=parent))
+        if made == manifest:
+            return digest
+        new, data = encode_manifest(made)
+        self._ctx.ports.objects.put(data)
+        self.objects.add(digest)
+        return new
+
+    def _without(self, digest: str, manifest: Manifest) -> Manifest:
+        schema = _table_of(manifest, self._subject.columns)
+        chosen = None if schema is None else _chosen(self._subject, schema, self._subject.columns)
+        if schema is None or chosen is None:
+            return manifest
+        known = self._parts.setdefault(canonical(schema), {})
+        left = cut(self._ctx, manifest.entries, schema, chosen, known)
+        if not left.removed:
+            return manifest
+        self.removed[digest] = left.removed
+        kept = {entry.digest for entry in left.entries}
+        self.objects |= {entry.digest for entry in manifest.entries} - kept
+        body = manifest.body
+        if left.batches:
+            there = body_of(manifest)
+            body = {**body, "batches": sorted({*there.batches, *left.batches})}
+        profile = manifest.profile
+        if profile is not None:
+            self.objects.add(profile)
+            found = kept_profile(self._ctx, Base(manifest=manifest), left, schema)
+            profile = (
+                None
+                if found is None
+                else self._ctx.ports.objects.put(canonical(self._purged(found, left.entries, schema)))
+            )
+        return replace(
+            manifest,
+            entries=left.entries,
+            rows=(manifest.rows or 0) - left.removed,
+            body=body,
+            profile=profile,
+        )
+
+    def _purged(self, profile: Json, entries: Sequence[ManifestEntry], schema: Schema) -> Json:
+        """The profile; a column that still tells a value of the subject (an edge of bins) is made anew."""
+        columns = dict(profile["columns"])
+        for name, text in zip(self._subject.columns, self._subject.values, strict=True):
+            if text.encode() not in msgspec.json.encode(columns.get(name)):
+                continue
+            needed = Schema(columns=(schema.column(name),))
+            tables = [batch for entry in entries for batch in each_batch(self._ctx, entry, needed)]
+            columns[name] = self._ctx.ports.tables.profile(_joined(tables))["columns"][name]
+        return {**profile, "columns": columns}
+
+
+def _joined(tables: list[Any]) -> pa.Table:
+    import pyarrow as pa
+
+    return pa.concat_tables(tables)
+
+
+def _pointed_anew(
+    ctx: Context, versions: Sequence[Version], renewal: _Renewal
+) -> list[tuple[Version, Version]]:
+    """Let every version mean its successor, in one unit of work; `Conflict` when one was published since."""
+
+    def work(tx: Transaction) -> list[tuple[Version, Version]]:
+        there = [*tx.versions.among(ctx.space, DATASET), *tx.versions.among(ctx.space, BRANCH)]
+        if any(renewal.after(version.digest) is None for version in there):
+            raise Conflict("a version was published meanwhile", hint="erase again")
+        changed = []
+        for version in sorted(there, key=lambda each: each.id):
+            successor = renewal.after(version.digest) or version.digest
+            if successor == version.digest:
+                continue
+            manifest = decode_manifest(ctx.ports.objects.get(successor))
+            facts = {**version.facts, "rows": manifest.rows} if "rows" in version.facts else version.facts
+            new = replace(version, digest=successor, facts=facts, updated_at=ctx.now())
+            tx.versions.supersede(new)
+            tx.documents.put(ctx.space, TOMBSTONES, version.digest, {"successor": successor})
+            ctx.record(tx, "version.erased", version.ref, {"digest": version.digest, "successor": successor})
+            changed.append((version, new))
+        return changed
+
+    return ctx.write(work)
+
+
+# ------------------------------------------------------------------------------------------ streams
+
+
+class StreamRows:
+    """Segments of all streams: predictions with their inputs, labels of those, quarantined rows."""
+
+    name = "streams"
+    keeps: Mapping[str, str] = {
+        "data/admitting.py": "quarantined rows",
+        "data/compaction.py": "segments put together from those of a stream",
+        "data/streams.py": "segments of any stream: predictions, labels, quarantine",
+        "monitoring/labels.py": "labels",
+        "serving/log.py": "predictions with their inputs",
+    }
+
+    def find(self, ctx: Context, subject: Subject, keys: frozenset[str]) -> Held:
+        """Rows of the subject itself, and rows that are about one of its predictions."""
+        return self._walked(ctx, subject, is_erased=False)
+
+    def erase(self, ctx: Context, subject: Subject, keys: frozenset[str]) -> Held:
+        """Put segments without these rows in the place of those that have some."""
+        return self._walked(ctx, subject, is_erased=True)
+
+    def _walked(self, ctx: Context, subject: Subject, *, is_erased: bool) -> Held:
+        segments = list(_segments(ctx))
+        own = [(each, found) for each in segments if (found := _rows_by(ctx, each, subject)) is not None]
+        ids = frozenset(name for _, (_, gone) in own for name in _ids(gone))
+        labels = [(each, found) for each in segments if (found := _rows_about(ctx, each, ids)) is not None]
+        objects, rows = set[str](), 0
+        of_one: dict[str, tuple[Segment, pa.Table]] = {}
+        for segment, (stays, gone) in (*own, *labels):
+            if segment.id in of_one:
+                continue
+            of_one[segment.id] = (segment, stays)
+            rows, objects = rows + gone.num_rows, objects | {segment.digest}
+        if is_erased:
+            for segment, stays in of_one.values():
+                _replace(ctx, segment, stays)
+        return Held(rows=rows, places=len(of_one), objects=frozenset(objects), keys=ids)
+
+    def known(self, ctx: Context, columns: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        """Every combination of values in every segment that has the columns."""
+        for segment in _segments(ctx):
+            schema, names = _named(ctx, segment.digest, columns)
+            if names is not None:
+                needed = Schema(columns=tuple(schema.column(name) for name in names))
+                yield from _values_in(ctx, _entry(segment), needed)
+
+
+def _segments(ctx: Context) -> Iterator[Segment]:
+    with ctx.read() as tx:
+        streams = list(tx.segments.streams(ctx.space))
+        return iter([each for name in streams for each in tx.segments.between(ctx.space, name, None, None)])
+
+
+def _named(ctx: Context, digest: str, columns: Sequence[str]) -> tuple[Schema, list[str] | None]:
+    """The columns of a table, and by which names it has these: their own, or as inputs of a request."""
+    file = files_of(ctx, (digest,))[0]
+    first = next(iter(ctx.ports.tables.batches(file, rows=1)), None)
+    if first is None:
+        return Schema(columns=()), None
+    schema = ctx.ports.tables.schema_of(first)
+    names = [next((n for n in (name, _INPUT + name) if n in schema.names), None) for name in columns]
+    return schema, None if None in names else [name for name in names if name is not None]
+
+
+def _rows_by(ctx: Context, segment: Segment, subject: Subject) -> tuple[pa.Table, pa.Table] | None:
+    schema, names = _named(ctx, segment.digest, subject.columns)
+    chosen = None if names is None else _chosen(subject, schema, names)
+    if chosen is None or not _hits(ctx, _entry(segment), schema, chosen):
+        return None
+    table = _whole(ctx, segment)
+    return _parted(table, chosen(table))
+
+
+def _rows_about(ctx: Context, segment: Segment, ids: frozenset[str]) -> tuple[pa.Table, pa.Table] | None:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not ids:
+        return None
+    _, names = _named(ctx, segment.digest, (_ID,))
+    if names is None:
+        return None
+    table = _whole(ctx, segment)
+    hit = pc.is_in(table.column(_ID), value_set=pa.array(sorted(ids), table.schema.field(_ID).type))
+    return _parted(table, hit.to_numpy()) if pc.any(hit).as_py() else None
+
+
+def _whole(ctx: Context, segment: Segment) -> pa.Table:
+    return ctx.ports.tables.read(files_of(ctx, (segment.digest,)))
+
+
+def _parted(table: pa.Table, goes: Any) -> tuple[pa.Table, pa.Table]:
+    import pyarrow as pa
+
+    return table.filter(pa.array(~goes)), table.filter(pa.array(goes))
+
+
+def _ids(gone: pa.Table) -> list[str]:
+    return gone.column(_ID).to_pylist() if _ID in gone.column_names else []
+
+
+# ------------------------------------------------------------------------------------------ objects
+
+
+def object_holds(ctx: Context, digest: str, subject: Subject) -> bool:
+    """Whether an object is a table with rows of the subject, or a profile that tells a value of it."""
+    try:
+        with ctx.ports.objects.open(digest) as file:
+            kind = file.read(1)
+            if kind == b"{":
+                return _profile_tells(kind + file.read(), subject)
+            is_table = kind + file.read(3) == b"PAR1"
+        stat = ctx.ports.objects.stat(digest)
+    except (NotFound, Corrupt):
+        return False
+    if not is_table or stat is None:
+        return False
+    schema, names = _named(ctx, digest, subject.columns)
+    chosen = None if names is None else _chosen(subject, schema, names)
+    entry = ManifestEntry(path="rows.parquet", digest=digest, size_bytes=stat.size_bytes, rows=1)
+    return chosen is not None and _hits(ctx, entry, schema, chosen) > 0
+
+
+def _profile_tells(data: bytes, subject: Subject) -> bool:
+    try:
+        columns = msgspec.json.decode(data).get("columns")
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return False
+    if not isinstance(columns, dict):
+        return False
+    told = zip(subject.columns, subject.values, strict=True)
+    return any(value.encode() in msgspec.json.encode(columns.get(name)) for name, value in told)
+
+
+def _replace(ctx: Context, segment: Segment, stays: pa.Table) -> None:
+    new = None
+    if stays.num_rows:
+        new = prepare_segment(ctx, segment.stream, stays, segment.start, segment.end, segment.facts)
+
+    def work(tx: Transaction) -> None:
+        there = tx.segments.between(ctx.space, segment.stream, segment.start, segment.end)
+        if all(each.id != segment.id for each in there):
+            raise Conflict(f"the stream {segment.stream} was changed meanwhile", hint="erase again")
+        tx.segments.replace([segment.id], new, space=ctx.space)
+
+    ctx.write(work)

@@ -1,0 +1,339 @@
+"""Erasure across everything that keeps rows: asked of every holder, proven, told without the value."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec.structs import replace
+
+from loopwright.core.digests import canonical
+from loopwright.core.errors import Fault, Invalid, NotFound
+from loopwright.core.nouns import LinkRole, Version, VersionRef
+from loopwright.data.holding import StreamRows, VersionRows, object_holds
+from loopwright.engine.collection import reachable
+from loopwright.engine.context import Context
+from loopwright.engine.holders import MARKS_FILE, Held, Holder, Subject, parse_subject
+from loopwright.engine.operation import operation
+from loopwright.features.holding import OnlineRows
+from loopwright.ports.ledger import Transaction
+
+__all__ = [
+    "ERASURES",
+    "HOLDERS",
+    "Erasure",
+    "HolderLine",
+    "erase",
+    "erase_again",
+    "erasures",
+    "forgotten",
+    "signed_bytes",
+]
+
+HOLDERS: tuple[Holder, ...] = (OnlineRows(), StreamRows(), VersionRows())
+"""every store of rows, in the order they are asked"""
+ERASURES = "erasures"
+"""documents of proofs by id"""
+MARK_TAG = "erased_data"
+"""tag of a model that was trained on rows that are erased: the ids of the erasures"""
+_SETTLED = timedelta(seconds=2)
+"""how old an object nobody names must be before it goes: a write puts it a moment before it names it"""
+_MODEL = "model"
+
+Entity = Annotated[
+    tuple[str, ...], msgspec.Meta(description="column=value; several: rows in which all of them hold")
+]
+
+
+class HolderLine(msgspec.Struct, frozen=True, kw_only=True):
+    """What one holder had of the subject."""
+
+    holder: str
+    rows: int
+    """in versions: the sum over all versions that had them"""
+    places: int
+
+
+class Erasure(msgspec.Struct, frozen=True, kw_only=True):
+    """The proof of an erasure. It tells the columns, and of the value a keyed digest alone."""
+
+    id: str
+    columns: tuple[str, ...]
+    mark: str
+    """keyed digest of columns and values: who has the workspace's key can recognise the subject"""
+    at: datetime
+    by: str
+    dry_run: bool = False
+    holders: tuple[HolderLine, ...] = ()
+    renewed: int = 0
+    """manifests that were written anew; their former digests lead to the new ones"""
+    objects: int = 0
+    """objects that were removed"""
+    models: tuple[str, ...] = ()
+    """models that were trained on rows that went: they are marked"""
+    left: int = 0
+    """rows that were found when all holders were asked again, after it: none"""
+    signature: str = ""
+    """of all of this, by the workspace's signing key"""
+
+
+@operation("data.erase", scope="dataset:erase", route="POST /erasures")
+def erase(ctx: Context, entity: Entity, *, dry_run: bool = False) -> Erasure:
+    """Erase an entity from every kept version of every dataset, and from all else that keeps rows.
+
+    Versions keep their numbers and are of other content afterwards; their former digests lead to the new
+    ones. Rows in streams (predictions, labels, quarantine) and in the online store go, profiles forget it,
+    objects without a reader are removed at once, models that were trained on it are marked. What the files
+    of runs hold, backups and copies outside are not touched: a backup is cleaned when it is restored.
+    """
+    return _erased(ctx, parse_subject(entity), dry_run=dry_run)
+
+
+@operation("data.erasures", scope="dataset:read", route="GET /erasures")
+def erasures(ctx: Context) -> tuple[Erasure, ...]:
+    """The proofs of all erasures, oldest first."""
+    with ctx.read() as tx:
+        return tuple(
+            msgspec.convert(body, Erasure) for body in tx.documents.all(ctx.space, ERASURES).values()
+        )
+
+
+class Reapplied(msgspec.Struct, frozen=True, kw_only=True):
+    """What erasing again found."""
+
+    marks: int
+    """erasures that were looked at"""
+    again: tuple[Erasure, ...] = ()
+    """those whose subject was there again"""
+
+
+@operation("data.erase_again", scope="dataset:erase", local=True, workspace=True, command="data erase-again")
+def erase_again(ctx: Context, marks: str = "") -> Reapplied:
+    """Erase what was erased before and has come back with a restored backup.
+
+    `marks` is a further file `erasures.jsonl`, of the workspace the backup is of; the workspace's own is
+    always read. Values are recognised by their keyed digests, so it takes one look at all rows.
+    """
+    known = _read_marks(ctx.ports.folder / MARKS_FILE)
+    if marks:
+        known |= _read_marks(Path(marks), must_be=True)
+    wanted: dict[tuple[str, ...], set[str]] = {}
+    for line in known:
+        if line.space == ctx.space:
+            wanted.setdefault(line.columns, set()).add(line.mark)
+    found = [subject for columns, there in wanted.items() for subject in _recognised(ctx, columns, there)]
+    done = tuple(_erased(ctx, subject, dry_run=False) for subject in found)
+    _note_marks(ctx, wanted, done)
+    return Reapplied(marks=sum(map(len, wanted.values())), again=done)
+
+
+def forgotten(ctx: Context) -> frozenset[str]:
+    """Spaces with erasures that the ledger knows nothing of, because it was restored from before them."""
+    lines = _read_marks(ctx.ports.folder / MARKS_FILE)
+    if not lines:
+        return frozenset()
+    with ctx.read() as tx:
+        done = {
+            (space, body["mark"])
+            for space in {line.space for line in lines}
+            for body in tx.documents.all(space, ERASURES).values()
+        }
+    return frozenset(line.space for line in lines if (line.space, line.mark) not in done)
+
+
+def _recognised(ctx: Context, columns: tuple[str, ...], marks: set[str]) -> Iterator[Subject]:
+    seen = set[tuple[str, ...]]()
+    for holder in HOLDERS:
+        for values in holder.known(ctx, columns):
+            if values in seen:
+                continue
+            seen.add(values)
+            subject = Subject(columns=columns, values=values)
+            if subject.mark(ctx.ports.keys) in marks:
+                yield subject
+
+
+# -------------------------------------------------------------------------------------------- one erasure
+
+
+def _erased(ctx: Context, subject: Subject, *, dry_run: bool) -> Erasure:
+    begun = Erasure(
+        id=ctx.new_id(),
+        columns=subject.columns,
+        mark=subject.mark(ctx.ports.keys),
+        at=ctx.now(),
+        by=ctx.principal.name,
+        dry_run=dry_run,
+    )
+    if dry_run:
+        held = _asked(ctx, subject, is_erased=False)
+        return replace(begun, holders=_lines(held), models=_names(_models(ctx, held["versions"].versions)))
+    _keep_mark(ctx, begun)  # first: whatever happens from here on, a repetition ends it
+    held = _asked(ctx, subject, is_erased=True)
+    removed = _removed(ctx, subject, held)
+    models = _models(ctx, held["versions"].versions)
+    left = _asked(ctx, subject, is_erased=False)
+    done = replace(
+        begun,
+        holders=_lines(held),
+        renewed=len(held["versions"].renewed),
+        objects=removed,
+        models=_names(models),
+        left=sum(each.rows for each in left.values()),
+    )
+    done = replace(done, signature=ctx.ports.signer.sign(signed_bytes(done)))
+    ctx.write(lambda tx: _recorded(ctx, tx, done, models))
+    if done.left:
+        raise Fault(f"{done.left} rows of the subject came back while it was erased: erase it again")
+    return done
+
+
+def _note_marks(ctx: Context, wanted: Mapping[tuple[str, ...], set[str]], done: Sequence[Erasure]) -> None:
+    """Of marks whose subject is not there any more it is kept that they were looked for."""
+    told = {each.mark for each in done}
+
+    def work(tx: Transaction) -> None:
+        told.update(body["mark"] for body in tx.documents.all(ctx.space, ERASURES).values())
+        for columns, marks in wanted.items():
+            for mark in sorted(marks - told):
+                empty = Erasure(
+                    id=ctx.new_id(), columns=columns, mark=mark, at=ctx.now(), by=ctx.principal.name
+                )
+                signed = replace(empty, signature=ctx.ports.signer.sign(signed_bytes(empty)))
+                tx.documents.put(ctx.space, ERASURES, signed.id, msgspec.to_builtins(signed))
+
+    ctx.write(work)
+
+
+def signed_bytes(erasure: Erasure) -> bytes:
+    """What the signature of a proof is of: all of it but the signature."""
+    return canonical(replace(erasure, signature=""))
+
+
+def _asked(ctx: Context, subject: Subject, *, is_erased: bool) -> dict[str, Held]:
+    found: dict[str, Held] = {}
+    keys = frozenset[str]()
+    for holder in HOLDERS:
+        held = (holder.erase if is_erased else holder.find)(ctx, subject, keys)
+        keys |= held.keys
+        found[holder.name] = held
+    return found
+
+
+def _lines(held: Mapping[str, Held]) -> tuple[HolderLine, ...]:
+    return tuple(HolderLine(holder=name, rows=each.rows, places=each.places) for name, each in held.items())
+
+
+def _names(versions: Sequence[Version]) -> tuple[str, ...]:
+    return tuple(str(version.ref) for version in versions)
+
+
+def _recorded(ctx: Context, tx: Transaction, done: Erasure, models: Sequence[Version]) -> None:
+    for model in models:
+        ids = [*filter(None, model.tags.get(MARK_TAG, "").split(",")), done.id]
+        tx.versions.update(replace(model, tags={**model.tags, MARK_TAG: ",".join(ids)}, updated_at=ctx.now()))
+        ctx.record(tx, "version.marked", model.ref, {"tag": MARK_TAG, "erasure": done.id})
+    tx.documents.put(ctx.space, ERASURES, done.id, msgspec.to_builtins(done))
+    told = {"erasure": done.id, "mark": done.mark, "columns": list(done.columns), "objects": done.objects}
+    ctx.record(tx, "data.erased", f"erasure:{done.id}", told)
+
+
+# ----------------------------------------------------------------------------------------------- objects
+
+
+def _removed(ctx: Context, subject: Subject, held: Mapping[str, Held]) -> int:
+    """Remove what held the subject and nothing names any more, be it of this erasure or of earlier writes."""
+    former = frozenset[str]().union(*(each.objects for each in held.values()))
+    gone = _take_away(ctx, former - reachable(ctx))
+    strangers = _strangers(ctx, subject)
+    if strangers:
+        time.sleep(_SETTLED.total_seconds())
+        gone += _take_away(ctx, strangers - reachable(ctx))
+    return gone
+
+
+def _take_away(ctx: Context, digests: frozenset[str]) -> int:
+    for digest in digests:
+        ctx.ports.objects.remove(digest)
+    return len(digests)
+
+
+def _strangers(ctx: Context, subject: Subject) -> frozenset[str]:
+    """Objects nobody names that hold the subject: parts that packing left behind, for one."""
+    needed = reachable(ctx)
+    loose = [item.digest for item in ctx.ports.objects.list() if item.digest not in needed]
+    return frozenset(digest for digest in loose if object_holds(ctx, digest, subject))
+
+
+# ------------------------------------------------------------------------------------------------ models
+
+
+def _models(ctx: Context, versions: Sequence[Version]) -> list[Version]:
+    """Every model made, by whatever runs lie between, from one of these versions of datasets."""
+    waiting = [version.ref for version in versions]
+    seen, found = {_named(ref) for ref in waiting}, dict[str, Version]()
+    with ctx.read() as tx:
+        while waiting:
+            made = [ref for ref in _made_from(ctx, tx, waiting.pop()) if _named(ref) not in seen]
+            seen.update(map(_named, made))
+            waiting += made
+            for ref in made:
+                if ref.kind == _MODEL and (model := _version(ctx, tx, ref)) is not None:
+                    found[model.id] = model
+    return sorted(found.values(), key=lambda version: version.id)
+
+
+def _named(ref: VersionRef) -> tuple[str, str, int]:
+    """A version apart from its content, which may have been another when it was read."""
+    return ref.kind, ref.name, ref.number
+
+
+def _made_from(ctx: Context, tx: Transaction, ref: VersionRef) -> Iterator[VersionRef]:
+    for run_id in tx.runs.users(ref.kind, ref.name, ref.number, LinkRole.INPUT, space=ctx.space):
+        yield from (link.version for link in tx.runs.links(run_id) if link.role is LinkRole.OUTPUT)
+
+
+def _version(ctx: Context, tx: Transaction, ref: VersionRef) -> Version | None:
+    asset = tx.assets.find(ctx.space, ref.kind, ref.name)
+    return None if asset is None else tx.versions.get(asset.id, ref.number)
+
+
+# ------------------------------------------------------------------------------------------------- marks
+
+
+class _Mark(msgspec.Struct, frozen=True, kw_only=True):
+    space: str
+    columns: tuple[str, ...]
+    mark: str
+
+
+def _keep_mark(ctx: Context, erasure: Erasure) -> None:
+    """Beside the ledger, so that it outlives a ledger that is restored from before the erasure."""
+    line = _Mark(space=ctx.space, columns=erasure.columns, mark=erasure.mark)
+    path = ctx.ports.folder / MARKS_FILE
+    with path.open("ab") as file:
+        file.write(msgspec.json.encode(line) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read_marks(path: Path, *, must_be: bool = False) -> set[_Mark]:
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError as error:
+        if must_be:
+            raise NotFound(f"there is no file {path}", hint="name an erasures.jsonl") from error
+        return set()
+    found = set[_Mark]()
+    for at, line in enumerate(lines, 1):
+        try:
+            found.add(msgspec.json.decode(line, type=_Mark))
+        except msgspec.MsgspecError as error:
+            if at < len(lines) or must_be:
+                raise Invalid(f"line {at} of {path} is no mark", hint="take another file") from error
+    return found
