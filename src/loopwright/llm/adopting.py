@@ -11,11 +11,12 @@ from loopwright.core.digests import digest_value
 from loopwright.core.errors import Conflict, Invalid
 from loopwright.core.traces import Assessment, Span, Trace, TraceLink
 from loopwright.engine.context import Context
-from loopwright.llm.intake import MAX_SPANS
+from loopwright.llm.intake import MAX_SPANS, artifact_location
+from loopwright.llm.nouns import ARTIFACT_LOCATION, SPANS_LOCATION
 from loopwright.llm.rules import check_trace_id
-from loopwright.ports.histories import PastTrace
+from loopwright.ports.histories import STEPS_FILE, PastTrace
 from loopwright.ports.ledger import Transaction
-from loopwright.tracking.adopting import Adopted, Mark, Notes, readable
+from loopwright.tracking.adopting import Adopted, Mark, NewFile, Notes, kept_files, put_files, readable
 from loopwright.tracking.experiments import by_id
 
 __all__ = ["adopt_trace"]
@@ -23,6 +24,7 @@ __all__ = ["adopt_trace"]
 _SPAN_ID = re.compile(r"[0-9a-f]{16}\Z")
 _KEY, _VALUE = 250, 100_000
 _LARGEST = 1 << 63
+_LEDGER = "TRACKING_STORE"
 
 
 def adopt_trace(
@@ -31,15 +33,16 @@ def adopt_trace(
     past: PastTrace,
     *,
     experiment_id: str,
+    files: Sequence[NewFile] = (),
     mark: Mark | None = None,
     overwrite: bool = False,
 ) -> Adopted:
-    """Take a trace in with its steps and assessments, in the caller's unit of work.
+    """Take a trace in with its steps, assessments and files, in the caller's unit of work.
 
     `Invalid` when an id is none or there are too many steps.
     """
     trace_id, notes = check_trace_id(past.trace.id), Notes()
-    by_id(ctx, tx, experiment_id)
+    experiment = by_id(ctx, tx, experiment_id)
     if len(past.spans) > MAX_SPANS:
         raise Invalid(f"a trace of more than {MAX_SPANS:,} steps", hint="it cannot be kept")
     there = tx.traces.those(ctx.space, [trace_id])
@@ -49,17 +52,27 @@ def adopt_trace(
         past.trace,
         space=ctx.space,
         experiment_id=experiment_id,
-        tags=_texts(past.trace.tags, notes),
+        tags=_texts(past.trace.tags, notes) | _places(past, files, artifact_location(experiment, trace_id)),
         metadata=_texts(past.trace.metadata, notes),
     )
     tx.traces.save([trace])
     tx.spans.put(ctx.space, [each for each in past.spans if _is_sound(each, trace_id, notes)])
-    tx.traces.link(ctx.space, [TraceLink(trace_id=trace_id, kind="run", target=run) for run in past.runs])
+    links = [TraceLink(trace_id=trace_id, kind="run", target=run) for run in past.runs]
+    links += [TraceLink(trace_id=trace_id, kind="prompt", target=prompt) for prompt in past.prompts]
+    tx.traces.link(ctx.space, links)
+    put_files(ctx, tx, f"trace:{trace_id}", kept_files(files, notes))
     _said(ctx, tx, trace_id, past.assessments, notes)
     content = _content(ctx, tx, trace)
     what = "changed" if there else "new"
     ctx.record(tx, "trace.imported", f"trace:{trace_id}", {"content": content, "what": what})
     return Adopted(id=trace_id, what=what, content=content, notes=dict(notes))
+
+
+def _places(past: PastTrace, files: Sequence[NewFile], location: str) -> dict[str, str]:
+    """Tags that say where the files are here, and where clients look for the steps: those, or the ledger."""
+    has_file = any(file.path == STEPS_FILE for file in files)
+    in_ledger = {SPANS_LOCATION: _LEDGER} if past.spans and not has_file else {}
+    return {ARTIFACT_LOCATION: location} | in_ledger
 
 
 def _texts(found: Mapping[str, str], notes: Notes) -> dict[str, str]:
@@ -96,4 +109,5 @@ def _content(ctx: Context, tx: Transaction, trace: Trace) -> str:
     spans = tx.spans.of(ctx.space, [trace.id]).get(trace.id, ())
     said = tx.assessments.of(ctx.space, [trace.id]).get(trace.id, ())
     about = [trace.state, trace.tags, trace.metadata, trace.started_ms, trace.duration_ms]
-    return digest_value([about, list(spans), list(said)])
+    files = [[file.path, file.digest] for file in tx.artifacts.under(ctx.space, f"trace:{trace.id}", "")]
+    return digest_value([about, list(spans), list(said), files])

@@ -42,7 +42,9 @@ from loopwright.tracking.names import hex_id
 __all__ = [
     "KIND",
     "EvaluationDataset",
+    "Facts",
     "Merged",
+    "added",
     "create",
     "datasets",
     "delete",
@@ -74,7 +76,7 @@ _TYPES: tuple[tuple[type, str], ...] = (
 )
 
 
-class _Facts(msgspec.Struct, frozen=True, kw_only=True):
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What the asset of a dataset keeps."""
 
     name: str
@@ -115,7 +117,7 @@ class Merged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _read(asset: Asset) -> EvaluationDataset:
-    facts = msgspec.convert(asset.facts, _Facts)
+    facts = msgspec.convert(asset.facts, Facts)
     return EvaluationDataset(
         id=asset.name,
         name=facts.name,
@@ -172,7 +174,7 @@ def create(
     def work(tx: Transaction) -> EvaluationDataset:
         for experiment_id in experiments:
             by_id(ctx, tx, experiment_id)
-        facts = _Facts(
+        facts = Facts(
             name=name, created_by=who, updated_by=who, experiments=tuple(dict.fromkeys(experiments))
         )
         asset = Asset(
@@ -295,7 +297,7 @@ def merge(ctx: Context, dataset_id: str, records: list[Json]) -> Merged:
 def _merging(ctx: Context, dataset_id: str, new: Sequence[NewRecord]) -> Callable[[Transaction], Merged]:
     def work(tx: Transaction) -> Merged:
         asset = _known(ctx, tx, dataset_id)
-        facts = msgspec.convert(asset.facts, _Facts)
+        facts = msgspec.convert(asset.facts, Facts)
         content, inserted, who = int(facts.content, 16), 0, ""
         for record in new:
             body, before = put_record(ctx, tx, dataset_id, record)
@@ -315,6 +317,14 @@ def _merging(ctx: Context, dataset_id: str, new: Sequence[NewRecord]) -> Callabl
         return Merged(inserted=inserted, updated=len(new) - inserted)
 
     return work
+
+
+def added(facts: Facts, bodies: Sequence[Json]) -> Facts:
+    """The facts of a dataset with further records, whose documents these are."""
+    if not bodies:
+        return facts
+    content = int(facts.content, 16) + sum(map(_weight, bodies))
+    return replace(facts, content=f"{content % _RING:x}", records=(facts.records or 0) + len(bodies))
 
 
 def _weight(body: Json) -> int:
@@ -374,7 +384,7 @@ def delete_records(ctx: Context, dataset_id: str, record_ids: tuple[str, ...]) -
         asset = _known(ctx, tx, dataset_id)
         gone = remove_records(ctx, tx, dataset_id, record_ids)
         if gone:
-            facts = msgspec.convert(asset.facts, _Facts)
+            facts = msgspec.convert(asset.facts, Facts)
             content = int(facts.content, 16) - sum(_weight(body) for body in gone)
             facts = replace(
                 facts, content=f"{content % _RING:x}", records=max(0, (facts.records or 0) - len(gone))
@@ -427,7 +437,7 @@ def experiments_of(ctx: Context, dataset_id: str) -> tuple[str, ...]:
 def link(ctx: Context, dataset_id: str, experiments: tuple[str, ...]) -> EvaluationDataset:
     """Let an evaluation dataset belong to further experiments, by id."""
 
-    def change(tx: Transaction, facts: _Facts) -> tuple[str, ...]:
+    def change(tx: Transaction, facts: Facts) -> tuple[str, ...]:
         for experiment_id in experiments:
             by_id(ctx, tx, experiment_id)
         return tuple(dict.fromkeys((*facts.experiments, *experiments)))
@@ -450,11 +460,11 @@ def unlink(ctx: Context, dataset_id: str, experiments: tuple[str, ...]) -> Evalu
 
 
 def _linked(
-    ctx: Context, dataset_id: str, change: Callable[[Transaction, _Facts], tuple[str, ...]]
+    ctx: Context, dataset_id: str, change: Callable[[Transaction, Facts], tuple[str, ...]]
 ) -> EvaluationDataset:
     def work(tx: Transaction) -> EvaluationDataset:
         asset = _known(ctx, tx, dataset_id)
-        facts = msgspec.convert(asset.facts, _Facts)
+        facts = msgspec.convert(asset.facts, Facts)
         kept = msgspec.to_builtins(replace(facts, experiments=change(tx, facts)))
         return _changed(ctx, tx, replace(asset, facts=kept, updated_at=ctx.now()), "experiments")
 

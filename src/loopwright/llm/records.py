@@ -28,10 +28,13 @@ __all__ = [
     "NewRecord",
     "Origin",
     "RecordSource",
+    "clear_records",
     "erase_records",
+    "keep_record",
     "page_of_records",
     "put_record",
     "read_new",
+    "record_id_ok",
     "remove_records",
 ]
 
@@ -176,6 +179,27 @@ def remove_records(ctx: Context, tx: Transaction, dataset_id: str, ids: Sequence
             tx.documents.remove(ctx.space, _RECORDS, f"{dataset_id}/{record_id}")
             tx.documents.remove(ctx.space, _INPUTS, f"{dataset_id}/{digest_value(body['inputs'])}")
     return gone
+
+
+def record_id_ok(record_id: str) -> bool:
+    """Whether it is the id of a record."""
+    return _ID.match(record_id) is not None
+
+
+def keep_record(ctx: Context, tx: Transaction, dataset_id: str, record: EvaluationRecord) -> Json:
+    """Keep a record that was made elsewhere under its own id; gives its document."""
+    body: Json = msgspec.to_builtins(record)
+    key = f"{dataset_id}/{digest_value(record.inputs)}"
+    tx.documents.put(ctx.space, _INPUTS, key, {"record": record.id})
+    tx.documents.put(ctx.space, _RECORDS, f"{dataset_id}/{record.id}", body)
+    return body
+
+
+def clear_records(ctx: Context, tx: Transaction, dataset_id: str) -> None:
+    """Take all records of a dataset away in the caller's unit of work."""
+    end = f"{dataset_id}{_BEHIND}"
+    while found := tx.documents.all(ctx.space, _RECORDS, start=f"{dataset_id}/", end=end, limit=_PART):
+        remove_records(ctx, tx, dataset_id, [body["id"] for body in found.values()])
 
 
 def erase_records(ctx: Context, dataset_id: str) -> int:

@@ -10,7 +10,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from blake3 import blake3
@@ -20,6 +20,7 @@ from loopwright.core.errors import Corrupt, Denied, Invalid, LoopwrightError, No
 from loopwright.core.nouns import MetricPoint
 from loopwright.engine.operation import Upload
 from loopwright.loops.parcels import (
+    EvaluationParcel,
     ExperimentParcel,
     LoggedParcel,
     ModelParcel,
@@ -28,8 +29,10 @@ from loopwright.loops.parcels import (
     TraceParcel,
     written,
 )
+from loopwright.loops.steps import has_files, lacks_steps, whole
 from loopwright.ports.histories import (
     History,
+    PastEvaluation,
     PastExperiment,
     PastFile,
     PastLogged,
@@ -47,8 +50,22 @@ _TELL_S = 0.5
 _DETERMINISTIC = msgspec.msgpack.Encoder(order="deterministic").encode
 _DENIED_FILES = "files outside what may be read"
 _GONE_FILES = "files that are gone"
+_NO_STEPS = "traces whose steps are not there"
+_KINDS = (
+    "experiments",
+    "runs",
+    "logged models",
+    "traces",
+    "models",
+    "versions",
+    "evaluation datasets",
+    "records",
+)
 
 Tell = Callable[[str], None]
+T = TypeVar("T")
+_Tally = tuple[Counter[str], Counter[str]]
+"""counts and notes of one thing"""
 
 
 class Caller(Protocol):
@@ -112,8 +129,9 @@ def bring(history: History, target: Caller, asked: Asked, tell: Tell = lambda _:
             work.experiment(past)
     if not asked.experiments:
         work.models()
-    if not history.tells_traces:
-        work.note("traces are not read from this kind of store: import its database for them")
+    work.evaluations()
+    for why, count in history.left_out().items():
+        work.note(why, count)
     return work.report(time.monotonic() - began)
 
 
@@ -123,13 +141,11 @@ class _Bringing:
     def __init__(self, history: History, target: Caller, asked: Asked, tell: Tell) -> None:
         self._history, self._target, self._asked, self._tell = history, target, asked, tell
         self._source = source_key(history.address)
-        self._counts: dict[str, Counter[str]] = {
-            kind: Counter()
-            for kind in ("experiments", "runs", "logged models", "traces", "models", "versions")
-        }
+        self._counts: dict[str, Counter[str]] = {kind: Counter() for kind in _KINDS}
         self._sums: Counter[str] = Counter()
         self._notes: Counter[str] = Counter()
         self._problems: list[Problem] = []
+        self._into: dict[str, str] = {}
         self._told_at = 0.0
 
     def report(self, seconds: float) -> Report:
@@ -146,9 +162,9 @@ class _Bringing:
             **{name: self._sums[name] for name in ("params", "tags", "points", "files", "bytes")},
         )
 
-    def note(self, text: str) -> None:
-        """Something to tell once."""
-        self._notes[text] += 1
+    def note(self, text: str, count: int) -> None:
+        """Something that was not brought, and how often."""
+        self._notes[text] += count
 
     def experiment(self, past: PastExperiment) -> None:
         """An experiment with its runs and logged models; those first that are in its runs' way."""
@@ -165,13 +181,12 @@ class _Bringing:
             if done is None and not self._asked.dry_run:
                 return
             into = done.id if done else past.id
+        self._into[past.id] = into
         self._runs(past, into)
         marks = self._marks(f"logged/{past.id}/")
         for model in self._history.logged_models(past.id):
             self._logged(model, into, marks)
-        marks = self._marks(f"trace/{past.id}/")
-        for trace in self._history.traces(past.id):
-            self._trace(trace, into, marks)
+        self._traces(past, into)
 
     def _runs(self, past: PastExperiment, into: str) -> None:
         marks = self._marks(f"run/{past.id}/")
@@ -182,26 +197,28 @@ class _Bringing:
 
     def _run(self, past: PastRun, into: str, marks: Mapping[str, Mark]) -> Callable[[], None]:
         """Bring a run; gives what counts it, in the caller's thread."""
+        return self._counted("runs", past.id, lambda tally: self._brought_run(past, into, marks, tally))
+
+    def _counted(self, kind: str, name: str, work: Callable[[_Tally], str]) -> Callable[[], None]:
+        """Do some work on a thing in this thread; gives what counts it, in the caller's."""
         counts, notes = Counter[str](), Counter[str]()
         what, why = "failed", ""
         try:
-            what = self._brought_run(past, into, marks, (counts, notes))
+            what = work((counts, notes))
         except Unavailable:
             raise
         except LoopwrightError as error:
             why = str(error)
 
         def counted() -> None:
-            self._counts["runs"]["found"] += 1
+            self._counts[kind]["found"] += 1
             self._sums.update(counts)
             self._notes.update(notes)
-            self._became("runs", past.id, what, why)
+            self._became(kind, name, what, why)
 
         return counted
 
-    def _brought_run(
-        self, past: PastRun, into: str, marks: Mapping[str, Mark], tally: tuple[Counter[str], Counter[str]]
-    ) -> str:
+    def _brought_run(self, past: PastRun, into: str, marks: Mapping[str, Mark], tally: _Tally) -> str:
         counts, notes = tally
         files = self._listed(past.artifact_uri, notes)
         parcel = RunParcel(seen=_digest([past, files]), past=past, into=into)
@@ -240,15 +257,58 @@ class _Bringing:
             return
         self._handed("logged models", parcel, mark)
 
-    def _trace(self, past: PastTrace, into: str, marks: Mapping[str, Mark]) -> None:
-        self._counts["traces"]["found"] += 1
-        parcel = TraceParcel(seen=_digest(past), past=past, into=into)
+    def _traces(self, past: PastExperiment, into: str) -> None:
+        marks = self._marks(f"trace/{past.id}/")
+
+        def trace(each: PastTrace) -> Callable[[], None]:
+            name = each.trace.id
+            return self._counted("traces", name, lambda tally: self._brought_trace(each, into, marks, tally))
+
+        for done in _abreast(self._history.traces(past.id), trace, self._history.readers):
+            done()
+            self._progress("traces")
+
+    def _brought_trace(self, past: PastTrace, into: str, marks: Mapping[str, Mark], tally: _Tally) -> str:
+        counts, notes = tally
+        past = whole(self._history, past)
+        notes[_NO_STEPS] += lacks_steps(past)
+        files = self._listed(past.artifact_uri, notes) if has_files(past) else []
+        counts.update(files=len(files))
+        counts["bytes"] += sum(file.size_bytes for file in files)
+        parcel = TraceParcel(seen=_digest([past, files] if files else past), past=past, into=into)
         mark = marks.get(parcel.key)
         if mark is not None and mark.seen == parcel.seen:
-            self._counts["traces"]["same"] += 1
-            return
-        self._handed("traces", parcel, mark)
-        self._progress("traces")
+            return "same"
+        if self._asked.dry_run:
+            return "new" if mark is None else "changed"
+        kept = self._copied(past.artifact_uri, files, notes)
+        done = self._take(written(msgspec.structs.replace(parcel, files=kept)))
+        notes.update(done.notes)
+        return done.what
+
+    def evaluations(self) -> None:
+        """Evaluation datasets; of chosen experiments alone, where some are chosen."""
+        marks = self._marks("evaluation/")
+        for past in self._history.evaluations():
+            belongs = tuple(self._into[each] for each in past.experiments if each in self._into)
+            if belongs or not self._asked.experiments:
+                self._evaluation(past, belongs, marks)
+                self._progress("evaluation datasets")
+
+    def _evaluation(self, past: PastEvaluation, into: tuple[str, ...], marks: Mapping[str, Mark]) -> None:
+        seen, count = _records_digest(self._history, past)
+        parcel = EvaluationParcel(seen=_digest([past, seen]), past=past, into=into)
+        mark = marks.get(parcel.key)
+        self._counts["evaluation datasets"]["found"] += 1
+        self._counts["records"]["found"] += count
+        if mark is not None and mark.seen == parcel.seen:
+            what = "same"
+            self._counts["evaluation datasets"][what] += 1
+        else:
+            frames = written(parcel, records=self._history.records(past))
+            done = self._handed("evaluation datasets", parcel, mark, frames)
+            what = done.what if done else "failed" if not self._asked.dry_run else "new"
+        self._counts["records"][what] += count
 
     def models(self) -> None:
         """Registered models and prompts."""
@@ -369,6 +429,16 @@ def _name(parcel: Parcel) -> str:
     return parcel.past.trace.id if isinstance(parcel, TraceParcel) else parcel.past.name
 
 
+def _records_digest(history: History, past: PastEvaluation) -> tuple[str, int]:
+    """A digest of the records of a dataset, and how many there are."""
+    hasher, count = blake3(), 0
+    for batch in history.records(past):
+        count += len(batch)
+        for each in batch:
+            hasher.update(_DETERMINISTIC(each))
+    return hasher.hexdigest(), count
+
+
 def _stored(done: Any) -> tuple[str, int]:
     plain = msgspec.to_builtins(done)
     return plain["digest"], plain["size_bytes"]
@@ -396,29 +466,29 @@ def _digest(value: object) -> str:
 
 
 def _abreast(
-    runs: Iterable[PastRun], work: Callable[[PastRun], Callable[[], None]], readers: int
+    things: Iterable[T], work: Callable[[T], Callable[[], None]], readers: int
 ) -> Iterator[Callable[[], None]]:
     """What the work gives for each, in order; several at once where the store can be read so."""
     if readers == 1:
-        yield from map(work, runs)
+        yield from map(work, things)
         return
     with ThreadPoolExecutor(readers, thread_name_prefix="loopwright-import") as pool:
         waiting: deque[Future[Callable[[], None]]] = deque()
         try:
-            yield from _in_order(runs, lambda run: pool.submit(work, run), waiting, 2 * readers)
+            yield from _in_order(things, lambda each: pool.submit(work, each), waiting, 2 * readers)
         finally:
             for each in waiting:
                 each.cancel()
 
 
 def _in_order(
-    runs: Iterable[PastRun],
-    begin: Callable[[PastRun], Future[Callable[[], None]]],
+    things: Iterable[T],
+    begin: Callable[[T], Future[Callable[[], None]]],
     waiting: deque[Future[Callable[[], None]]],
     most: int,
 ) -> Iterator[Callable[[], None]]:
-    for run in runs:
-        waiting.append(begin(run))
+    for each in things:
+        waiting.append(begin(each))
         if len(waiting) >= most:
             yield waiting.popleft().result()
     while waiting:

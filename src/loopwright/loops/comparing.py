@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from blake3 import blake3
 
 from loopwright.core.digests import digest_value
 from loopwright.core.errors import Denied, NotFound
+from loopwright.core.traces import RUN_METADATA
+from loopwright.loops.steps import whole
 from loopwright.ports.histories import (
     History,
+    PastEvaluation,
     PastExperiment,
     PastFile,
     PastLogged,
@@ -30,7 +33,10 @@ from loopwright.tracking.limits import PARAM, TAG
 __all__ = ["Compared", "Difference", "compare"]
 
 T = TypeVar("T")
-_PLACE_TAG = "mlflow.artifactLocation"
+_PLACE_TAGS = frozenset(
+    {"mlflow.artifactLocation", "mlflow.trace.spansLocation", "mlflow.trace.archiveLocation"}
+)
+_CUT_METADATA, _CUT_TAG = 250, 4_096
 _DIFFERENCES = 500
 _MASK = (1 << 256) - 1
 _NAME = 500
@@ -81,6 +87,7 @@ def compare(
         work.experiment(past, ours.get(_named(past.name)))
     if not experiments:
         work.models()
+        work.evaluations()
     return work.result()
 
 
@@ -125,13 +132,37 @@ class _Comparing:
             if here
             else {},
         )
+        is_cut = self._there.cuts_traces or self._here.cuts_traces
+        self._met(
+            "traces",
+            _each(self._there.traces(there.id), _trace_id, lambda it: _trace(it, self._there, is_cut)),
+            _each(self._here.traces(here.id), _trace_id, lambda it: _trace(it, self._here, is_cut))
+            if here
+            else {},
+        )
 
-        if self._there.tells_traces and self._here.tells_traces:
-            self._met(
-                "traces",
-                _each(self._there.traces(there.id), _trace_id, _trace),
-                _each(self._here.traces(here.id), _trace_id, _trace) if here else {},
-            )
+    def evaluations(self) -> None:
+        """Evaluation datasets: those there, and of ours those of their ids."""
+        theirs = {each.id: self._evaluation(each, self._there, 0) for each in self._there.evaluations()}
+        ours = {
+            each.id: self._evaluation(each, self._here, 1)
+            for each in self._here.evaluations()
+            if each.id in theirs
+        }
+        self._met("evaluation datasets", theirs, ours)
+
+    def _evaluation(self, past: PastEvaluation, history: History, side: int) -> Parts:
+        total = 0
+        for batch in history.records(past):
+            self._counts[side]["records"] += len(batch)
+            for each in batch:
+                total += _number(_as_doubles(_plain(each) | {"tags": each.tags or {}}))
+        about = [past.name, past.created_ms, past.updated_ms, past.created_by, past.updated_by, past.columns]
+        return {
+            "about": digest_value(about),
+            "tags": digest_value(past.tags),
+            "records": f"{total & _MASK:064x}",
+        }
 
     def models(self) -> None:
         """Registered models: those there, and of ours those of their names."""
@@ -227,27 +258,45 @@ def _trace_id(past: PastTrace) -> str:
     return past.trace.id
 
 
-def _trace(past: PastTrace) -> Parts:
+def _trace(past: PastTrace, history: History, is_cut: bool) -> Parts:
+    """The parts of a trace; only the beginnings of its texts where one of the stores tells no more."""
+    past = whole(history, past)
     trace = past.trace
     about = [trace.started_ms, trace.duration_ms, trace.state, trace.client_request_id]
     spans = [{**_plain(each), "space": ""} for each in sorted(past.spans, key=lambda span: span.id)]
     said = [{**_plain(each), "space": ""} for each in sorted(past.assessments, key=lambda each: each.id)]
-    tags = {key: value for key, value in trace.tags.items() if key != _PLACE_TAG}
+    tags = {key: value for key, value in trace.tags.items() if key not in _PLACE_TAGS}
+    metadata = trace.metadata
+    if is_cut:
+        tags = {key: value[:_CUT_TAG] for key, value in tags.items()}
+        metadata = {key: value[:_CUT_METADATA] for key, value in metadata.items()}
+    made_under = {trace.metadata[RUN_METADATA]} if RUN_METADATA in trace.metadata else set[str]()
     return {
         "about": digest_value([*about, trace.request_preview, trace.response_preview]),
         "tags": digest_value(tags),
-        "metadata": digest_value({k: _in_one_form(v) for k, v in trace.metadata.items()}),
+        "metadata": digest_value({k: _in_one_form(v) for k, v in metadata.items()}),
         "spans": digest_value(spans),
-        "assessments": digest_value(said),
-        "runs": digest_value(sorted(past.runs)),
+        "assessments": digest_value(_as_doubles(said)),
+        "runs": digest_value(sorted({*past.runs} | made_under)),
     }
+
+
+def _as_doubles(value: Any) -> Any:
+    """A JSON value whose whole numbers are of double precision, as servers tell some."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return float(value)
+    if isinstance(value, list | tuple):
+        return [_as_doubles(each) for each in value]
+    return {key: _as_doubles(each) for key, each in value.items()} if isinstance(value, dict) else value
 
 
 def _in_one_form(text: str) -> object:
     """A text that is the JSON of an object as that: some stores keep it by its parts."""
     try:
         return msgspec.json.decode(text) if text[:1] == "{" else text
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return text
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from loopwright.core.errors import NotFound
+from loopwright.loops.steps import whole
 from loopwright.ports.histories import History, HistorySink
 
 __all__ = ["Exported", "export"]
@@ -38,11 +39,15 @@ def export(history: History, sink: HistorySink, tell: Callable[[str], None] = la
             counts["logged models"] += 1
             _files(history, sink, model.artifact_uri, counts, notes)
         for trace in history.traces(experiment.id):
-            sink.add_trace(trace)
+            sink.add_trace(whole(history, trace))
             counts["traces"] += 1
+            _files(history, sink, trace.artifact_uri, counts, notes)
     for registered in history.models():
         sink.add_model(registered)
         counts.update(models=1, versions=len(registered.versions))
+    for dataset in history.evaluations():
+        sink.add_evaluation(dataset, history.records(dataset))
+        counts["evaluation datasets"] += 1
     notes.update(sink.notes())
     sink.close()
     return Exported(target=sink.address, counts=dict(counts), notes=dict(notes))

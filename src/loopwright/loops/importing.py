@@ -18,7 +18,9 @@ from loopwright.core.errors import Invalid, TooLarge
 from loopwright.engine.context import Context
 from loopwright.engine.operation import Upload, operation
 from loopwright.llm.adopting import adopt_trace
+from loopwright.llm.adopting_datasets import adopt_evaluation
 from loopwright.loops.parcels import (
+    EvaluationParcel,
     ExperimentParcel,
     LoggedParcel,
     ModelParcel,
@@ -27,6 +29,7 @@ from loopwright.loops.parcels import (
     TraceParcel,
     points_of,
     read_parcel,
+    records_of,
     versions_of,
 )
 from loopwright.ports.ledger import Transaction
@@ -125,8 +128,14 @@ class _Adopting(msgspec.Struct, frozen=True, kw_only=True):
                 )
             case LoggedParcel(past=past, into=into, files=files):
                 return adopt_logged(ctx, tx, past, files, experiment_id=into, mark=mark, overwrite=overwrite)
-            case TraceParcel(past=past, into=into):
-                return adopt_trace(ctx, tx, past, experiment_id=into, mark=mark, overwrite=overwrite)
+            case TraceParcel(past=past, into=into, files=files):
+                return adopt_trace(
+                    ctx, tx, past, experiment_id=into, files=files, mark=mark, overwrite=overwrite
+                )
+            case EvaluationParcel(past=past, into=into):
+                return adopt_evaluation(
+                    ctx, tx, past, records_of(file), experiments=into, mark=mark, overwrite=overwrite
+                )
             case ModelParcel(past=past):
                 return adopt_model(ctx, tx, past, versions, mark=mark, overwrite=overwrite)
 
@@ -144,7 +153,9 @@ def _versions(ctx: Context, file: BinaryIO) -> tuple[list[Prepared], Notes]:
 
 def _check_files(ctx: Context, told: Parcel) -> None:
     """`Invalid` when a file is named whose bytes were not sent."""
-    files: tuple[NewFile, ...] = told.files if isinstance(told, RunParcel | LoggedParcel) else ()
+    files: tuple[NewFile, ...] = (
+        told.files if isinstance(told, RunParcel | LoggedParcel | TraceParcel) else ()
+    )
     for file in files:
         there = ctx.ports.objects.stat(file.digest)
         if there is None or there.size_bytes != file.size_bytes:

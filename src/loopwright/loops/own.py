@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -14,14 +14,20 @@ from loopwright.core.nouns import Asset, FoundRun, Json, MetricPoint, Version
 from loopwright.core.queries import RunQuery
 from loopwright.core.traces import TraceQuery
 from loopwright.engine.context import Context
+from loopwright.llm.datasets import KIND as EVALUATIONS
+from loopwright.llm.datasets import EvaluationDataset, records, show
+from loopwright.llm.records import EvaluationRecord
 from loopwright.ports.histories import (
+    STEPS_FILE,
     PastDataset,
+    PastEvaluation,
     PastExperiment,
     PastFile,
     PastLogged,
     PastModel,
     PastModelPoint,
     PastOutput,
+    PastRecord,
     PastRun,
     PastTrace,
     PastVersion,
@@ -49,7 +55,7 @@ class OwnHistory:
     """Fulfils `ports.histories.History` for the space of a context."""
 
     readers = 1
-    tells_traces = True
+    cuts_traces = False
     version = "loopwright"
 
     def __init__(self, ctx: Context) -> None:
@@ -124,16 +130,45 @@ class OwnHistory:
                 ids = [trace.id for trace in page.items]
                 spans, said = tx.spans.of(space, ids), tx.assessments.of(space, ids)
                 runs = {each: tx.traces.links(space, each, "run") for each in ids}
+                prompts = {each: tx.traces.links(space, each, "prompt") for each in ids}
             for trace in page.items:
                 yield PastTrace(
                     trace=trace,
                     spans=tuple(spans.get(trace.id, ())),
                     assessments=tuple(said.get(trace.id, ())),
                     runs=tuple(runs[trace.id]),
+                    prompts=tuple(prompts[trace.id]),
                 )
             if not page.next_token:
                 return
             request = PageRequest(limit=_TRACES, token=page.next_token)
+
+    def steps_file(self, trace: PastTrace) -> bytes:
+        """The file that an older client kept of its steps; those in the ledger are told with the trace."""
+        try:
+            return b"".join(self.read(trace.artifact_uri, STEPS_FILE))
+        except NotFound:
+            return b""
+
+    def evaluations(self) -> Iterator[PastEvaluation]:
+        """The evaluation datasets, by id."""
+        for asset in self._assets(EVALUATIONS):
+            if asset.deleted_at is None:
+                yield _evaluation(show(self._ctx, asset.name))
+
+    def records(self, dataset: PastEvaluation) -> Iterator[Sequence[PastRecord]]:
+        """The records of an evaluation dataset, by id."""
+        token = ""
+        while True:
+            page = records(self._ctx, dataset.id, limit=_PAGE, token=token)
+            yield [_record(each) for each in page.items]
+            token = page.next_token
+            if not token:
+                return
+
+    def left_out(self) -> Mapping[str, int]:
+        """Nothing that an export should tell."""
+        return {}
 
     def models(self) -> Iterator[PastModel]:
         """Registered models and prompts, by name."""
@@ -210,6 +245,35 @@ def _dataset(told: Json) -> PastDataset:
         tags.setdefault("mlflow.data.context", told["context"])
     plain = {name: value for name, value in told.items() if name not in {"tags", "context"}}
     return msgspec.convert({**plain, "tags": tags}, PastDataset)
+
+
+def _evaluation(found: EvaluationDataset) -> PastEvaluation:
+    return PastEvaluation(
+        id=found.id,
+        name=found.name,
+        columns=found.columns,
+        created_ms=_at(found.created_at),
+        updated_ms=_at(found.updated_at),
+        created_by=found.created_by,
+        updated_by=found.updated_by,
+        tags=found.tags,
+        experiments=found.experiments,
+    )
+
+
+def _record(found: EvaluationRecord) -> PastRecord:
+    return PastRecord(
+        id=found.id,
+        inputs=found.inputs,
+        outputs=found.outputs,
+        expectations=found.expectations,
+        tags=found.tags,
+        source=None if found.source is None else msgspec.to_builtins(found.source),
+        created_ms=_at(found.created_at),
+        updated_ms=_at(found.updated_at),
+        created_by=found.created_by,
+        updated_by=found.updated_by,
+    )
 
 
 def _logged(asset: Asset, points: Sequence[ModelPoint]) -> PastLogged:

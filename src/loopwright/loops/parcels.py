@@ -1,7 +1,7 @@
 """What an import hands over at once: one thing with all that belongs to it, as frames of bytes. Pure.
 
 A frame is four bytes of its length and a msgpack value. The first tells what it is, the others are points of
-a run or versions of a model, so that neither side ever holds more than one of them.
+a run, versions of a model or records of a dataset, so that neither side ever holds more than one of them.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import msgspec
 from loopwright.core.errors import Invalid, TooLarge
 from loopwright.core.nouns import MetricPoint
 from loopwright.ports.histories import (
+    PastEvaluation,
     PastExperiment,
     PastLogged,
     PastModel,
+    PastRecord,
     PastRun,
     PastTrace,
     PastVersion,
@@ -24,6 +26,7 @@ from loopwright.ports.histories import (
 from loopwright.tracking.adopting import NewFile
 
 __all__ = [
+    "EvaluationParcel",
     "ExperimentParcel",
     "LoggedParcel",
     "ModelParcel",
@@ -32,6 +35,7 @@ __all__ = [
     "TraceParcel",
     "points_of",
     "read_parcel",
+    "records_of",
     "versions_of",
     "written",
 ]
@@ -109,6 +113,7 @@ class TraceParcel(msgspec.Struct, frozen=True, kw_only=True, tag="trace"):
     seen: str
     past: PastTrace
     into: str
+    files: tuple[NewFile, ...] = ()
 
     @property
     def key(self) -> str:
@@ -116,11 +121,25 @@ class TraceParcel(msgspec.Struct, frozen=True, kw_only=True, tag="trace"):
         return f"trace/{self.past.trace.experiment_id}/{self.past.trace.id}"
 
 
-Parcel = ExperimentParcel | RunParcel | LoggedParcel | ModelParcel | TraceParcel
+class EvaluationParcel(msgspec.Struct, frozen=True, kw_only=True, tag="evaluation"):
+    """An evaluation dataset for experiments that are here; its records follow."""
+
+    seen: str
+    past: PastEvaluation
+    into: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Under which the import remembers it."""
+        return f"evaluation/{self.past.id}"
+
+
+Parcel = EvaluationParcel | ExperimentParcel | RunParcel | LoggedParcel | ModelParcel | TraceParcel
 _ENCODE = msgspec.msgpack.Encoder().encode
 _PARCEL: msgspec.msgpack.Decoder[Parcel] = msgspec.msgpack.Decoder(Parcel)
 _POINTS = msgspec.msgpack.Decoder(_Points)
 _VERSIONS = msgspec.msgpack.Decoder(list[PastVersion])
+_RECORDS = msgspec.msgpack.Decoder(list[PastRecord])
 
 
 def written(
@@ -128,6 +147,7 @@ def written(
     *,
     points: Iterable[Sequence[MetricPoint]] = (),
     versions: Iterable[Sequence[PastVersion]] = (),
+    records: Iterable[Sequence[PastRecord]] = (),
 ) -> Iterator[bytes]:
     """The frames of a parcel."""
     yield _framed(parcel)
@@ -143,6 +163,8 @@ def written(
             )
     for some in versions:
         yield _framed(list(some))
+    for each in records:
+        yield _framed(list(each))
 
 
 def _framed(value: object) -> bytes:
@@ -178,6 +200,12 @@ def versions_of(file: BinaryIO) -> Iterator[PastVersion]:
     """The versions in the frames that follow."""
     while (found := _read(file, _VERSIONS)) is not None:
         yield from found
+
+
+def records_of(file: BinaryIO) -> Iterator[list[PastRecord]]:
+    """The records in the frames that follow, a batch a frame."""
+    while (found := _read(file, _RECORDS)) is not None:
+        yield found
 
 
 def _read(file: BinaryIO, decoder: msgspec.msgpack.Decoder[T]) -> T | None:

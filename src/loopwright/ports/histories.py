@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
-from loopwright.core.nouns import MetricPoint
+from loopwright.core.nouns import Json, MetricPoint
 from loopwright.core.traces import Assessment, Span, Trace
 
 __all__ = [
+    "HOOKS",
+    "STEPS_FILE",
     "Contents",
     "History",
     "HistorySink",
     "PastDataset",
+    "PastEvaluation",
     "PastExperiment",
     "PastFile",
     "PastLogged",
     "PastModel",
     "PastModelPoint",
     "PastOutput",
+    "PastRecord",
     "PastRun",
     "PastTrace",
     "PastVersion",
@@ -28,6 +32,11 @@ __all__ = [
 ]
 
 _LARGEST = 1 << 63
+_ARTIFACTS = "mlflow.artifactLocation"
+STEPS_FILE = "traces.json"
+"""a trace's steps among its files, where a store keeps them so"""
+HOOKS = "webhooks, whose secrets no store tells: make them here"
+"""why webhooks are left out of what a history tells"""
 
 
 def at_us(millis: int) -> int:
@@ -161,6 +170,44 @@ class PastTrace(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     assessments: tuple[Assessment, ...] = ()
     runs: tuple[str, ...] = ()
     """runs it was linked to"""
+    prompts: tuple[str, ...] = ()
+    """versions of prompts it was linked to, each `name/version`"""
+
+    @property
+    def artifact_uri(self) -> str:
+        """Where its files are; empty where its store tells of no such place."""
+        return self.trace.tags.get(_ARTIFACTS, "")
+
+
+class PastRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A record of an evaluation dataset."""
+
+    id: str
+    inputs: Json
+    outputs: Any = None
+    expectations: Json | None = None
+    tags: Json | None = None
+    source: Json | None = None
+    """`source_type` and `source_data`"""
+    created_ms: int
+    updated_ms: int
+    created_by: str = ""
+    updated_by: str = ""
+
+
+class PastEvaluation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An evaluation dataset without its records."""
+
+    id: str
+    name: str
+    columns: Json | None = None
+    """types of inputs, outputs and expectations by name"""
+    created_ms: int
+    updated_ms: int
+    created_by: str = ""
+    updated_by: str = ""
+    tags: dict[str, str] = {}
+    experiments: tuple[str, ...] = ()
 
 
 class PastFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -197,8 +244,8 @@ class History(Contents, Protocol):
     """what wrote it, as far as it tells: `mlflow 3.17.2`, `schema 5b0e9adcef9c`"""
     readers: int
     """how many threads may ask for points and files at once"""
-    tells_traces: bool
-    """whether it tells them whole; else it tells none"""
+    cuts_traces: bool
+    """whether it tells only the first 250 characters of a trace's metadata, and 4,096 of its tags"""
 
     def experiments(self) -> Iterator[PastExperiment]:
         """All of them, deleted ones too, by id."""
@@ -213,10 +260,25 @@ class History(Contents, Protocol):
         """The logged models of an experiment."""
 
     def traces(self, experiment_id: str) -> Iterator[PastTrace]:
-        """The traces of an experiment; none where the store tells none."""
+        """The traces of an experiment, perhaps without their steps: those are in `steps_file` then."""
+
+    def steps_file(self, trace: PastTrace) -> bytes:
+        """The file of a trace's steps as MLflow's clients write it (`traces.json`); empty for none.
+
+        Asked of a trace that was told without steps; by several threads, as points are.
+        """
+
+    def evaluations(self) -> Iterator[PastEvaluation]:
+        """The evaluation datasets; none where the store knows none."""
+
+    def records(self, dataset: PastEvaluation) -> Iterator[Sequence[PastRecord]]:
+        """The records of an evaluation dataset, some at a time."""
 
     def models(self) -> Iterator[PastModel]:
         """Registered models and prompts, by name."""
+
+    def left_out(self) -> Mapping[str, int]:
+        """What is there and is not told by any of these: why, and how many."""
 
     def close(self) -> None:
         """Let go of files and connections."""
@@ -242,11 +304,14 @@ class HistorySink(Protocol):
     def add_trace(self, trace: PastTrace) -> None:
         """Keep a trace."""
 
+    def add_evaluation(self, dataset: PastEvaluation, records: Iterable[Sequence[PastRecord]]) -> None:
+        """Keep an evaluation dataset with its records."""
+
     def add_model(self, model: PastModel) -> None:
         """Keep a registered model with its versions."""
 
     def add_file(self, address: str, path: str, pieces: Iterable[bytes]) -> None:
-        """Keep a file below the address that a run or a logged model told of."""
+        """Keep a file below the address that a run, a logged model or a trace told of."""
 
     def notes(self) -> Mapping[str, int]:
         """What the store could not keep, and how often."""

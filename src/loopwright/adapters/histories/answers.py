@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -23,6 +23,7 @@ __all__ = [
     "Runs",
     "Version",
     "Versions",
+    "Webhooks",
     "texts",
 ]
 
@@ -235,3 +236,9 @@ class Files(msgspec.Struct, frozen=True):
     """What is in a folder."""
 
     files: list[_File] = []
+
+
+class Webhooks(msgspec.Struct, frozen=True):
+    """A page of webhooks."""
+
+    webhooks: list[Any] = []

@@ -97,6 +97,16 @@ class Calls:
             except httpx.HTTPError as error:
                 raise self._unreachable(error) from error
 
+    def data(self, path: str) -> bytes:
+        """A whole body; nothing of what the server cannot give, so that one broken thing is not all of it."""
+        reply = self._answered("GET", path, {})
+        try:
+            if reply.status_code in {401, 403}:
+                raise self._refusal(reply, path)
+            return _bounded(reply, _LARGEST) if reply.is_success else b""
+        finally:
+            reply.close()
+
     @contextmanager
     def _sent(self, method: str, path: str, **given: Any) -> Iterator[httpx.Response]:
         reply = self._answered(method, path, given)

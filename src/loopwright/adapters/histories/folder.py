@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from loopwright.adapters.histories.traced import from_folder
 from loopwright.adapters.histories.tree import Tree
-from loopwright.core.errors import Corrupt, Invalid, NotFound
+from loopwright.core.errors import Corrupt, Denied, Invalid, NotFound
 from loopwright.core.nouns import MetricPoint
 from loopwright.ports.histories import (
+    STEPS_FILE,
     Contents,
     PastDataset,
+    PastEvaluation,
     PastExperiment,
     PastFile,
     PastLogged,
     PastModel,
+    PastRecord,
     PastRun,
     PastTrace,
     PastVersion,
@@ -38,7 +42,7 @@ class FolderHistory:
     """Fulfils `ports.histories.History` for a file store."""
 
     readers = 1
-    tells_traces = False
+    cuts_traces = False
 
     def __init__(self, folder: Path, contents: Contents) -> None:
         self._tree = Tree(folder)
@@ -173,8 +177,38 @@ class FolderHistory:
         yield from ()
 
     def traces(self, experiment_id: str) -> Iterator[PastTrace]:
-        """None: they came after the stores that this reads."""
+        """The traces of an experiment, by id, without their steps."""
+        place = f"{self._place(experiment_id)}/traces"
+        for name in self._tree.names(place):
+            if self._tree.has(f"{place}/{name}/trace_info.yaml"):
+                yield self._trace(f"{place}/{name}")
+
+    def _trace(self, place: str) -> PastTrace:
+        meta = self._tree.meta(place, "trace_info.yaml")
+        tags, metadata = self._texts(f"{place}/tags"), self._texts(f"{place}/request_metadata")
+        said = [
+            self._tree.meta(f"{place}/assessments", name) for name in self._tree.names(f"{place}/assessments")
+        ]
+        return from_folder(meta, tags, metadata, said, where=place)
+
+    def steps_file(self, trace: PastTrace) -> bytes:
+        """The steps of a trace as they stand beside it."""
+        try:
+            return b"".join(self._contents.read(trace.artifact_uri, STEPS_FILE))
+        except (NotFound, Denied):
+            return b""
+
+    def evaluations(self) -> Iterator[PastEvaluation]:
+        """None: these stores know none."""
         yield from ()
+
+    def records(self, dataset: PastEvaluation) -> Iterator[Sequence[PastRecord]]:
+        """None, as there are no evaluation datasets."""
+        yield from ()
+
+    def left_out(self) -> Mapping[str, int]:
+        """Nothing."""
+        return {}
 
     def models(self) -> Iterator[PastModel]:
         """Registered models and prompts, by name."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -11,17 +11,23 @@ import msgspec
 
 from loopwright.adapters.histories import answers
 from loopwright.adapters.histories.calls import Calls, Credentials
+from loopwright.adapters.histories.evaluated import Belonging, Datasets, Records, from_dataset, read_records
+from loopwright.adapters.histories.traced import OldTraces, Traces, from_old, from_told
 from loopwright.core.errors import Denied, NotFound
 from loopwright.core.nouns import MetricPoint
+from loopwright.core.traces import RUN_METADATA
 from loopwright.ports.histories import (
+    HOOKS,
     Contents,
     PastDataset,
+    PastEvaluation,
     PastExperiment,
     PastFile,
     PastLogged,
     PastModel,
     PastModelPoint,
     PastOutput,
+    PastRecord,
     PastRun,
     PastTrace,
     PastVersion,
@@ -31,11 +37,14 @@ from loopwright.ports.histories import (
 __all__ = ["Credentials", "RestHistory"]
 
 _API = "/api/2.0/mlflow"
+_API_3 = "/api/3.0/mlflow"
+_STEPS = "/ajax-api/2.0/mlflow/get-trace-artifact"
 _FILES = "/api/2.0/mlflow-artifacts/artifacts"
 _SCHEME = "mlflow-artifacts"
 _PROMPT = "tags.`mlflow.prompt.is_prompt` = 'true'"
 _RUNS = 200
 _POINTS = 25_000
+_TRACES = 500
 _DEEPEST = 64
 _STATES = {
     "LOGGED_MODEL_PENDING": "PENDING",
@@ -49,7 +58,7 @@ class RestHistory:
     """Fulfils `ports.histories.History` for a server of MLflow 2 or 3, or one that speaks as they do."""
 
     readers = 4
-    tells_traces = False
+    cuts_traces = True
 
     def __init__(
         self, url: str, credentials: Credentials, contents: Contents, *, space: str | None = None
@@ -59,11 +68,13 @@ class RestHistory:
         self.address = self._calls.address
         self.version = f"mlflow {self._calls.version()}"
 
-    def _pages(self, path: str, kind: type[T], asked: dict[str, Any], *, get: bool = False) -> Iterator[T]:
+    def _pages(
+        self, path: str, kind: type[T], asked: dict[str, Any], *, get: bool = False, api: str = _API
+    ) -> Iterator[T]:
         token, seen = "", set[str]()
         while True:
             given = {**asked, **({"page_token": token} if token else {})}
-            reply: Any = self._calls.ask(kind, f"{_API}/{path}", given, get=get)
+            reply: Any = self._calls.ask(kind, f"{api}/{path}", given, get=get)
             yield reply
             token = reply.next_page_token
             if not token or token in seen:  # a server that repeats itself has no more to tell
@@ -115,8 +126,73 @@ class RestHistory:
             return
 
     def traces(self, experiment_id: str) -> Iterator[PastTrace]:
-        """None: this protocol tells parts of their texts alone."""
-        yield from ()
+        """The traces of an experiment, oldest first, without their steps; none of a server that has none."""
+        try:
+            yield from self._new_traces(experiment_id)
+        except NotFound:
+            yield from self._old_traces(experiment_id)
+
+    def _new_traces(self, experiment_id: str) -> Iterator[PastTrace]:
+        linked: dict[str, list[str]] | None = None
+        for page in self._of_traces(experiment_id, ""):
+            if page.traces and linked is None:
+                linked = self._linked(experiment_id)
+            for told in page.traces:
+                yield from_told(told, tuple(sorted((linked or {}).get(told.trace_id, ()))))
+
+    def _of_traces(self, experiment_id: str, clause: str) -> Iterator[Traces]:
+        place = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment_id}}
+        asked = {"locations": [place], "max_results": _TRACES, "order_by": ["timestamp_ms ASC"]}
+        if clause:
+            asked["filter"] = clause
+        return self._pages("traces/search", Traces, asked, api=_API_3)
+
+    def _linked(self, experiment_id: str) -> dict[str, list[str]]:
+        """Runs of the same experiment by the traces that they were linked to: one question a run."""
+        found: dict[str, list[str]] = {}
+        for run in self.runs(experiment_id):
+            pages = self._of_traces(experiment_id, f"attributes.run_id = '{run.id}'")
+            for told in (each for page in pages for each in page.traces):
+                if told.trace_metadata.get(RUN_METADATA) != run.id:
+                    found.setdefault(told.trace_id, []).append(run.id)
+        return found
+
+    def _old_traces(self, experiment_id: str) -> Iterator[PastTrace]:
+        asked = {"experiment_ids": [experiment_id], "max_results": _TRACES, "order_by": ["timestamp_ms ASC"]}
+        try:
+            for page in self._pages("traces", OldTraces, asked, get=True):
+                yield from map(from_old, page.traces)
+        except NotFound:
+            return
+
+    def steps_file(self, trace: PastTrace) -> bytes:
+        """The steps as the server gives them to its own pages: whole, wherever it keeps them."""
+        return self._calls.data(f"{_STEPS}?request_id={quote(trace.trace.id, safe='')}")
+
+    def evaluations(self) -> Iterator[PastEvaluation]:
+        """The evaluation datasets; none of a server that knows none."""
+        try:
+            for page in self._pages("datasets/search", Datasets, {"max_results": 1000}, api=_API_3):
+                for told in page.datasets:
+                    path = f"{_API_3}/datasets/{quote(told.dataset_id, safe='')}/experiment-ids"
+                    belongs = self._calls.ask(Belonging, path, {}, get=True)
+                    yield from_dataset(told, belongs.experiment_ids)
+        except NotFound:
+            return
+
+    def records(self, dataset: PastEvaluation) -> Iterator[Sequence[PastRecord]]:
+        """The records of an evaluation dataset, a page at a time."""
+        path = f"datasets/{quote(dataset.id, safe='')}/records"
+        for page in self._pages(path, Records, {"max_results": 1000}, get=True, api=_API_3):
+            yield read_records(page.records, dataset.id)
+
+    def left_out(self) -> Mapping[str, int]:
+        """Webhooks: a server never tells their secrets."""
+        try:
+            found = self._calls.ask(answers.Webhooks, f"{_API}/webhooks", {"max_results": 500}, get=True)
+        except (NotFound, Denied):
+            return {}
+        return {HOOKS: len(found.webhooks)} if found.webhooks else {}
 
     def models(self) -> Iterator[PastModel]:
         """Registered models, then prompts."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import math
 import sys
@@ -128,8 +129,6 @@ def prompted() -> None:
 
 
 def traced() -> None:
-    if not IS_THREE:
-        return
     mlflow.set_experiment("asking")
 
     @mlflow.trace(span_type="TOOL")  # type: ignore[untyped-decorator]  # MLflow gives its own type
@@ -141,12 +140,58 @@ def traced() -> None:
         found = look_up(question)
         return f"{question}: {found['value']}"
 
+    @mlflow.trace  # type: ignore[untyped-decorator]  # as above
+    def refuse() -> None:
+        raise ValueError("no weather")
+
     answer("what?")
+    with contextlib.suppress(ValueError):
+        refuse()
+    with mlflow.start_run(run_name="under a run"):
+        answer("and then " + "on " * 200)
+    if IS_THREE:
+        said_of_traces()
+
+
+def said_of_traces() -> None:
+    """Feedback and expectations of a trace, a run and a prompt that it is linked to."""
     mlflow.flush_trace_async_logging()
     trace_id = mlflow.get_last_active_trace_id()
     mlflow.log_feedback(trace_id=trace_id, name="good", value=True, rationale="it is")
+    mlflow.log_feedback(trace_id=trace_id, name="score", value=4, metadata={"by": "hand"})
     mlflow.log_expectation(trace_id=trace_id, name="wanted", value={"a": 1})
     mlflow.set_trace_tag(trace_id, "asked", "once")
+    with mlflow.start_run(run_name="linked later") as run:
+        pass
+    MlflowClient().link_traces_to_run([trace_id], run.info.run_id)
+    prompt = mlflow.genai.load_prompt("prompts:/greeting/2")
+    MlflowClient().link_prompt_versions_to_trace([prompt], trace_id)
+
+
+def evaluated() -> None:
+    """Evaluation datasets: one with records of two kinds, an empty one."""
+    if not IS_THREE:
+        return
+    experiment = mlflow.set_experiment("evaluating").experiment_id
+    made = mlflow.genai.datasets.create_dataset(
+        name="questions", experiment_id=[experiment], tags={"team": "blue", "mlflow.user": "ada"}
+    )
+    made.merge_records(
+        [
+            {"inputs": {"question": f"number {number}?"}, "expectations": {"answer": number, "é": None}}
+            for number in range(7)
+        ]
+    )
+    made.merge_records(
+        [
+            {"inputs": {"question": "number 3?"}, "tags": {"hard": "yes"}, "outputs": ["a", {"b": 1.5}]},
+            {
+                "inputs": {"question": "from a trace"},
+                "source": {"source_type": "TRACE", "source_data": {"trace_id": "tr-0"}},
+            },
+        ]
+    )
+    mlflow.genai.datasets.create_dataset(name="nothing yet", experiment_id=[])
 
 
 def main(points: int) -> None:
@@ -158,6 +203,7 @@ def main(points: int) -> None:
     registered(client)
     prompted()
     traced()
+    evaluated()
 
 
 main(int(sys.argv[1]))

@@ -16,6 +16,7 @@ import mlflow
 from mlflow import MlflowClient, artifacts
 from mlflow.entities import ViewType
 
+IS_THREE = mlflow.__version__.startswith("3")
 _PROMPT = "tags.`mlflow.prompt.is_prompt` = 'true'"
 
 
@@ -128,18 +129,41 @@ def model_told(client: MlflowClient, model: Any, clause: str) -> dict[str, Any]:
 
 
 def trace_told(trace: Any) -> dict[str, Any]:
-    info = trace.info
+    return {
+        **(new_info(trace.info) if hasattr(trace.info, "state") else old_info(trace.info)),
+        **steps(trace),
+    }
+
+
+def steps(trace: Any) -> dict[str, Any]:
+    return {"steps": sorted(map(step_told, trace.data.spans))}
+
+
+def tags_of(info: Any) -> dict[str, str]:
+    places = ("mlflow.artifactLocation", "mlflow.trace.spansLocation")
+    return {key: value for key, value in info.tags.items() if key not in places}
+
+
+def old_info(info: Any) -> dict[str, Any]:
+    return {
+        "state": str(info.status),
+        "times": [info.timestamp_ms, info.execution_time_ms],
+        "tags": tags_of(info),
+        "metadata": {key: value[:250] for key, value in info.request_metadata.items()},
+    }
+
+
+def new_info(info: Any) -> dict[str, Any]:
     return {
         "state": str(info.state),
         "times": [info.request_time, info.execution_duration],
         "previews": [info.request_preview, info.response_preview],
-        "tags": {key: value for key, value in info.tags.items() if key != "mlflow.artifactLocation"},
+        "tags": tags_of(info),
         "metadata": {key: value[:250] for key, value in info.trace_metadata.items()},
         "said": sorted(
             [each.assessment_id, each.name, str(each.value), each.rationale or "", each.create_time_ms]
             for each in info.assessments
         ),
-        "steps": sorted(map(step_told, trace.data.spans)),
     }
 
 
@@ -150,10 +174,53 @@ def step_told(step: Any) -> list[Any]:
 
 
 def traces_of(experiment_id: str) -> dict[str, Any]:
-    if not hasattr(MlflowClient, "search_logged_models"):
-        return {}
+    if not IS_THREE:
+        old = MlflowClient().search_traces(experiment_ids=[experiment_id])
+        return {trace.info.request_id: trace_told(trace) for trace in old}
     found = mlflow.search_traces(locations=[experiment_id], return_type="list")
     return {trace.info.trace_id: trace_told(trace) for trace in found}
+
+
+def linked(experiment_id: str, runs: list[Any]) -> dict[str, list[str]]:
+    """Traces by the runs that they belong to, and by the prompt that one was linked to."""
+    if not IS_THREE:
+        return {}
+    clauses = {run.info.run_id: f"attributes.run_id = '{run.info.run_id}'" for run in runs}
+    clauses["greeting/2"] = "prompt = 'greeting/2'"
+    return {
+        name: sorted(
+            trace.info.trace_id
+            for trace in mlflow.search_traces(
+                locations=[experiment_id], filter_string=clause, return_type="list"
+            )
+        )
+        for name, clause in clauses.items()
+    }
+
+
+def evaluations() -> dict[str, Any]:
+    if not IS_THREE:
+        return {}
+    return {
+        each.dataset_id: {
+            "name": each.name,
+            "tags": each.tags,
+            "times": [each.created_time, each.last_update_time],
+            "by": [each.created_by or "", each.last_updated_by or ""],
+            "schema": json.loads(each.schema or "null"),
+            "profile": json.loads(each.profile or "null"),
+            "experiments": len(each.experiment_ids),
+            "records": sorted(map(record_told, each.records), key=str),
+        }
+        for each in MlflowClient().search_datasets()
+    }
+
+
+def record_told(record: Any) -> list[Any]:
+    told = record.to_dict()
+    wanted = ("dataset_record_id", "inputs", "outputs", "expectations", "source", "source_id")
+    times = ("created_time", "last_update_time", "created_by", "last_updated_by")
+    return [told.get("tags") or {}, *(told.get(each) for each in (*wanted, *times))]
 
 
 def told(names: list[str]) -> dict[str, Any]:
@@ -171,6 +238,7 @@ def told(names: list[str]) -> dict[str, Any]:
             "tags": experiment.tags,
             "runs": {run.info.run_id: run_told(client, run) for run in runs},
             "traces": traces_of(experiment.experiment_id),
+            "linked": linked(experiment.experiment_id, runs),
             "models": {model.model_id: logged_told(model) for model in models},
         }
     registered = {
@@ -178,7 +246,7 @@ def told(names: list[str]) -> dict[str, Any]:
         for clause in ("", _PROMPT)
         for model in whole(client.search_registered_models, filter_string=clause or None)
     }
-    return {"experiments": found, "registered": registered}
+    return {"experiments": found, "registered": registered, "evaluations": evaluations()}
 
 
 if __name__ == "__main__":

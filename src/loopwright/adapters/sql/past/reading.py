@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Table, select
 
+from loopwright.adapters.sql.past.evaluated import SqlEvaluations
 from loopwright.adapters.sql.past.registered import SqlModels
 from loopwright.adapters.sql.past.source import Source, integer, number, text, texts
 from loopwright.adapters.sql.past.traces import SqlTraces
+from loopwright.core.errors import Denied, NotFound
 from loopwright.core.nouns import MetricPoint
 from loopwright.ports.histories import (
+    HOOKS,
+    STEPS_FILE,
     Contents,
     PastDataset,
+    PastEvaluation,
     PastExperiment,
     PastFile,
     PastLogged,
     PastModel,
     PastOutput,
+    PastRecord,
     PastRun,
     PastTrace,
     at_us,
@@ -36,13 +42,14 @@ class SqlHistory:
     """Fulfils `ports.histories.History` for the schemas of MLflow 2 and 3."""
 
     readers = 1
-    tells_traces = True
+    cuts_traces = False
 
     def __init__(self, url: str, contents: Contents) -> None:
         self._source = Source(url)
         self._contents = contents
         self._models = SqlModels(self._source)
         self._traces = SqlTraces(self._source)
+        self._evaluations = SqlEvaluations(self._source)
         self.address = self._source.address
         self.version = f"schema {self._source.schema_revision()}"
 
@@ -198,8 +205,34 @@ class SqlHistory:
         return self._models.logged(experiment_id)
 
     def traces(self, experiment_id: str) -> Iterator[PastTrace]:
-        """The traces of an experiment, by id; none where the schema keeps no steps."""
+        """The traces of an experiment, by id; none where the schema is of before them."""
         return self._traces.of(experiment_id)
+
+    def steps_file(self, trace: PastTrace) -> bytes:
+        """The steps of a trace among its files, as MLflow kept them before its databases did."""
+        try:
+            return b"".join(self._contents.read(trace.artifact_uri, STEPS_FILE))
+        except (NotFound, Denied):
+            return b""
+
+    def evaluations(self) -> Iterator[PastEvaluation]:
+        """The evaluation datasets, by id; none where the schema is of before them."""
+        return self._evaluations.all()
+
+    def records(self, dataset: PastEvaluation) -> Iterator[Sequence[PastRecord]]:
+        """The records of an evaluation dataset, by id."""
+        return self._evaluations.records(dataset.id)
+
+    def left_out(self) -> Mapping[str, int]:
+        """Webhooks: their secrets are sealed with the server's own key."""
+        if "webhooks" not in self._source.names:
+            return {}
+        table = self._source.table("webhooks")
+        there = select(table.c.webhook_id).where(self._source.here(table))
+        if "deleted_timestamp" in table.c:
+            there = there.where(table.c.deleted_timestamp.is_(None))
+        count = len(self._source.all(there))
+        return {HOOKS: count} if count else {}
 
     def models(self) -> Iterator[PastModel]:
         """Registered models and prompts, by name."""

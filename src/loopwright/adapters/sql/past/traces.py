@@ -39,7 +39,7 @@ PROMOTED = {
 }
 """metadata that MLflow keeps in columns, by its name"""
 _PAGE = 100
-_NEEDED = {"trace_info", "trace_tags", "trace_request_metadata", "spans"}
+_NEEDED = {"trace_info", "trace_tags", "trace_request_metadata"}
 _KINDS: Mapping[str, AssessmentKind] = {
     "feedback": "feedback",
     "expectation": "expectation",
@@ -56,7 +56,7 @@ class SqlTraces:
         self._source = source
 
     def of(self, experiment_id: str) -> Iterator[PastTrace]:
-        """The traces of an experiment, by id."""
+        """The traces of an experiment, by id; without steps where those are in files."""
         if not self._source.names >= _NEEDED:
             return
         table = self._source.table("trace_info")
@@ -76,7 +76,8 @@ class SqlTraces:
     def _whole(self, rows: Sequence[_Row]) -> Iterator[PastTrace]:
         ids = [row["request_id"] for row in rows]
         tags, metadata = self._texts("trace_tags", ids), self._texts("trace_request_metadata", ids)
-        spans, said, runs = self._spans(ids), self._said(ids), self._runs(ids)
+        spans, said = self._spans(ids), self._said(ids)
+        runs, prompts = self._linked(ids, "run"), self._linked(ids, "prompt_version")
         for row in rows:
             trace_id = text(row["request_id"])
             yield PastTrace(
@@ -84,6 +85,7 @@ class SqlTraces:
                 spans=tuple(spans.get(trace_id, ())),
                 assessments=tuple(said.get(trace_id, ())),
                 runs=tuple(runs.get(trace_id, ())),
+                prompts=tuple(prompts.get(trace_id, ())),
             )
 
     def _texts(self, name: str, ids: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -92,6 +94,8 @@ class SqlTraces:
         return texts(self._source.rows(columns.where(table.c.request_id.in_(ids))))
 
     def _spans(self, ids: Sequence[str]) -> dict[str, list[Span]]:
+        if "spans" not in self._source.names:
+            return {}
         table = self._source.table("spans")
         mine = select(table).where(table.c.trace_id.in_(ids)).order_by(table.c.span_id)
         found: dict[str, list[Span]] = {}
@@ -109,16 +113,16 @@ class SqlTraces:
             found.setdefault(text(row["trace_id"]), []).append(_assessment(row))
         return found
 
-    def _runs(self, ids: Sequence[str]) -> dict[str, list[str]]:
+    def _linked(self, ids: Sequence[str], kind: str) -> dict[str, list[str]]:
         if "entity_associations" not in self._source.names:
             return {}
         c = self._source.table("entity_associations").c
         linked = select(c.source_id, c.destination_id).where(
-            c.source_type == "trace", c.destination_type == "run", c.source_id.in_(ids)
+            c.source_type == "trace", c.destination_type == kind, c.source_id.in_(ids)
         )
         found: dict[str, list[str]] = {}
-        for trace_id, run_id in self._source.rows(linked.order_by(c.destination_id)):
-            found.setdefault(text(trace_id), []).append(text(run_id))
+        for trace_id, target in self._source.rows(linked.order_by(c.destination_id)):
+            found.setdefault(text(trace_id), []).append(text(target))
         return found
 
 

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, func, insert, select
+from sqlalchemy import Connection, Table, delete, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from loopwright.adapters.sql.past.evaluated import dataset_row, record_row
 from loopwright.adapters.sql.past.source import Source
 from loopwright.adapters.sql.past.trace_rows import (
     ARTIFACTS,
@@ -25,7 +26,15 @@ from loopwright.adapters.sql.past.trace_rows import (
 from loopwright.core.errors import Conflict, Invalid, Unavailable
 from loopwright.core.nouns import MetricPoint
 from loopwright.core.traces import NAME_TAG
-from loopwright.ports.histories import PastExperiment, PastLogged, PastModel, PastRun, PastTrace
+from loopwright.ports.histories import (
+    PastEvaluation,
+    PastExperiment,
+    PastLogged,
+    PastModel,
+    PastRecord,
+    PastRun,
+    PastTrace,
+)
 
 __all__ = ["SqlHistorySink"]
 
@@ -34,6 +43,7 @@ _FILES = "mlartifacts"
 _SCHEME = "mlflow-artifacts:/"
 _PATIENCE_S = 300
 _INTEGER_ID = 1 << 31
+_EVALUATION, _EVALUATIONS = "evaluation_dataset", "evaluation_datasets"
 _STATES = {"PENDING": 1, "READY": 2, "FAILED": 3}
 _MAKE = """
 import sys
@@ -217,6 +227,7 @@ class SqlHistorySink:
     def add_trace(self, trace: PastTrace) -> None:
         """Keep a trace with its steps and with what was said of it."""
         number = self._ids.number(trace.trace.experiment_id)
+        self._locations[trace.artifact_uri] = f"{number}/traces/{trace.trace.id}/artifacts"
         self._add("trace_info", [trace_row(trace.trace, number)])
         own = {"request_id": trace.trace.id}
         tags = trace.trace.tags | {ARTIFACTS: f"{_SCHEME}{number}/traces/{trace.trace.id}/artifacts"}
@@ -226,12 +237,34 @@ class SqlHistorySink:
         self._add("trace_request_metadata", told)
         self._add("spans", (span_row(each, number) for each in trace.spans))
         self._add("assessments", (assessment_row(each, trace.trace, number) for each in trace.assessments))
-        ends = ({"source_id": trace.trace.id, "destination_id": run} for run in trace.runs)
-        kinds = {"source_type": "trace", "destination_type": "run"}
-        self._add(
-            "entity_associations",
-            ({**kinds, **each, "association_id": uuid.uuid4().hex, "created_time": 0} for each in ends),
+        self._associate(("trace", trace.trace.id), "run", trace.runs)
+        self._associate(("trace", trace.trace.id), "prompt_version", trace.prompts)
+
+    def _associate(self, source: tuple[str, str], kind: str, targets: Iterable[str]) -> None:
+        own = {"source_type": source[0], "source_id": source[1], "destination_type": kind, "created_time": 0}
+        ends = ({"destination_id": each, "association_id": uuid.uuid4().hex} for each in targets)
+        self._add("entity_associations", ({**own, **each} for each in ends))
+
+    def add_evaluation(self, dataset: PastEvaluation, records: Iterable[Sequence[PastRecord]]) -> None:
+        """Keep an evaluation dataset with its records, or note that this version of MLflow knows none."""
+        if _EVALUATIONS not in self._source.names:
+            self._notes[f"{_EVALUATIONS} (not in this version of MLflow)"] += 1
+            return
+        table, own = self._source.table(f"{_EVALUATION}_records"), {"dataset_id": dataset.id}
+        self._add(_EVALUATIONS, [dataset_row(dataset, 0)])
+        tags = ({**own, "key": k, "value": v} for k, v in dataset.tags.items())
+        self._add(f"{_EVALUATION}_tags", tags)
+        count = 0
+        for batch in records:
+            self._add(table.name, (record_row(table, dataset.id, each) for each in batch))
+            count += len(batch)
+        whole = self._source.table(_EVALUATIONS)
+        profile = dataset_row(dataset, count)["profile"]
+        self._connection.execute(
+            update(whole).where(whole.c.dataset_id == dataset.id).values(profile=profile)
         )
+        homes = (str(self._ids.number(each)) for each in dataset.experiments)
+        self._associate((_EVALUATION, dataset.id), "experiment", homes)
 
     def add_model(self, model: PastModel) -> None:
         """Keep a registered model with its versions, tags and aliases."""
@@ -274,7 +307,7 @@ class SqlHistorySink:
         return place
 
     def add_file(self, address: str, path: str, pieces: Iterable[bytes]) -> None:
-        """Keep a file below the home that a run or a logged model told of."""
+        """Keep a file below the home that a run, a logged model or a trace told of."""
         place = self._locations[address]
         parts = path.split("/")
         if {"", ".", ".."} & set(parts) or "\0" in path:
