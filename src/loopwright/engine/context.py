@@ -13,6 +13,7 @@ import msgspec
 from loopwright.core.errors import Denied
 from loopwright.core.nouns import Event, Json, Link, LinkRole, VersionRef
 from loopwright.ports.courier import Courier, Safe
+from loopwright.ports.lakes import Lake
 from loopwright.ports.ledger import Ledger, Transaction
 from loopwright.ports.objects import Objects
 from loopwright.ports.online import Online
@@ -77,6 +78,10 @@ class Ports(Protocol):
     @property
     def courier(self) -> Courier:
         """Posts to addresses outside."""
+
+    @property
+    def lakes(self) -> Mapping[str, Lake]:
+        """Tables as others keep them, by format."""
 
     @property
     def sources(self) -> Sources:

@@ -18,6 +18,7 @@ from blake3 import blake3
 from loopwright.core.errors import Corrupt, Unavailable
 from loopwright.engine.context import Context, Principal
 from loopwright.ports.courier import Courier, Safe
+from loopwright.ports.lakes import Lake
 from loopwright.ports.ledger import Ledger
 from loopwright.ports.objects import Objects
 from loopwright.ports.online import Online
@@ -159,6 +160,12 @@ class MemoryPorts:
         """Polars: there is no fake of tables."""
         engine: Tables = import_module("loopwright.adapters.tables").PolarsTables()
         return engine
+
+    @cached_property
+    def lakes(self) -> Mapping[str, Lake]:
+        """The real ones: there is no fake of others' formats."""
+        made: Mapping[str, Lake] = import_module("loopwright.workspace.catalogue").Lakes()
+        return made
 
     @cached_property
     def sources(self) -> Sources:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from loopwright.adapters.sql import UpgradeReport
     from loopwright.engine.context import Context
     from loopwright.ports.courier import Courier, Safe
+    from loopwright.ports.lakes import Lake
     from loopwright.ports.ledger import Ledger
     from loopwright.ports.objects import Objects
     from loopwright.ports.online import Online
@@ -31,6 +32,7 @@ __all__ = [
     "ONLINE_FILE",
     "Assembly",
     "Frameworks",
+    "Lakes",
     "ReplayClock",
     "runtime_of",
     "scanner_of",
@@ -47,6 +49,9 @@ _MODULES = (
     "engine.upkeep",
     "engine.collection",
     "data.verbs",
+    "data.checking",
+    "data.releasing",
+    "data.purposes",
     "data.branches",
     "data.comparing",
     "data.retention",
@@ -54,6 +59,7 @@ _MODULES = (
     "data.profiling",
     "data.deduplicating",
     "data.sources",
+    "data.exchanging",
     "features.verbs",
     "tracking.verbs",
     "tracking.recording",
@@ -85,6 +91,7 @@ _MODULES = (
     "loops.reproduce",
     "loops.importing",
     "loops.trash",
+    "loops.erasing",
 )
 
 
@@ -148,6 +155,27 @@ class Packagers(Mapping[str, "Packager"]):
         return len(_PACKAGERS)
 
 
+_LAKES: Mapping[str, tuple[str, str]] = {
+    "delta": ("delta", "DeltaLake"),
+    "iceberg": ("iceberg", "IcebergLake"),
+}
+
+
+class Lakes(Mapping[str, "Lake"]):
+    """Formats of tables of others, each imported at its first use."""
+
+    def __getitem__(self, form: str) -> Lake:
+        module, name = _LAKES[form]
+        made: Lake = getattr(import_module(f"loopwright.adapters.lakes.{module}"), name)()
+        return made
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_LAKES)
+
+    def __len__(self) -> int:
+        return len(_LAKES)
+
+
 class Assembly:
     """All ports of one workspace, each built when first asked for."""
 
@@ -199,6 +227,11 @@ class Assembly:
             http=settings.webhook_http, networks=settings.webhook_networks, ports=settings.webhook_ports
         )
         return HttpCourier(rules)
+
+    @cached_property
+    def lakes(self) -> Mapping[str, Lake]:
+        """By format."""
+        return Lakes()
 
     @cached_property
     def sources(self) -> Sources:

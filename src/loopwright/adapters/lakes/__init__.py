@@ -1,0 +1,1 @@
+"""Fulfils `ports.lakes.Lake`: Delta tables by delta-rs, Iceberg tables by PyIceberg."""
