@@ -161,4 +161,4 @@ TestHistories.settings = settings(
 @pytest.mark.slow
 def test_many_histories() -> None:
     asked = settings(max_examples=150, stateful_step_count=40, deadline=None)
-    run_state_machine_as_test(Histories, settings=asked)  # type: ignore[no-untyped-call]  # of hypothesis
+    run_state_machine_as_test(Histories, settings=asked)

@@ -58,7 +58,9 @@ def _addresses(workspace: Workspace) -> dict[str, str]:
     decision = workspace.call("decisions.list").items[0]
     of_one = {
         "/assets/model/{name:path}": "/assets/model/arrival-delay",
+        "/assets/compare": "/assets/compare?dataset=weather",
         "/assets/{kind}/{name:path}": "/assets/endpoint/delays",
+        "/assets/feature_view/{name:path}": "/assets/feature_view/weather",
         "/experiments/{name:path}": f"/experiments/{EXPERIMENT}",
         "/compare": f"/compare?run={run.id}",
         "/models/compare": "/models/compare?model=arrival-delay&left=1&right=1",

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from loopwright.core.nouns import Event, Run, Signal
-from loopwright.surfaces.ui import evaluation, registry, traces, tracking, trash
+from loopwright.surfaces.ui import differences, evaluation, registry, traces, tracking, trash
 from loopwright.surfaces.ui.desk import Desk, Page, Query, Values
 from loopwright.surfaces.ui.graphs import graph
 from loopwright.surfaces.ui.series import mark, promotions, series_of, splits, within
@@ -232,6 +232,7 @@ def _journal(desk: Desk, path: dict[str, str], query: Query) -> Values:
 PAGES = (
     Page("/", "home.html", _home),
     Page("/assets", "assets.html", _assets),
+    Page("/assets/compare", "differences.html", differences.data_compared),
     Page("/assets/model/{name:path}", "model.html", registry.model),
     Page("/assets/{kind}/{name:path}", "asset.html", _asset),
     Page("/versions/{address:path}", "version.html", _version),

@@ -1,0 +1,63 @@
+"""The page of two versions of a dataset: which columns, rows and numbers of the profile differ."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from loopwright.core.errors import Invalid
+from loopwright.surfaces.ui.desk import Desk, Query, Values
+
+__all__ = ["data_compared"]
+
+_SHOWN = 50
+_CHOICES = 50
+
+
+def data_compared(desk: Desk, path: dict[str, str], query: Query) -> Values:
+    """Two versions: `name` with `before` and `after`, which are numbers, tags or branches."""
+    name, after = query.get("dataset"), query.get("after")
+    if not name:
+        raise Invalid(
+            "no dataset is named", hint="open the page of a dataset and compare two of its versions"
+        )
+    versions = desk.call("assets.versions", kind="dataset", name=name, limit=_CHOICES).items
+    view = desk.call("assets.show", kind="dataset", name=name)
+    numbers = [str(version.number) for version in versions]
+    pointers = [alias.alias for alias in view.aliases]
+    pointers += [branch.name for branch in desk.call("data.branches", name=name)]
+    chosen_after = after or numbers[0]
+    chosen_before = query.get("before") or _earlier(numbers, chosen_after)
+    found = desk.call(
+        "data.diff", before=_address(name, chosen_before), after=_address(name, chosen_after), limit=_SHOWN
+    )
+    return {
+        "title": f"{name}: {chosen_before} and {chosen_after}",
+        "name": name,
+        "found": found,
+        "chosen": (chosen_before, chosen_after),
+        "choices": [*pointers, *numbers],
+        "rows": [_row(row) for row in found.sample],
+        "columns": _columns(found.sample),
+    }
+
+
+def _address(name: str, selector: str) -> str:
+    escaped = name.replace("%", "%25").replace("@", "%40").replace("#", "%23").replace(":", "%3A")
+    return f"dataset:{escaped}@{selector}"
+
+
+def _earlier(numbers: list[str], number: str) -> str:
+    """The version listed before it, or itself where there is none."""
+    later = numbers[numbers.index(number) + 1 :] if number in numbers else numbers
+    return later[0] if later else number
+
+
+def _columns(sample: tuple[Any, ...]) -> list[str]:
+    return list(dict.fromkeys(name for row in sample for name in {**(row.before or {}), **(row.after or {})}))
+
+
+def _row(row: Any) -> Values:
+    """What a line of the table shows: the value, and where it changed what it was."""
+    value, before = row.after or row.before, row.before or {}
+    was = {name: before[name] for name in row.columns}
+    return {"kind": row.kind, "value": value, "was": was}
