@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from datetime import timedelta
 
 import pytest
 
@@ -12,6 +13,7 @@ from loopwright.core.queries import OnDataset
 from loopwright.engine.context import Context
 from loopwright.registry import finding, logged
 from loopwright.registry.nouns import LoggedModel, LoggedModelState, ModelPoint
+from loopwright.testing.builders import SetClock
 from loopwright.tracking import experiments
 from loopwright.tracking.grammar import ModelOrder
 from tests.registry.worlds import made_experiment, made_run, world
@@ -171,3 +173,44 @@ def test_pages_of_models_by_a_metric_that_some_have() -> None:
     assert seen[:4] == ["n2", "n3", "n0", "n1"]
     assert set(seen[4:]) == {"n4", "n5"}
     assert not token
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["", "params.depth = '1'", "name = 'even' AND tags.t = 'b'", "metrics.acc > 4", "NOT params.depth = '1'"],
+)
+def test_the_newest_are_found_piece_by_piece_as_all_at_once(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order that is meant without one is answered another way than the same order spelled out further."""
+    monkeypatch.setattr(finding, "_SPARE", 0)
+    ctx = world()
+    homes = [made_experiment(ctx, "one"), made_experiment(ctx, "two")]
+    for at in range(12):
+        model = logged.create(
+            ctx,
+            homes[at % 5 == 4],
+            "even" if at % 2 == 0 else "odd",
+            params={"depth": str(at % 3)},
+            tags={"t": "ab"[at % 4 == 0]},
+        )
+        measure(ctx, point(model, "acc", float(at)))
+        if at % 3 == 2:
+            clock = ctx.ports.clock
+            assert isinstance(clock, SetClock)
+            clock.advance(timedelta(milliseconds=1))
+    spelled = [
+        ModelOrder(field_name="creation_timestamp", ascending=False),
+        ModelOrder(field_name="model_id"),
+        ModelOrder(field_name="name"),
+    ]
+    for wanted in (homes, homes[:1]):
+        seen, token = list[str](), ""
+        while True:
+            page = finding.search(ctx, wanted, where=where, limit=2, token=token)
+            seen += [each.model.id for each in page.items]
+            if not (token := page.next_token):
+                break
+        everything = finding.search(ctx, wanted, where=where, order=spelled, limit=100)
+        assert seen == [each.model.id for each in everything.items]
+        assert seen

@@ -46,6 +46,7 @@ __all__ = [
     "Ledger",
     "LinesAsked",
     "Metrics",
+    "NewestAsked",
     "Page",
     "PageRequest",
     "Runs",
@@ -105,6 +106,18 @@ class VersionLine(msgspec.Struct, frozen=True, gc=False):
     facts_json: str
 
 
+class NewestAsked(msgspec.Struct, frozen=True, kw_only=True):
+    """Which assets of a kind are wanted, and how many."""
+
+    limit: int
+    facts: tuple[tuple[str, str], ...] = ()
+    """names and texts that stand in the facts, however deep; some more may come where they only seem to"""
+    tags: Mapping[str, str] = {}
+    """what they have to be tagged with, as `facts`"""
+    after: tuple[int, str] | None = None
+    """only those behind this time (microseconds since 1970) and name"""
+
+
 class LinesAsked(msgspec.Struct, frozen=True, kw_only=True):
     """Which lines of versions are wanted, and how many."""
 
@@ -137,6 +150,12 @@ class Assets(Protocol):
 
     def page(self, space: str, kind: str | None, request: PageRequest) -> Page[Asset]:
         """Assets ordered by kind, then name."""
+
+    def newest(self, space: str, kind: str, asked: NewestAsked) -> Sequence[Asset]:
+        """Assets of a kind that are not in the trash, the newest first, those of one time by name.
+
+        As many as are asked for, unless there are no more.
+        """
 
 
 class Versions(Protocol):

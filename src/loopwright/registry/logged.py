@@ -15,9 +15,10 @@ from msgspec.structs import replace
 from loopwright.core.addresses import Address
 from loopwright.core.digests import digest_bytes
 from loopwright.core.errors import Invalid, NotFound
+from loopwright.core.instants import to_micros
 from loopwright.core.nouns import Asset, Json
 from loopwright.engine.context import Context
-from loopwright.ports.ledger import PageRequest, Transaction
+from loopwright.ports.ledger import NewestAsked, PageRequest, Transaction
 from loopwright.registry.naming import check_logged_name, check_tag, check_tags
 from loopwright.registry.nouns import LOGGED, LoggedModel, LoggedModelState, ModelPoint
 from loopwright.tracking.experiments import find, located
@@ -32,6 +33,8 @@ __all__ = [
     "delete",
     "finalize",
     "measure",
+    "newest_logged",
+    "points_by_model",
     "points_of",
     "read_logged",
     "set_tags",
@@ -256,9 +259,43 @@ def _written(point: ModelPoint) -> Json:
 
 def points_of(tx: Transaction, space: str, model_id: str) -> Iterator[ModelPoint]:
     """The points of a logged model by metric, then time, then step."""
-    for body in tx.documents.all(space, POINTS, start=f"{model_id}/", end=f"{model_id}0").values():
-        value = body["value"]
-        yield msgspec.convert({**body, "value": _WORDS.get(value, value)}, ModelPoint)
+    return map(
+        _read_point, tx.documents.all(space, POINTS, start=f"{model_id}/", end=f"{model_id}0").values()
+    )
+
+
+def points_by_model(tx: Transaction, space: str) -> dict[str, list[ModelPoint]]:
+    """The points of all logged models, by the id of each, in the order of `points_of`."""
+    found: dict[str, list[ModelPoint]] = {}
+    for point in map(_read_point, tx.documents.all(space, POINTS).values()):
+        found.setdefault(point.model_id, []).append(point)
+    return found
+
+
+def _read_point(body: Json) -> ModelPoint:
+    value = body["value"]
+    return msgspec.convert({**body, "value": _WORDS[value]} if value in _WORDS else body, ModelPoint)
+
+
+def newest_logged(ctx: Context, tx: Transaction, asked: NewestAsked) -> Iterator[tuple[LoggedModel, bool]]:
+    """Logged models that are not in the trash, the newest first; with each, whether the next is made earlier.
+
+    Earlier is by milliseconds, as clients order them. Read piece by piece, `asked.limit` of them first.
+    """
+    before: LoggedModel | None = None
+    while True:
+        piece = tx.assets.newest(ctx.space, LOGGED, asked)
+        for asset in piece:
+            model = read_logged(asset)
+            if before is not None:
+                yield before, to_micros(before.created_at) // 1000 != to_micros(model.created_at) // 1000
+            before = model
+        if len(piece) < asked.limit:
+            break
+        behind = (to_micros(piece[-1].created_at), piece[-1].name)
+        asked = replace(asked, after=behind, limit=min(2 * asked.limit, _BATCH))
+    if before is not None:
+        yield before, True
 
 
 def all_logged(ctx: Context, tx: Transaction) -> Iterator[LoggedModel]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from msgspec.structs import replace
@@ -9,7 +11,7 @@ from msgspec.structs import replace
 from loopwright.core.errors import Conflict, Invalid, NotFound
 from loopwright.core.instants import to_micros
 from loopwright.core.nouns import LinkRole
-from loopwright.ports.ledger import Ledger, LinesAsked, PageRequest, Transaction, VersionLine
+from loopwright.ports.ledger import Ledger, LinesAsked, NewestAsked, PageRequest, Transaction, VersionLine
 from loopwright.testing import ledger_values as make
 from loopwright.testing.ledger_values import walk, write_each
 
@@ -176,6 +178,36 @@ class AssetSuite:
             assert lines[versions[1].id].changed_us == lines[versions[1].id].created_us
             assert msgspec.json.decode(line.tags_json) == versions[0].tags
             assert msgspec.json.decode(line.facts_json) == versions[0].facts
+
+    def test_assets_come_with_the_newest_first(self, ledger: Ledger) -> None:
+        """Of a kind, of one time by name, by what stands in facts and tags; without what is in the trash."""
+        assets = [
+            make.asset(
+                f"a{n}",
+                name=f"n{n}",
+                created_at=make.at(n // 3),
+                tags={"t": str(n % 2)},
+                facts={"deep": {"depth": str(n % 4), "none": None}, "home": "x"},
+            )
+            for n in range(9)
+        ]
+        write_each(ledger, lambda tx, each: tx.assets.add(each), assets)
+        other = make.asset("b", name="b", kind="other")
+        ledger.write(lambda tx: tx.assets.add(other))
+        ledger.write(lambda tx: tx.assets.update(replace(assets[4], deleted_at=make.at(9))))
+
+        def found(**asked: Any) -> list[str]:
+            wanted, names = NewestAsked(limit=2, **asked), list[str]()
+            with ledger.read() as tx:
+                while piece := tx.assets.newest("default", assets[0].kind, wanted):
+                    names += [each.name for each in piece]
+                    wanted = replace(wanted, after=(to_micros(piece[-1].created_at), piece[-1].name))
+            return names
+
+        assert found() == ["n6", "n7", "n8", "n3", "n5", "n0", "n1", "n2"]
+        assert found(tags={"t": "1"}) == ["n7", "n3", "n5", "n1"]
+        assert found(facts=(("depth", "3"), ("home", "x"))) == ["n7", "n3"]
+        assert found(facts=(("home", "y"),)) == []
 
     def test_versions_come_by_their_last_change_piece_by_piece(self, ledger: Ledger) -> None:
         """By milliseconds, then by name and number; of a name, a run, a tag; without what is in the trash."""

@@ -62,7 +62,7 @@ __all__ = [
     "versions",
 ]
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 """every revision there was, oldest first; the last is the one this release writes"""
 REVISION = REVISIONS[-1]
 APPLICATION_ID = 0x4C505752
@@ -114,6 +114,7 @@ assets = Table(
     _big("deleted_at", null=True),
     PrimaryKeyConstraint("id", name="assets_pk"),
     UniqueConstraint("space", "kind", "name", name="assets_name"),
+    Index("assets_newest", "space", "kind", text("created_at DESC"), "name"),
     _trash("assets"),
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from loopwright.adapters.sql.statements import Session, insert_new, upsert
 from loopwright.core.errors import Conflict, NotFound
 from loopwright.core.instants import to_micros
 from loopwright.core.nouns import Alias, Asset, Version
-from loopwright.ports.ledger import LinesAsked, Page, PageRequest, VersionLine
+from loopwright.ports.ledger import LinesAsked, NewestAsked, Page, PageRequest, VersionLine
 
 __all__ = ["SqlAliases", "SqlAssets", "SqlVersions"]
 
@@ -31,6 +31,7 @@ _EXPERIMENT = "experiment"
 _BY_NAME = Order(columns=("kind", "name"), newest_first=False)
 _BY_NUMBER = Order(columns=("number",))
 
+_ASSET_NAMES = ", ".join(column.name for column in _ASSET.columns)
 _ADD_ASSET = insert_new(schema.assets)
 _GET_ASSET = select(*_ASSET.columns).where(_a.id == bindparam("id"))
 _FIND_ASSET = select(*_ASSET.columns).where(
@@ -175,6 +176,30 @@ class SqlAssets:
         """Assets ordered by kind, then name."""
         return fetch_page(self._session, _ASSET, request, _BY_NAME, {"space": space, "kind": kind})
 
+    def newest(self, space: str, kind: str, asked: NewestAsked) -> Sequence[Asset]:
+        """Assets of a kind that are not in the trash, the newest first, those of one time by name."""
+        tests: list[tuple[str, Sequence[Any]]] = [("space = ? AND kind = ?", (space, kind))]
+        if asked.after is not None:
+            at, name = asked.after
+            tests.append(("created_at <= ? AND (created_at < ? OR name > ?)", (at, at, name)))
+        tests.append(("deleted_at IS NULL", ()))
+        tests += _holding(self._session, "facts", asked.facts)
+        tests += _holding(self._session, "tags", asked.tags.items())
+        text = (
+            f"SELECT {_ASSET_NAMES} FROM assets WHERE {' AND '.join(test for test, _ in tests)} "
+            "ORDER BY created_at DESC, name LIMIT ?"
+        )
+        rows = self._session.fetch(text, [*(v for _, values in tests for v in values), asked.limit])
+        return tuple(map(_ASSET.read, rows))
+
+
+def _holding(
+    session: Session, column: str, pairs: Iterable[tuple[str, str]]
+) -> list[tuple[str, Sequence[Any]]]:
+    """Tests of a JSON text for members, as they stand in it: also where they stand deeper."""
+    place = "instr" if session.is_sqlite else "strpos"
+    return [(f"{place}({column}, ?) > 0", (to_json({key: value})[1:-1],)) for key, value in pairs]
+
 
 def _name_taken(asset: Asset) -> Conflict:
     return Conflict(
@@ -248,9 +273,7 @@ class SqlVersions:
         if asked.run_id is not None:
             tests.append(("v.run_id = ?", (asked.run_id,)))
         tests.append(("v.deleted_at IS NULL", ()))
-        place = "instr" if self._session.is_sqlite else "strpos"
-        tags = (to_json({key: value})[1:-1] for key, value in asked.tags.items())
-        tests += [(f"{place}(v.tags, ?) > 0", (tag,)) for tag in tags]
+        tests += _holding(self._session, "v.tags", asked.tags.items())
         if asked.after is not None:
             changed, name, number = asked.after
             tests.append(("v.changed_ms <= ?", (changed,)))
