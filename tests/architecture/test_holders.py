@@ -9,7 +9,6 @@ CARRIERS = {
     "data/parcels.py": "bytes of a question's answer, compared with those of the last time",
     "data/reading.py": "an empty file that stands for a column nobody has",
     "data/verbs.py": "an export, which is the caller's",
-    "features/files.py": "a file of the caller's own machine",
 }
 SLICES = (
     "data",

@@ -257,7 +257,8 @@ class _Renewal:
             needed = Schema(columns=(schema.column(name),))
             tables = [batch for entry in entries for batch in each_batch(self._ctx, entry, needed)]
             columns[name] = self._ctx.ports.tables.profile(_joined(tables))["columns"][name]
-        return {**profile, "columns": columns}
+        left = {key: part for key, part in profile.items() if key != "pairs"}  # their shifts tell of rows
+        return {**left, "columns": columns}
 
 
 def _joined(tables: list[Any]) -> pa.Table:
@@ -302,6 +303,8 @@ class StreamRows:
     keeps: Mapping[str, str] = {
         "data/admitting.py": "quarantined rows",
         "data/compaction.py": "segments put together from those of a stream",
+        "data/releasing.py": "what stays in quarantine of a batch of which rows were let out",
+        "data/holding.py": "segments without the rows that went",
         "data/streams.py": "segments of any stream: predictions, labels, quarantine",
         "monitoring/labels.py": "labels",
         "serving/log.py": "predictions with their inputs",
