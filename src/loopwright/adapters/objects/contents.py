@@ -28,7 +28,7 @@ class FsspecContents:
             found = self._files.find(place, detail=True)
         except FileNotFoundError:
             return
-        except self._errors as error:
+        except (OSError, *self._errors) as error:
             raise self._unreachable(error) from error
         for path in sorted(found):
             if found[path].get("type") == "file":
@@ -46,7 +46,7 @@ class FsspecContents:
                     yield piece
         except FileNotFoundError as error:
             raise NotFound("the file is gone") from error
-        except self._errors as error:
+        except (OSError, *self._errors) as error:
             raise self._unreachable(error) from error
 
     def _place(self, address: str) -> str:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from loopwright.core.nouns import Event, Run, Signal
-from loopwright.surfaces.ui import differences, evaluation, registry, traces, tracking, trash
+from loopwright.surfaces.ui import differences, evaluation, registry, traces, tracking, trash, webhooks
 from loopwright.surfaces.ui.desk import Desk, Page, Query, Values
 from loopwright.surfaces.ui.graphs import graph
 from loopwright.surfaces.ui.series import mark, promotions, series_of, splits, within
@@ -250,6 +250,8 @@ PAGES = (
     Page("/prompts/{name:path}", "prompt.html", registry.prompt),
     Page("/evaluation", "evaluations.html", evaluation.evaluations),
     Page("/evaluation/{dataset_id}", "evaluation.html", evaluation.evaluation),
+    Page("/webhooks", "webhooks.html", webhooks.webhooks),
+    Page("/webhooks/{webhook_id}", "webhook.html", webhooks.webhook),
     Page("/endpoints", "endpoints.html", _endpoints),
     Page("/endpoints/{name:path}", "endpoint.html", _endpoint),
     Page("/monitoring", "monitors.html", _monitors),

@@ -78,6 +78,7 @@ _SECTIONS = {
     "compare": "/experiments",
     "prompts": "/models",
     "evaluation": "/models",
+    "webhooks": "/models",
     "trash": "/experiments",
 }
 _PACKED_FROM, _PACKING = 800, 5

@@ -5,7 +5,11 @@ const value = (input) => (input.type === "checkbox" ? input.checked : input.type
 
 function given(form) {
   const body = {};
-  for (const input of form.elements) if (input.name && !(input.value === "" && input.type !== "checkbox")) body[input.name] = value(input);
+  for (const input of form.elements) {
+    if (!input.name) continue;
+    if ("many" in input.dataset) { body[input.name] ??= []; if (input.checked) body[input.name].push(input.value); } // several of one name are a list
+    else if (!(input.value === "" && input.type !== "checkbox")) body[input.name] = value(input);
+  }
   return body;
 }
 
@@ -51,8 +55,12 @@ addEventListener("submit", async (event) => {
       method: form.dataset.method ?? "POST",
       ...(form.dataset.method !== "DELETE" && { headers: { "content-type": "application/json" }, body: JSON.stringify(given(form)) }),
     });
-    await whole(await answered(answer));
-    location.reload();
+    const told = await whole(await answered(answer));
+    if (form.dataset.tells === "trial") {
+      tell(form, told.ok ? `The receiver answered ${told.receipt.status}.` : told.error || `The receiver answered ${told.receipt.status}.`, !told.ok);
+      for (const each of buttons) each.disabled = false;
+    } else if (form.dataset.next) location.assign(form.dataset.next);
+    else location.reload();
   } catch (error) {
     tell(form, error.message, true);
     for (const each of buttons) each.disabled = false;
