@@ -493,6 +493,20 @@ def test_a_schedule_reads_a_source_and_removing_it_ends_that(tmp_path: Path) -> 
     assert show(ctx, "d").rows == 1
 
 
+def test_a_relative_path_means_the_same_wherever_it_is_read(
+    ctx: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.csv").write_text("x\n1\n")
+    sqlite3.connect(tmp_path / "s.db").execute("create table t as select 1 as x").connection.close()
+    monkeypatch.chdir(tmp_path)
+    declare_source(ctx, "a", "a.csv")
+    declare_source(ctx, "t", "sqlite:///s.db", query="t")
+    monkeypatch.chdir("/")
+    assert ingest_source(ctx, "a").rows == 1
+    assert ingest_source(ctx, "t").rows == 1
+    assert show_source(ctx, "a").source.address == str(tmp_path / "a.csv")
+
+
 def test_sources_are_listed_in_pages_and_run_as_jobs(ctx: Context, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("x\n1\n")
     for name in ("c", "a", "b"):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from loopwright.core.addresses import AssetName, check_name
 from loopwright.core.errors import Invalid
@@ -285,6 +287,7 @@ def _read_declaration(
 ) -> tuple[Source, Origin]:
     """The source as it is kept and shown, and with its secrets; `Invalid` for what cannot be read so."""
     headers = _headers(header)
+    wanted = replace(wanted, address=_standing(wanted.address))
     origin = Origin(
         address=wanted.address, query=wanted.query, cursor=wanted.cursor, headers=headers, options=options
     )
@@ -307,7 +310,7 @@ def _read_declaration(
     if mode == "replace" and (kind == "records" or wanted.cursor):
         raise Invalid("what is read from where it was left off is appended", hint="--mode append")
     return (
-        msgspec.structs.replace(
+        replace(
             check_times(wanted),
             address=shown_address(wanted.address),
             mode=mode or ("append" if grows else "replace"),
@@ -316,6 +319,15 @@ def _read_declaration(
         ),
         origin,
     )
+
+
+def _standing(address: str) -> str:
+    """A path that means the same wherever a schedule reads it."""
+    if "://" not in address:
+        return os.path.abspath(address)
+    scheme, relative = address.partition(":///")[::2]
+    is_near = scheme.partition("+")[0] == "sqlite" and relative and not relative.startswith("/")
+    return f"{scheme}:///{os.path.abspath(relative)}" if is_near else address
 
 
 def _headers(given: tuple[str, ...]) -> Mapping[str, str]:

@@ -182,7 +182,9 @@ def permitted(place: Place, found: Sequence[Address], rules: Rules) -> Address:
             continue
         if place.is_odd:
             raise _refused(
-                rules.about, f"is refused: {place.is_odd}", "an operator can let a network through"
+                rules.about,
+                f"is refused: {place.is_odd}",
+                f"an operator can let a network through by the setting {rules.about}_networks",
             )
         if not is_public(each):
             raise _refused(
