@@ -13,7 +13,7 @@ from loopwright.core.schema import ColumnType
 from loopwright.data.conforming import arrow_type
 from loopwright.data.contracts import HeldContract, inspected
 from loopwright.data.inspecting import Inspection
-from loopwright.data.nouns import DATASET
+from loopwright.data.nouns import DATASET, RuleResult
 from loopwright.data.streams import prepare_segment
 from loopwright.engine.context import Context
 from loopwright.ports.ledger import Segment, Transaction
@@ -37,6 +37,8 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     """the others, kept but not indexed yet"""
     reasons: dict[str, int] = {}
     warnings: tuple[str, ...] = ()
+    results: tuple[RuleResult, ...] = ()
+    """what became of each rule of the contract"""
 
 
 def quarantine_stream(dataset: str) -> str:
@@ -56,6 +58,7 @@ def admitted(
         segment=segment,
         reasons={rule: int(mask.sum()) for rule, mask in found.masks.items()},
         warnings=judgement.warnings,
+        results=found.results,
     )
 
 

@@ -20,6 +20,7 @@ from loopwright.core.manifests import Manifest, ManifestEntry
 from loopwright.core.nouns import Json, Version
 from loopwright.core.schema import ColumnType, Schema
 from loopwright.data.admitting import Admitted, set_aside
+from loopwright.data.checked import signals_of
 from loopwright.data.conforming import ordered
 from loopwright.data.contracts import HeldContract
 from loopwright.data.cutting import Cut, each_batch
@@ -185,6 +186,8 @@ def _published(ctx: Context, plans: Sequence[Plan], besides: Sequence[Also | Non
             version = plan.base if plan.draft is None else publish(ctx, tx, plan.draft)
             if version is None:
                 raise Fault("a write without a part and without a version")
+            if plan.draft is not None and plan.admitted.results:
+                tx.signals.add(signals_of(ctx, version, plan.admitted.results))
             if plan.admitted.segment is not None:
                 set_aside(ctx, tx, plan.name, plan.admitted.segment, plan.admitted.reasons)
             versions.append(version)

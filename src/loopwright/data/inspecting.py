@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import json
 
 from loopwright.core.addresses import Address
 from loopwright.core.errors import Invalid
-from loopwright.core.nouns import Version
+from loopwright.core.nouns import Json, Version
 from loopwright.core.schema import Schema
 from loopwright.data.keys import repeated, unreferred
-from loopwright.data.nouns import DATASET, Contract, Reference, Severity
+from loopwright.data.nouns import DATASET, Contract, Reference, RuleResult, UniqueKey
+from loopwright.data.planning import (
+    Before,
+    key_columns,
+    key_name,
+    plan_of,
+    reference_name,
+    results_of,
+    rows_result,
+)
 from loopwright.data.reading import read_version
-from loopwright.data.rules import Asked, Broken, asked_of, schema_faults, volume_faults
+from loopwright.data.rows import json_rows
+from loopwright.data.rules import Asked, Broken, asked_of, named_elsewhere, schema_faults, volume_faults
 from loopwright.engine.context import Context
-from loopwright.engine.publishing import resolve
+from loopwright.engine.publishing import manifest_of, resolve
+from loopwright.ports.scans import FailedRows, FailingRow
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
-__all__ = ["Inspection", "inspect"]
+__all__ = ["Inspection", "before_of", "broken_of", "inspect"]
+
+_FIRST = 10
 
 
 class Inspection(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +45,8 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
 
     broken: tuple[Broken, ...]
     masks: Mapping[str, NDArray[np.bool_]]
+    results: tuple[RuleResult, ...] = ()
+    """of every rule, whether it held or not"""
 
     def kept_out(self, rows: int) -> NDArray[np.bool_]:
         """`(n,)`: which rows go to quarantine, for whatever reason."""
@@ -47,64 +63,106 @@ def inspect(
 ) -> Inspection:
     """Hold every rule against the batch, which is to follow `newest`.
 
-    Columns come first, since no row can be judged by wrong ones.
+    Columns come first, since no row can be judged by wrong ones. Then one scan for all rules, and the
+    masks of those that quarantine rows and do not hold.
     """
     faults = schema_faults(contract, schema)
     if faults:
         return Inspection(broken=faults, masks={})
-    broken, masks = _rows(ctx, asked_of(contract), table)
-    for rule, severity, mask in _sets(ctx, contract, table, newest):
-        if failed := int(mask.sum()):
-            broken.append(_broken(rule, severity, failed, table.num_rows))
-            if severity == "quarantine":
-                masks[rule] = mask
-    found = Inspection(broken=tuple(broken), masks=masks)
-    kept_out = int(found.kept_out(table.num_rows).sum())
-    volume = volume_faults(contract, table.num_rows, kept_out)
-    return Inspection(broken=(*found.broken, *volume), masks=masks)
-
-
-def _broken(rule: str, severity: Severity, failed: int, rows: int, limit: str = "") -> Broken:
-    found = f"{failed:,} of {rows:,} rows break it"
-    return Broken(rule=rule, severity=severity, found=found, limit=limit, rows=failed)
-
-
-def _rows(
-    ctx: Context, asked: Sequence[Asked], table: pa.Table
-) -> tuple[list[Broken], dict[str, NDArray[np.bool_]]]:
-    """One scan for all checks; a second one for the masks of those that quarantine and failed."""
-    results = ctx.ports.tables.check(table, [item.check for item in asked])
-    failed = [(item, result) for item, result in zip(asked, results, strict=True) if result.failed]
-    broken = [
-        _broken(item.check.name, item.severity, result.failed, result.rows, item.limit)
-        for item, result in failed
-    ]
-    kept_out = [item for item, _ in failed if item.severity == "quarantine"]
-    if not kept_out:
-        return broken, {}
-    held = ctx.ports.tables.compute(table, {item.check.name: item.check.expr for item in kept_out})
-    masks = {
-        item.check.name: ~held.column(item.check.name).fill_null(not item.check.null_fails).to_numpy()
-        for item in kept_out
-    }
-    return broken, masks
-
-
-def _sets(
-    ctx: Context, contract: Contract, table: pa.Table, newest: Version | None
-) -> list[tuple[str, Severity, NDArray[np.bool_]]]:
-    found: list[tuple[str, Severity, NDArray[np.bool_]]] = []
+    _check_there(table, _named(contract))
+    before = before_of(ctx, contract, newest)
+    with ctx.ports.scanner.open(table) as held:
+        scanned = held.scan(plan_of(contract, before, unique=False))
+    results = list(results_of(contract, before, scanned))
+    masks = _masks(ctx, contract, table, before, results)
     for key in contract.unique:
-        _check_there(table, key.columns)
-        earlier = None
-        if key.within == "dataset" and newest is not None:
-            earlier = read_version(ctx, newest, columns=key.columns)
-        found.append((f"{' + '.join(key.columns)} is unique", key.severity, repeated(table, key, earlier)))
-    for reference in contract.references:
-        _check_there(table, (reference.column,))
-        rule = f"{reference.column} occurs in {reference.dataset}.{reference.to}"
-        found.append((rule, reference.severity, unreferred(table, reference, _known(ctx, reference))))
-    return found
+        mask = repeated(table, key, _earlier(ctx, key, newest))
+        results.append(_key_result(contract, key, mask, table))
+        if key.severity == "quarantine" and mask.any():
+            masks[key_name(key)] = mask
+    found = Inspection(broken=broken_of(results), masks=masks, results=tuple(results))
+    kept_out = int(found.kept_out(table.num_rows).sum()) if masks else 0
+    volume = volume_faults(contract, table.num_rows, kept_out)
+    return msgspec.structs.replace(found, broken=(*found.broken, *volume))
+
+
+def before_of(ctx: Context, contract: Contract, newest: Version | None) -> Before:
+    """What the rules compare with: the last version, baselines, and what is referred to."""
+    compares = contract.comparisons or contract.distributions
+    addresses = {rule.baseline for rule in contract.distributions if rule.baseline}
+    return Before(
+        now=ctx.now(),
+        last_rows=None if newest is None else _last_rows(newest),
+        last=_profile(ctx, newest) if compares and newest is not None else None,
+        baselines={
+            address: profile
+            for address in addresses
+            if (profile := _profile(ctx, resolve(ctx, address, kind=DATASET))) is not None
+        },
+        known={reference_name(rule): _known(ctx, rule) for rule in contract.references},
+    )
+
+
+def _last_rows(version: Version) -> int:
+    found = version.facts.get("added", version.facts.get("rows"))
+    return int(found or 0)
+
+
+def broken_of(results: Sequence[RuleResult]) -> tuple[Broken, ...]:
+    """The rules that did not hold, as a verdict takes them."""
+    return tuple(
+        Broken(rule=each.rule, severity=each.severity, found=each.found, limit=each.limit, rows=each.failed)
+        for each in results
+        if not each.held
+    )
+
+
+def _masks(
+    ctx: Context, contract: Contract, table: pa.Table, before: Before, results: Sequence[RuleResult]
+) -> dict[str, NDArray[np.bool_]]:
+    torn = {each.rule for each in results if not each.held and each.severity == "quarantine"}
+    if not torn:
+        return {}
+    masks = _row_masks(ctx, [asked for asked in asked_of(contract) if asked.check.name in torn], table)
+    for rule in contract.references:
+        if reference_name(rule) in torn:
+            masks[reference_name(rule)] = unreferred(table, rule, before.known[reference_name(rule)])
+    return masks
+
+
+def _row_masks(ctx: Context, asked: Sequence[Asked], table: pa.Table) -> dict[str, NDArray[np.bool_]]:
+    if not asked:
+        return {}
+    held = ctx.ports.tables.compute(table, {item.check.name: item.check.expr for item in asked})
+    return {
+        item.check.name: ~held.column(item.check.name).fill_null(not item.check.null_fails).to_numpy()
+        for item in asked
+    }
+
+
+def _key_result(contract: Contract, key: UniqueKey, mask: NDArray[np.bool_], table: pa.Table) -> RuleResult:
+    import numpy as np
+
+    places = np.flatnonzero(mask)
+    first = places[:_FIRST]
+    keys = json_rows(table.select(list(key_columns(contract))).take(first)) if first.size else []
+    found = FailedRows(
+        failed=int(places.size),
+        first=tuple(FailingRow(row=int(at), key=row) for at, row in zip(first, keys, strict=True)),
+    )
+    return rows_result(key_name(key), key.severity, found, table.num_rows)
+
+
+def _earlier(ctx: Context, key: UniqueKey, newest: Version | None) -> pa.Table | None:
+    if key.within != "dataset" or newest is None:
+        return None
+    return read_version(ctx, newest, columns=key.columns)
+
+
+def _named(contract: Contract) -> list[str]:
+    found = {name for key in contract.unique for name in key.columns}
+    found |= {rule.column for rule in contract.references}
+    return sorted(found | named_elsewhere(contract))
 
 
 def _check_there(table: pa.Table, names: Sequence[str]) -> None:
@@ -115,6 +173,12 @@ def _check_there(table: pa.Table, names: Sequence[str]) -> None:
         )
 
 
-def _known(ctx: Context, reference: Reference) -> pa.Table:
+def _profile(ctx: Context, version: Version) -> Json | None:
+    digest = manifest_of(ctx, version).profile
+    found: Json | None = None if digest is None else json.decode(ctx.ports.objects.get(digest))
+    return found
+
+
+def _known(ctx: Context, reference: Reference) -> Any:
     version = resolve(ctx, Address(kind=DATASET, name=reference.dataset))
-    return read_version(ctx, version, columns=(reference.to,))
+    return read_version(ctx, version, columns=(reference.to,)).column(reference.to).combine_chunks()

@@ -36,12 +36,12 @@ def repeated(table: pa.Table, key: UniqueKey, earlier: pa.Table | None) -> NDArr
     return (compared & ~is_first)[offset:]
 
 
-def unreferred(table: pa.Table, reference: Reference, known: pa.Table) -> NDArray[np.bool_]:
-    """`(n,)`: which rows of `table` have a value that the referred column does not."""
+def unreferred(table: pa.Table, reference: Reference, known: pa.Array) -> NDArray[np.bool_]:
+    """`(n,)`: which rows of `table` have a value that is not among the known ones; null may be."""
     import pyarrow.compute as pc
 
     values = table.column(reference.column)
-    there = pc.is_in(values, value_set=known.column(reference.to).combine_chunks())
+    there = pc.is_in(values, value_set=known)
     return ~_numpy(pc.or_(there, pc.is_null(values)))
 
 

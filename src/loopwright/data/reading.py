@@ -10,10 +10,11 @@ import msgspec
 
 from loopwright.core.addresses import Address
 from loopwright.core.errors import Corrupt, Invalid
-from loopwright.core.expressions import Expr
+from loopwright.core.expressions import Expr, columns_of
 from loopwright.core.manifests import Manifest, ManifestEntry
 from loopwright.core.nouns import LinkRole, Version
 from loopwright.core.schema import Schema
+from loopwright.data.allowing import check_purpose
 from loopwright.data.conforming import arrow_type
 from loopwright.data.nouns import DATASET, DatasetBody
 from loopwright.data.rules import needs_part
@@ -29,6 +30,7 @@ __all__ = [
     "WIDTH",
     "body_of",
     "first_rows",
+    "permitted",
     "read",
     "read_version",
     "schema_of",
@@ -46,17 +48,34 @@ def read(
     *,
     columns: Sequence[str] | None = None,
     where: Expr | None = None,
+    purpose: str = "",
 ) -> pa.Table:
     """The rows of a version of a dataset (the newest, `@3`, `@alias`, `@<instant>`) in the order they came.
 
     Only the columns asked for and the parts that can hold rows the condition is true of are read. In
     a condition an instant is its microseconds since 1970. The version becomes an input of the
-    current run.
+    current run. `Denied` when a column may not be read for the purpose.
     """
     version = version_of(ctx, address)
+    permitted(ctx, version, columns, where, purpose)
     if ctx.run_id is not None:
         ctx.write(lambda tx: ctx.touch(tx, LinkRole.INPUT, version.ref))
     return read_version(ctx, version, columns=columns, where=where)
+
+
+def permitted(
+    ctx: Context,
+    version: Version,
+    columns: Sequence[str] | None = None,
+    where: Expr | None = None,
+    purpose: str = "",
+) -> None:
+    """Raise `Denied` when columns that are read, all of them without a choice, are not for the purpose."""
+    if columns is None:
+        schema = manifest_of(ctx, version).schema
+        columns = () if schema is None else schema.names
+    asked = {*columns, *(() if where is None else columns_of(where))}
+    check_purpose(ctx, version, sorted(asked), purpose)
 
 
 def version_of(ctx: Context, address: str | Address) -> Version:

@@ -9,7 +9,7 @@ import msgspec
 
 from loopwright.core.errors import Invalid
 from loopwright.core.expressions import Binary, Col, Expr, Lit, Matches, all_of, col, columns_of
-from loopwright.core.instants import parse_instant, to_micros
+from loopwright.core.instants import duration, parse_instant, to_micros
 from loopwright.core.nouns import Evidence, Verdict
 from loopwright.core.schema import ColumnType, Schema
 from loopwright.data.nouns import ColumnRule, Contract, Severity
@@ -38,6 +38,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     check: RowCheck
     severity: Severity
     limit: str = ""
+    mostly: float = 1.0
 
 
 class Broken(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,10 +67,27 @@ def asked_of(contract: Contract) -> tuple[Asked, ...]:
         Asked(
             check=RowCheck(name=rule.name, expr=rule.expr, null_fails=rule.null_fails),
             severity=rule.severity,
+            mostly=rule.mostly,
         )
         for rule in contract.rows
     ]
-    return (*of_columns, *of_rows)
+    return (*of_columns, *_of_keys(contract), *of_rows)
+
+
+def _of_keys(contract: Contract) -> list[Asked]:
+    """That no part of a primary key is null, where the column does not say so itself."""
+    said = {rule.name for rule in contract.columns if not rule.nullable}
+    return [
+        Asked(
+            check=RowCheck(name=f"{name} is there", expr=~col(name).is_null(), null_fails=True),
+            severity=key.severity,
+            limit="not null",
+        )
+        for key in contract.unique
+        if key.primary
+        for name in key.columns
+        if name not in said
+    ]
 
 
 def _of_column(rule: ColumnRule) -> list[Asked]:
@@ -83,6 +101,9 @@ def _of_column(rule: ColumnRule) -> list[Asked]:
     if rule.allowed:
         limit = f"one of {len(rule.allowed)} values"
         found.append(("is an allowed value", limit, column.is_in(rule.allowed), False))
+    if rule.forbidden:
+        limit = f"none of {len(rule.forbidden)} values"
+        found.append(("is no forbidden value", limit, ~column.is_in(rule.forbidden), False))
     if rule.pattern:
         found.append(("has the form", rule.pattern, Matches(expr=column, pattern=rule.pattern), False))
     return [
@@ -90,6 +111,7 @@ def _of_column(rule: ColumnRule) -> list[Asked]:
             check=RowCheck(name=f"{rule.name} {words}", expr=expr, null_fails=null_fails),
             severity=rule.severity,
             limit=limit,
+            mostly=rule.mostly,
         )
         for words, limit, expr, null_fails in found
     ]
@@ -122,7 +144,9 @@ def check_contract(contract: Contract) -> Contract:
     named = [rule.name for rule in contract.rows]
     if len(set(named)) != len(named) or not all(named):
         raise Invalid(f"contract {contract.name!r} has row rules of one name", hint="name each differently")
+    check_shares(contract)
     used = {name for rule in contract.rows for name in columns_of(rule.expr)}
+    used |= named_elsewhere(contract)
     used |= {name for key in contract.unique for name in key.columns}
     used |= {reference.column for reference in contract.references}
     if unknown := sorted(used - set(names)) if names else []:
@@ -131,6 +155,44 @@ def check_contract(contract: Contract) -> Contract:
             hint="add it to the columns",
         )
     return contract
+
+
+def named_elsewhere(contract: Contract) -> set[str]:
+    """The columns that rules of groups, freshness, comparisons and distributions ask for."""
+    found = {name for rule in contract.groups for name in rule.by}
+    found |= {name for rule in contract.groups if rule.expr is not None for name in columns_of(rule.expr)}
+    found |= {rule.column for rule in contract.freshness}
+    found |= {rule.column for rule in contract.comparisons if rule.column}
+    return found | {rule.column for rule in contract.distributions}
+
+
+def check_shares(contract: Contract) -> None:
+    """Raise `Invalid` for a share, a duration or a group that makes no sense."""
+    what = f"contract {contract.name!r}"
+    shares = [rule.mostly for rule in contract.columns] + [rule.mostly for rule in contract.rows]
+    shares += [rule.mostly for rule in contract.references] + [rule.mostly for rule in contract.groups]
+    for share in shares:
+        if not 0.0 < share <= 1.0:
+            raise Invalid(f"{what} has a rule with mostly {share}", hint="give a share such as 0.99")
+    for group in contract.groups:
+        if not group.by or (group.min is None and group.max is None):
+            raise Invalid(
+                f"{what}: the rule {group.name!r} has no group or no limit", hint="give by, and min or max"
+            )
+        if group.expr is None and group.of != "rows":
+            raise Invalid(f"{what}: the rule {group.name!r} has no expression", hint="say what is aggregated")
+    for compared in contract.comparisons:
+        if (compared.of == "rows") is bool(compared.column) or compared.at_most < 0:
+            raise Invalid(
+                f"{what} compares {compared.of} of {compared.column!r}",
+                hint="rows have no column, all else has",
+            )
+    names = [rule.name for rule in contract.groups]
+    if len(set(names)) != len(names):
+        raise Invalid(f"{what} has group rules of one name", hint="name each differently")
+    ages = [rule.within for rule in contract.freshness]
+    for text in (*ages, *filter(None, [contract.release.drop_after])):
+        duration(text)
 
 
 def _check_rule(contract: Contract, rule: ColumnRule) -> None:

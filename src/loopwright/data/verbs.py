@@ -28,7 +28,7 @@ from loopwright.data.nouns import (
 )
 from loopwright.data.profiling import shown_profile
 from loopwright.data.quarantine import quarantined_rows, quarantined_total
-from loopwright.data.reading import first_rows, read, read_version, schema_of
+from loopwright.data.reading import first_rows, permitted, read, read_version, schema_of
 from loopwright.data.rewriting import delete, overwrite, upsert, write_together
 from loopwright.data.rows import json_rows, row_number
 from loopwright.data.streams import read_stream, write_segment
@@ -112,11 +112,18 @@ def show(ctx: Context, name: AssetName, *, version: Selected = "") -> DatasetDet
 
 @operation("data.rows", scope="dataset:read", route="GET /datasets/{name}/rows")
 def rows(
-    ctx: Context, name: AssetName, *, version: Selected = "", limit: Limit = 100, token: str = "", purpose: str = ""
+    ctx: Context,
+    name: AssetName,
+    *,
+    version: Selected = "",
+    limit: Limit = 100,
+    token: str = "",
+    purpose: str = "",
 ) -> Page[Json]:
     """Read rows of a version in the order they came, a page at a time; it becomes an input of the run."""
     number, start = _row_place(token)
     found = _version(ctx, name, number or version)
+    permitted(ctx, found, purpose=purpose)
     if ctx.run_id is not None:
         ctx.write(lambda tx: ctx.touch(tx, LinkRole.INPUT, found.ref))
     manifest = manifest_of(ctx, found)
@@ -210,6 +217,7 @@ def quarantine(ctx: Context, name: AssetName, *, limit: Limit = 100, token: str 
 def download(ctx: Context, name: AssetName, *, version: Selected = "", purpose: str = "") -> Blob:
     """Download a version as one Parquet file."""
     found = _version(ctx, name, version)
+    permitted(ctx, found, purpose=purpose)
     manifest = manifest_of(ctx, found)
     schema_of(manifest)
     entries = manifest.entries

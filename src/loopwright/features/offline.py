@@ -10,7 +10,7 @@ from loopwright.core.addresses import Address
 from loopwright.core.errors import Invalid
 from loopwright.core.expressions import Col, Expr
 from loopwright.core.nouns import Version
-from loopwright.data.reading import read_version
+from loopwright.data.reading import permitted, read_version
 from loopwright.engine.context import Context
 from loopwright.engine.publishing import manifest_of, resolve
 from loopwright.features.nouns import VECTOR_PREFIX, VIEW, FeatureService, FeatureView, Lookup
@@ -80,6 +80,7 @@ def build(
             wanted = {
                 name for each in found.views if each.source == view.source for name in columns_read(each)
             }
+            permitted(ctx, dataset, sorted(wanted))
             rows[view.source] = read_version(ctx, dataset, columns=sorted(wanted))
         asked = _asked(lookup, spine, time)
         features = view_features(ctx, view, asked, rows[view.source], names)

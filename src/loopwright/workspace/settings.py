@@ -7,7 +7,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -56,6 +56,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """bearer token the server asks for and the client sends; empty: none, on this machine alone"""
     url: str = ""
     """address of a server; when set, commands go there instead of the local workspace"""
+    scan_engine: Literal["polars", "duckdb"] = "polars"
+    """what holds rows against contracts; `duckdb` needs `pip install "loopwright[duckdb]"`"""
     allowed_hosts: tuple[str, ...] = ()
     """further host names the server answers to (behind a proxy)"""
     trusted_signers: tuple[str, ...] = ()

@@ -1,0 +1,213 @@
+"""Use cases of contracts beside an append: dry runs, what a version was found to be, contracts from data."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import json
+
+from loopwright.core.addresses import Address, AssetName, parse_selector
+from loopwright.core.errors import CheckFailed, Invalid, NotFound
+from loopwright.core.nouns import Verdict, Version
+from loopwright.data.checked import results_in
+from loopwright.data.contracts import contract_of
+from loopwright.data.declaring import contract as contract_from
+from loopwright.data.inferring import ContractChange, changes_between, inferred
+from loopwright.data.inspecting import before_of, broken_of
+from loopwright.data.nouns import DATASET, Contract, RuleResult
+from loopwright.data.planning import Before, plan_of, results_of
+from loopwright.data.reading import WIDTH, body_of, read_version, schema_of
+from loopwright.data.rules import check_contract, judge, schema_faults
+from loopwright.data.streams import files_of
+from loopwright.data.uploads import table_of_file
+from loopwright.engine.context import Context
+from loopwright.engine.operation import operation
+from loopwright.engine.publishing import manifest_of, resolve
+from loopwright.ports.scans import Scanner
+
+__all__ = [
+    "CheckReport",
+    "Inferred",
+    "check",
+    "check_file",
+    "check_source",
+    "checks",
+    "infer_contract",
+    "infer_file",
+]
+
+Selected = Annotated[
+    str, msgspec.Meta(max_length=250, description="which version: a number, an alias or an instant")
+]
+
+
+class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a contract says of rows that are looked at and left where they are."""
+
+    contract: str
+    subject: str
+    rows: int
+    holds: bool
+    """whether no rule is broken, of whichever severity"""
+    verdict: Verdict
+    """deny when a blocking rule is broken"""
+    reason: str
+    rules: tuple[RuleResult, ...]
+
+
+class Inferred(msgspec.Struct, frozen=True, kw_only=True):
+    """A contract that the data hold, and how it differs from the present one."""
+
+    contract: Contract
+    changes: tuple[ContractChange, ...] = ()
+    """against the present contract; all of it where there is none"""
+
+
+def check_source(
+    scanner: Scanner, contract: Contract, source: Any, before: Before, *, subject: str = "rows"
+) -> CheckReport:
+    """Hold a contract against any source of rows that a scanner takes, in one scan; nothing is changed.
+
+    Lazy frames and streams are read to their end. Keys are unique within the source.
+    """
+    check_contract(contract)
+    with scanner.open(source) as held:
+        faults = schema_faults(contract, held.schema)
+        if faults:
+            results = tuple(
+                RuleResult(rule=f.rule, severity=f.severity, held=False, found=f.found, limit=f.limit)
+                for f in faults
+            )
+            return _report(contract, subject, 0, results)
+        scanned = held.scan(plan_of(contract, before))
+    results = (*results_of(contract, before, scanned), *_volume(contract, scanned.rows))
+    return _report(contract, subject, scanned.rows, results)
+
+
+def _volume(contract: Contract, rows: int) -> tuple[RuleResult, ...]:
+    least, most = contract.volume.min_rows, contract.volume.max_rows
+    if not least and most is None:
+        return ()
+    held = rows >= least and (most is None or rows <= most)
+    limit = f"at least {least:,}" + ("" if most is None else f", at most {most:,}")
+    return (RuleResult(rule="rows of a batch", severity="block", held=held, found=f"{rows:,}", limit=limit),)
+
+
+def _report(contract: Contract, subject: str, rows: int, results: tuple[RuleResult, ...]) -> CheckReport:
+    judgement = judge(broken_of(results))
+    return CheckReport(
+        contract=contract.name,
+        subject=subject,
+        rows=rows,
+        holds=all(each.held for each in results),
+        verdict=judgement.verdict,
+        reason=judgement.reason,
+        rules=results,
+    )
+
+
+@operation("data.check", scope="dataset:read", route="POST /datasets/{name}/check")
+def check(
+    ctx: Context, name: AssetName, *, contract: Contract | None = None, version: Selected = ""
+) -> CheckReport:
+    """Hold a contract, the given or the present one, against a whole version without changing anything."""
+    chosen = contract if contract is not None else _present(ctx, name)
+    found = _version(ctx, name, version)
+    before = before_of(ctx, chosen, _previous(ctx, found))
+    return check_source(ctx.ports.scanner, chosen, _rows(ctx, found), before, subject=str(found.ref))
+
+
+@operation("data.checks", scope="dataset:read", route="GET /datasets/{name}/checks")
+def checks(ctx: Context, name: AssetName, *, version: Selected = "") -> tuple[RuleResult, ...]:
+    """Show what the contract found in the batch of a version when it was published, rule by rule."""
+    found = _version(ctx, name, version)
+    with ctx.read() as tx:
+        return results_in(tx.signals.window(ctx.space, str(found.ref)))
+
+
+@operation("data.check_file", scope="dataset:read", local=True, command="data check-file")
+def check_file(ctx: Context, file: str, *, contract: str) -> CheckReport:
+    """Hold a contract, a file of JSON, against a Parquet, CSV or NDJSON file of this machine.
+
+    Exit code 1 when a rule is broken, whatever its severity.
+    """
+    chosen = contract_from(_text(contract))
+    if chosen.references or chosen.comparisons or any(r.baseline for r in chosen.distributions):
+        raise Invalid(
+            "the contract refers to other versions or datasets",
+            hint="check a version of a dataset: data check",
+        )
+    report = check_source(
+        ctx.ports.scanner, chosen, file, Before(now=ctx.now()), subject=os.path.basename(file)
+    )
+    if not report.holds:
+        torn = [f"{each.rule}: {each.found}" for each in report.rules if not each.held]
+        raise CheckFailed(
+            f"{report.subject} breaks {len(torn)} rules of {chosen.name!r}: {'; '.join(torn)}",
+            hint="mend the rows, or the contract",
+        )
+    return report
+
+
+@operation("data.infer_contract", scope="dataset:read", route="GET /datasets/{name}/contract/inferred")
+def infer_contract(ctx: Context, name: AssetName, *, version: Selected = "") -> Inferred:
+    """Read a contract off the profile of a version, and show how it differs from the present one."""
+    found = _version(ctx, name, version)
+    manifest = manifest_of(ctx, found)
+    if manifest.profile is None:
+        raise NotFound(f"{found.ref} has no profile", hint="profiles are made when rows are appended")
+    profile = json.decode(ctx.ports.objects.get(manifest.profile))
+    made = inferred(name, profile, keys=body_of(manifest).keys)
+    held = contract_of(ctx, name, required=False)
+    return Inferred(contract=made, changes=changes_between(None if held is None else held.contract, made))
+
+
+@operation("data.infer_file", scope="dataset:read", local=True, command="data infer-contract-of")
+def infer_file(ctx: Context, file: str, *, name: str = "") -> Contract:
+    """Read a contract off a Parquet, CSV or NDJSON file of this machine; save it with `--json`."""
+    from_name = os.path.basename(file).partition(".")[0]
+    return inferred(name or from_name, ctx.ports.tables.profile(table_of_file(file)))
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Invalid(f"the contract {path} cannot be read", hint="give a file of JSON") from error
+
+
+def _present(ctx: Context, name: str) -> Contract:
+    held = contract_of(ctx, name)
+    if held is None:
+        raise NotFound(f"dataset:{name} has no contract", hint="loopwright data set-contract")
+    return held.contract
+
+
+def _version(ctx: Context, name: str, selector: str) -> Version:
+    chosen = parse_selector(selector) if selector else None
+    return resolve(ctx, Address(kind=DATASET, name=name, selector=chosen))
+
+
+def _previous(ctx: Context, version: Version) -> Version | None:
+    if version.number < 2:
+        return None
+    try:
+        return resolve(
+            ctx, Address(kind=DATASET, name=version.name, selector=parse_selector(str(version.number - 1)))
+        )
+    except NotFound:
+        return None
+
+
+def _rows(ctx: Context, version: Version) -> Any:
+    """The version's files where a scan can take them as they are, else its rows."""
+    manifest = manifest_of(ctx, version)
+    width = len(schema_of(manifest).columns)
+    files = files_of(ctx, tuple(entry.digest for entry in manifest.entries))
+    are_alike = all(entry.facts.get(WIDTH, width) == width for entry in manifest.entries)
+    if files and are_alike and all(isinstance(file, str) for file in files):
+        return files
+    return read_version(ctx, version)

@@ -1,0 +1,309 @@
+"""What a contract asks of a batch, as one scan: the plan, and each rule's answer from what the scan found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from loopwright.core.instants import duration, format_duration, from_micros, parse_instant, to_micros
+from loopwright.core.nouns import Json
+from loopwright.data.nouns import (
+    Comparison,
+    Contract,
+    Distribution,
+    Freshness,
+    GroupRule,
+    Reference,
+    RuleResult,
+    Severity,
+    UniqueKey,
+)
+from loopwright.data.rules import Asked, asked_of
+from loopwright.ports.scans import (
+    FailedGroups,
+    FailedRows,
+    GroupCheck,
+    Histogram,
+    Levels,
+    Measure,
+    ReferenceCheck,
+    Scanned,
+    ScanPlan,
+    UniqueCheck,
+)
+from loopwright.stats.drift import bins
+
+__all__ = [
+    "Before",
+    "distribution_name",
+    "key_columns",
+    "key_name",
+    "plan_of",
+    "reference_name",
+    "results_of",
+    "rows_result",
+]
+
+_MEASURES = {
+    "null_share": "nulls",
+    "distinct": "distinct",
+    "mean": "mean",
+    "std": "std",
+    "min": "min",
+    "max": "max",
+}
+
+
+class Before(msgspec.Struct, frozen=True, kw_only=True):
+    """What a batch is compared with: profiles of versions, the last batch, values that are referred to."""
+
+    now: datetime
+    last_rows: int | None = None
+    """rows of the last version's batch; None where there is no version"""
+    last: Json | None = None
+    """the last version's profile"""
+    baselines: Mapping[str, Json] = {}
+    """profiles by the address that a rule names"""
+    known: Mapping[str, Any] = {}
+    """Arrow arrays by the name of the reference"""
+
+
+def key_name(key: UniqueKey) -> str:
+    """The name of the rule that a key is unique."""
+    return f"{' + '.join(key.columns)} is unique"
+
+
+def reference_name(reference: Reference) -> str:
+    """The name of the rule that values are referred to."""
+    return f"{reference.column} occurs in {reference.dataset}.{reference.to}"
+
+
+def distribution_name(rule: Distribution) -> str:
+    """The name of the rule that a column is spread as before."""
+    return f"{rule.column} is spread as in {rule.baseline or 'the last version'}"
+
+
+def _comparison_name(rule: Comparison) -> str:
+    return (
+        f"{rule.of} of {rule.column} is near the last version's"
+        if rule.column
+        else "rows are near the last batch's"
+    )
+
+
+def _freshness_name(rule: Freshness) -> str:
+    return f"{rule.column} is fresh"
+
+
+def key_columns(contract: Contract, keys: Sequence[str] = ()) -> tuple[str, ...]:
+    """The columns that failing rows are told by: the primary key, else a unique one, else the dataset's."""
+    named = sorted(contract.unique, key=lambda key: not key.primary)
+    return named[0].columns if named else tuple(keys)
+
+
+def plan_of(contract: Contract, before: Before, *, keys: Sequence[str] = (), unique: bool = True) -> ScanPlan:
+    """The one scan that finds what every rule is about; keys may be left to the caller."""
+    counted = [
+        Measure(name=f"values of {rule.column}", op="count", column=rule.column)
+        for rule in contract.distributions
+    ]
+    compared = [_measure(rule) for rule in contract.comparisons if rule.column]
+    fresh = [Measure(name=_freshness_name(rule), op="max", column=rule.column) for rule in contract.freshness]
+    spread = [shape for rule in contract.distributions if (shape := _shape(rule, before)) is not None]
+    return ScanPlan(
+        rows=tuple(asked.check for asked in asked_of(contract)),
+        unique=tuple(
+            UniqueCheck(name=key_name(key), columns=key.columns) for key in contract.unique if unique
+        ),
+        references=tuple(
+            ReferenceCheck(
+                name=reference_name(rule), column=rule.column, known=before.known[reference_name(rule)]
+            )
+            for rule in contract.references
+        ),
+        groups=tuple(_group(rule) for rule in contract.groups),
+        measures=tuple({each.name: each for each in (*counted, *compared, *fresh)}.values()),
+        histograms=tuple(shape for shape in spread if isinstance(shape, Histogram)),
+        levels=tuple(shape for shape in spread if isinstance(shape, Levels)),
+        keys=key_columns(contract, keys),
+    )
+
+
+def _group(rule: GroupRule) -> GroupCheck:
+    return GroupCheck(name=rule.name, by=rule.by, op=rule.of, expr=rule.expr, low=rule.min, high=rule.max)
+
+
+def _measure(rule: Comparison) -> Measure:
+    return Measure(name=_comparison_name(rule), op=_MEASURES[rule.of], column=rule.column)  # type: ignore[arg-type]  # of the table
+
+
+def _baseline(rule: Distribution, before: Before) -> Json | None:
+    profile = before.baselines.get(rule.baseline) if rule.baseline else before.last
+    found: Json | None = None if profile is None else profile["columns"].get(rule.column)
+    return found
+
+
+def _shape(rule: Distribution, before: Before) -> Histogram | Levels | None:
+    column = _baseline(rule, before)
+    if column is None:
+        return None
+    if column.get("histogram"):
+        edges = tuple(float(edge) for edge in column["histogram"]["edges"])
+        return Histogram(name=distribution_name(rule), column=rule.column, edges=edges)
+    if column.get("top"):
+        values = tuple(item["value"] for item in column["top"])
+        return Levels(name=distribution_name(rule), column=rule.column, values=values)
+    return None
+
+
+def results_of(contract: Contract, before: Before, scanned: Scanned) -> tuple[RuleResult, ...]:
+    """Each rule's answer, in the contract's order; keys and references only where the scan looked at them."""
+    rows = scanned.rows
+    found = [_row_result(asked, scanned) for asked in asked_of(contract)]
+    found += [
+        rows_result(key_name(key), key.severity, scanned.checks[key_name(key)], rows)
+        for key in contract.unique
+        if key_name(key) in scanned.checks
+    ]
+    for rule in contract.references:
+        name = reference_name(rule)
+        found.append(rows_result(name, rule.severity, scanned.checks[name], rows, mostly=rule.mostly))
+    found += [_group_result(rule, scanned.groups[rule.name]) for rule in contract.groups]
+    found += [_fresh(rule, before, scanned) for rule in contract.freshness]
+    found += [_compared(rule, before, scanned) for rule in contract.comparisons]
+    found += [_spread(rule, before, scanned) for rule in contract.distributions]
+    return tuple(found)
+
+
+def _row_result(asked: Asked, scanned: Scanned) -> RuleResult:
+    return rows_result(
+        asked.check.name,
+        asked.severity,
+        scanned.checks[asked.check.name],
+        scanned.rows,
+        limit=asked.limit,
+        mostly=asked.mostly,
+    )
+
+
+def rows_result(
+    name: str, severity: Severity, found: FailedRows, rows: int, *, limit: str = "", mostly: float = 1.0
+) -> RuleResult:
+    """The answer of a rule that rows break: with `mostly` it holds while enough of them do not."""
+    held = found.failed == 0 or rows - found.failed >= mostly * rows
+    if mostly < 1.0:
+        limit = f"{limit}, of {mostly:.4%} of the rows".lstrip(", ") if limit else f"{mostly:.4%} of the rows"
+    return RuleResult(
+        rule=name,
+        severity=severity,
+        held=held,
+        found=f"{found.failed:,} of {rows:,} rows break it",
+        limit=limit,
+        failed=found.failed,
+        rows=rows,
+        first=tuple({"row": each.row, **each.key} for each in found.first),
+    )
+
+
+def _group_result(rule: GroupRule, found: FailedGroups) -> RuleResult:
+    ends = [f"at least {rule.min:g}"] if rule.min is not None else []
+    ends += [f"at most {rule.max:g}"] if rule.max is not None else []
+    return RuleResult(
+        rule=rule.name,
+        severity=rule.severity,
+        held=found.failed == 0 or found.groups - found.failed >= rule.mostly * found.groups,
+        found=f"{found.failed:,} of {found.groups:,} groups break it",
+        limit=f"{rule.of} {' and '.join(ends)}",
+        failed=found.failed,
+        rows=found.groups,
+        first=found.first,
+    )
+
+
+def _result(
+    rule: str, severity: Severity, *, held: bool, found: str, limit: str, value: float | None
+) -> RuleResult:
+    return RuleResult(rule=rule, severity=severity, held=held, found=found, limit=limit, value=value)
+
+
+def _fresh(rule: Freshness, before: Before, scanned: Scanned) -> RuleResult:
+    name, limit = _freshness_name(rule), f"at most {rule.within} old"
+    newest = scanned.measures[name]
+    if newest is None:
+        return _result(
+            name, rule.severity, held=not scanned.rows, found="no instant", limit=limit, value=None
+        )
+    age = before.now - from_micros(int(newest))
+    said = f"{format_duration(age)} old" if age.total_seconds() >= 0 else "in the future"
+    return _result(
+        name,
+        rule.severity,
+        held=age <= duration(rule.within),
+        found=said,
+        limit=limit,
+        value=age.total_seconds(),
+    )
+
+
+def _compared(rule: Comparison, before: Before, scanned: Scanned) -> RuleResult:
+    name = _comparison_name(rule)
+    limit = f"within {rule.at_most:.1%}" if rule.relative else f"within {rule.at_most:g}"
+    was, now = _figures(rule, before, scanned)
+    if was is None or now is None:
+        said = "nothing to compare with" if was is None else "no value"
+        return _result(name, rule.severity, held=was is None, found=said, limit=limit, value=None)
+    change = abs(now - was)
+    if rule.relative:
+        change = change / abs(was) if was else (0.0 if now == was else float("inf"))
+    return _result(
+        name,
+        rule.severity,
+        held=change <= rule.at_most,
+        found=f"{now:.6g}, was {was:.6g}",
+        limit=limit,
+        value=now,
+    )
+
+
+def _figures(rule: Comparison, before: Before, scanned: Scanned) -> tuple[float | None, float | None]:
+    """What it was, and what it is."""
+    if rule.of == "rows":
+        return before.last_rows, scanned.rows
+    column = None if before.last is None else before.last["columns"].get(rule.column)
+    now = scanned.measures[_comparison_name(rule)]
+    if rule.of == "null_share":
+        now = None if now is None or not scanned.rows else now / scanned.rows
+        rows = 0 if before.last is None else before.last["rows"]
+        return (column["nulls"] / rows if column is not None and rows else None), now
+    was = None if column is None else column.get(rule.of)
+    return (float(to_micros(parse_instant(was))) if isinstance(was, str) else was), now
+
+
+def _spread(rule: Distribution, before: Before, scanned: Scanned) -> RuleResult:
+    name, limit = distribution_name(rule), f"{rule.measure} at most {rule.at_most:g}"
+    column, counts = _baseline(rule, before), scanned.counts.get(name)
+    if column is None or counts is None or sum(counts) < rule.min_rows:
+        said = "no baseline" if column is None or counts is None else f"only {sum(counts):,} values"
+        return _result(name, rule.severity, held=True, found=said, limit=limit, value=None)
+    measure = getattr(bins, rule.measure)
+    value = float(measure(np.asarray(_counts(column)), np.asarray(counts)))
+    return _result(
+        name,
+        rule.severity,
+        held=value <= rule.at_most,
+        found=f"{value:.4g}, of {sum(counts):,} values",
+        limit=limit,
+        value=value,
+    )
+
+
+def _counts(column: Json) -> list[int]:
+    if column.get("histogram"):
+        shape = column["histogram"]
+        return [shape["below"], *shape["counts"], shape["above"]]
+    listed = [item["count"] for item in column["top"]]
+    return [*listed, column["count"] - sum(listed)]
