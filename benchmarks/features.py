@@ -9,16 +9,20 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from loopwright.adapters.online import SqliteOnline
 from loopwright.adapters.tables.windows import join_windows
 from loopwright.core.expressions import Window, col
 from loopwright.ports.tables import WindowJoin
@@ -26,7 +30,17 @@ from loopwright.ports.tables import WindowJoin
 YEAR_US = 365 * 86_400 * 1_000_000
 MINUTE_US = 60_000_000
 FLIGHTS = 336_776
-LIMITS = {"join_100k_s": 2.5, "join_100k_mb": 1500, "join_1m_s": 4.0, "join_1m_mb": 2000, "windows_s": 3.0}
+LIMITS = {
+    "join_100k_s": 2.5,
+    "join_100k_mb": 1500,
+    "join_1m_s": 4.0,
+    "join_1m_mb": 2000,
+    "windows_s": 3.0,
+    "materialize_s": 5.0,
+    "materialize_file_mb": 15,
+    "online_in_process_p50_ms": [0.03, 0.3],
+    "online_http_p50_ms": [1.0, 2.2],
+}
 VIEWS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("origin",), ("1h", "3h", "1d")),
     (("carrier",), ("2h", "6h", "7d")),
@@ -105,6 +119,99 @@ def windows(chance: np.random.Generator) -> float:
     return round(time.perf_counter() - begun, 2)
 
 
+PREPARE = """
+import sys, pyarrow.parquet as pq, loopwright as lw
+from loopwright.core.schema import Column, ColumnType, Schema
+from loopwright.data.verbs import append
+from loopwright.features.verbs import define_service, define_view
+names = tuple(f"f{i}" for i in range(10))
+with lw.Workspace.open(sys.argv[1]) as ws:
+    ctx = ws.context()
+    append(ctx, "history", pq.read_table(sys.argv[2]), event_time="event", known_at="known")
+    times = dict(event_time="event", known_at="known", order="seq")
+    define_view(ctx, lw.FeatureView(name="v", entity=("k",), source="history", latest=names, **times))
+    outputs = tuple(lw.Output(name=name, expr=lw.col(f"v.{name}")) for name in names)
+    request = Schema(columns=(Column(name="k", type=ColumnType.INT),))
+    look = (lw.Lookup(view="v"),)
+    define_service(ctx, lw.FeatureService(name="s", request=request, lookups=look, outputs=outputs))
+"""
+MATERIALIZE = """
+import sys, loopwright as lw
+with lw.Workspace.open(sys.argv[1]) as ws:
+    ws.call("features.materialize", name="v", until="1971-01-03T00:00:00Z")
+"""
+AT_US = 366 * 86_400 * 1_000_000
+
+
+def materialize(folder: Path) -> dict[str, float]:
+    """A whole process that takes the newest row of each key into a new store."""
+    home = str(folder / ".loopwright")
+    subprocess.run([sys.executable, "-c", PREPARE, home, str(folder / "view")], check=True)
+    found = process([sys.executable, "-c", MATERIALIZE, home])
+    found["file_mb"] = round(sum(file.stat().st_size for file in Path(home).glob("online.db*")) / 1e6, 2)
+    return found
+
+
+def percentiles(ask: Callable[[list[int]], object], chance: np.random.Generator) -> dict[str, float]:
+    """Milliseconds of a call for 1 and for 100 keys."""
+    found = {}
+    for keys, calls in ((1, 3000), (100, 300)):
+        times = []
+        for _ in range(calls):
+            asked = chance.integers(0, 100_000, keys).tolist()
+            begun = time.perf_counter()
+            ask(asked)
+            times.append((time.perf_counter() - begun) * 1e3)
+        times.sort()
+        found |= {
+            f"{keys}_p50_ms": round(times[calls // 2], 4),
+            f"{keys}_p99_ms": round(times[calls * 99 // 100], 4),
+        }
+    return found
+
+
+def in_process(folder: Path, chance: np.random.Generator) -> dict[str, float]:
+    store = SqliteOnline(folder / ".loopwright" / "online.db")
+    try:
+        return percentiles(lambda keys: store.read("v@1", [(key,) for key in keys], AT_US), chance)
+    finally:
+        store.close()
+
+
+def over_http(folder: Path, chance: np.random.Generator) -> dict[str, float]:
+    """Lookups on a server that was started here and is ended here."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    place = ["--workspace", str(folder / ".loopwright"), "--port", str(port)]
+    command = [sys.executable, "-m", "loopwright", "up", *place]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=30) as client:
+            return percentiles(asker(client), chance)
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def asker(client: httpx.Client) -> Callable[[list[int]], object]:
+    """What looks keys up, once the server answers."""
+
+    def ask(keys: list[int]) -> object:
+        body = {"rows": [{"k": key} for key in keys], "at": "1971-01-02T12:00:00Z"}
+        reply = client.post("/features/services/s/lookup", json=body)
+        reply.raise_for_status()
+        return reply.json()
+
+    for _ in range(200):
+        try:
+            ask([1])
+            break
+        except httpx.TransportError:
+            time.sleep(0.1)
+    return ask
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=5_000_000)
@@ -120,6 +227,9 @@ def main() -> None:
             found[f"join_{label}"] = join(folder, label)
             if given.peer:
                 found[f"polars_join_asof_{label}"] = peer(folder, label)
+        found["materialize"] = materialize(folder)
+        found["online_in_process"] = in_process(folder, chance)
+        found["online_http"] = over_http(folder, chance)
     json.dump(found, sys.stdout, indent=2)
     print()
 

@@ -60,7 +60,7 @@ def _addresses(workspace: Workspace) -> dict[str, str]:
         "/assets/model/{name:path}": "/assets/model/arrival-delay",
         "/assets/compare": "/assets/compare?dataset=weather",
         "/assets/{kind}/{name:path}": "/assets/endpoint/delays",
-        "/assets/feature_view/{name:path}": "/assets/feature_view/weather",
+        "/assets/feature_view/{name:path}": "/assets/feature_view/origin_weather",
         "/experiments/{name:path}": f"/experiments/{EXPERIMENT}",
         "/compare": f"/compare?run={run.id}",
         "/models/compare": "/models/compare?model=arrival-delay&left=1&right=1",

@@ -179,7 +179,7 @@ def materialize(ctx: Context, name: AssetName, *, until: datetime | None = None)
 def lookup(ctx: Context, name: AssetName, rows: Rows, *, at: datetime | None = None) -> LookupReply:
     """Look the model inputs of request rows up online, as known at an instant (now)."""
     found = resolve(ctx, Address(kind=SERVICE, name=name))
-    definition = service_of(ctx, str(found.ref))
+    definition = msgspec.convert(manifest_of(ctx, found).body, FeatureService)
     assembler = Assembler(ctx.ports.online, definition)
     instant = at or ctx.now()
     at_us = to_micros(instant)
@@ -197,15 +197,12 @@ def lookup(ctx: Context, name: AssetName, rows: Rows, *, at: datetime | None = N
 def _named(
     definition: FeatureService, looked: Sequence[Sequence[Mapping[str, Scalar]]], rows: int
 ) -> tuple[Mapping[str, Scalar], ...]:
-    names = [each.name for each in definition.lookups]
-    return tuple(
-        {
-            f"{name}.{feature}": value
-            for name, found in zip(names, looked, strict=True)
-            for feature, value in found[place].items()
-        }
-        for place in range(rows)
-    )
+    told: list[dict[str, Scalar]] = [{} for _ in range(rows)]
+    for lookup, found in zip(definition.lookups, looked, strict=True):
+        names = [f"{lookup.name}.{feature}" for feature in (found[0] if found else ())]
+        for row, values in zip(told, found, strict=True):
+            row.update(zip(names, values.values(), strict=True))
+    return tuple(told)
 
 
 @operation("features.join", scope="feature:read", local=True)

@@ -7,9 +7,12 @@ from datetime import datetime
 
 from loopwright.core.nouns import Json, Signal
 from loopwright.engine.context import Context
-from loopwright.monitoring.nouns import ColumnSign, DayReport, Period, Quality, Reading
+from loopwright.monitoring.nouns import ColumnSign, DayReport, Period, Quality, Reading, SkewReport
 
-__all__ = ["signals_of", "signals_of_feed"]
+__all__ = ["SKEW", "signal_of_skew", "signals_of", "signals_of_feed"]
+
+SKEW = "skew"
+"""name of the signal of an endpoint: which share of its logged values a replay gave otherwise"""
 
 
 def signals_of(ctx: Context, report: DayReport, *, drift: bool = True) -> list[Signal]:
@@ -63,6 +66,21 @@ def signals_of_feed(
         )
         for sign in signs
     ]
+
+
+def signal_of_skew(ctx: Context, report: SkewReport) -> Signal:
+    """Which share of the logged values a replay gave otherwise, with how many by feature."""
+    return _signal(
+        ctx,
+        f"endpoint:{report.endpoint}",
+        SKEW,
+        Reading(value=report.mismatches / max(report.values, 1), n=report.values),
+        window=Period(start=report.start, end=report.end),
+        facts={
+            "rows": report.rows,
+            "mismatches": {each.feature: each.mismatches for each in report.features},
+        },
+    )
 
 
 def _signal(

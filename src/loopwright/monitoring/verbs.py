@@ -34,9 +34,10 @@ from loopwright.monitoring.nouns import (
     SkewReport,
     labels_stream,
 )
-from loopwright.monitoring.readings import signals_of_feed
+from loopwright.monitoring.readings import signal_of_skew, signals_of_feed
 from loopwright.monitoring.skew import measure_skew
 from loopwright.monitoring.state import alarm_of, alarms_about, checked_windows, keep_alarm
+from loopwright.monitoring.usage import FeatureUse, uses_of
 from loopwright.monitoring.watching import FeedRows, judge, last_strange, next_alarm
 from loopwright.ports.ledger import Page, PageRequest, Segment, Transaction
 from loopwright.serving.nouns import stream_of
@@ -58,6 +59,7 @@ __all__ = [
     "show",
     "signals",
     "skew",
+    "usage",
 ]
 
 _LABEL_LIMIT = 100_000
@@ -241,10 +243,22 @@ def skew(ctx: Context, endpoint: str, start: datetime, end: datetime) -> SkewRep
 
 @operation("monitoring.skew", scope="monitor:run", route="POST /endpoints/{endpoint}/skew")
 def skew_between(ctx: Context, endpoint: AssetName, start: datetime, end: datetime) -> SkewReport:
-    """Compare an endpoint's logged vectors of a stretch with the offline join at the same instants."""
+    """Compare an endpoint's logged vectors of a stretch with the offline join at the same instants.
+
+    The share that differs is kept as the endpoint's signal `skew`.
+    """
     if end <= start or end - start > timedelta(days=31):
         raise Invalid("the stretch is empty or longer than 31 days", hint="compare a month at a time")
-    return skew(ctx, endpoint, start, end)
+    found = skew(ctx, endpoint, start, end)
+    signal = signal_of_skew(ctx, found)
+    ctx.write(lambda tx: tx.signals.add([signal]))
+    return found
+
+
+@operation("monitoring.usage", scope="monitor:read", route="GET /features/views/{name}/usage")
+def usage(ctx: Context, name: AssetName, *, until: datetime | None = None) -> tuple[FeatureUse, ...]:
+    """Show where a feature view is used, with the shares of its values in training and as served."""
+    return uses_of(ctx, name, until or ctx.now())
 
 
 @operation("monitoring.list", scope="monitor:read", route="GET /monitors")

@@ -176,6 +176,34 @@ class Lakes(Mapping[str, "Lake"]):
         return len(_LAKES)
 
 
+_ONLINE: Mapping[str, tuple[str, str, str]] = {
+    "redis": ("redis", "RedisOnline", "redis"),
+    "rediss": ("redis", "RedisOnline", "redis"),
+    "unix": ("redis", "RedisOnline", "redis"),
+    "postgresql": ("postgres", "PostgresOnline", "postgres"),
+}
+"""module, class and extra of each store of online features, by the scheme of its URL"""
+
+
+def _online_at(url: str) -> Online:
+    """`Invalid` for a URL of another kind, or where the driver is not installed."""
+    scheme = url.partition(":")[0]
+    if scheme not in _ONLINE:
+        raise Invalid(
+            f"online features cannot be at {scheme}:",
+            hint="leave it empty, or give redis:// or postgresql://",
+        )
+    module, name, extra = _ONLINE[scheme]
+    try:
+        found = getattr(import_module(f"loopwright.adapters.online.{module}"), name)
+    except ImportError as error:
+        raise Invalid(
+            f"the driver for {scheme}: is not installed", hint=f'pip install "loopwright[{extra}]"'
+        ) from error
+    opened: Online = found(url)
+    return opened
+
+
 class Assembly:
     """All ports of one workspace, each built when first asked for."""
 
@@ -279,9 +307,11 @@ class Assembly:
     @cached_property
     def online(self) -> Online:
         """SQLite beside the ledger, or a server that several machines share."""
-        from loopwright.adapters.online import open_online
+        if self._settings.online:
+            return _online_at(self._settings.online)
+        from loopwright.adapters.online import SqliteOnline
 
-        return open_online(self._settings.online, self._settings.folder / ONLINE_FILE)
+        return SqliteOnline(self._settings.folder / ONLINE_FILE)
 
     @cached_property
     def frameworks(self) -> Mapping[str, Framework]:

@@ -42,8 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     objects_options: dict[str, Any] = {}
     """options of the object store's driver (endpoint, key, secret); only from the file, never shown"""
     online: str = ""
-    """URL of the online store of features: empty for the workspace's SQLite file, else `redis://...` or
-    `postgresql://...`"""
+    """URL of online features: empty for the workspace's SQLite file, else `redis://...`, `postgresql://...`"""
     space: str = "default"
     """the space (project) that is worked in"""
     user: str = ""

@@ -1,6 +1,5 @@
 """Online features: answers from memory kept in SQLite, or from a server: Redis, PostgreSQL."""
 
-from loopwright.adapters.online.opening import open_online
 from loopwright.adapters.online.store import SqliteOnline
 
-__all__ = ["SqliteOnline", "open_online"]
+__all__ = ["SqliteOnline"]

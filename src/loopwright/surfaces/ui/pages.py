@@ -6,7 +6,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from loopwright.core.nouns import Event, Run, Signal
-from loopwright.surfaces.ui import differences, evaluation, registry, traces, tracking, trash, webhooks
+from loopwright.surfaces.ui import (
+    differences,
+    evaluation,
+    features,
+    registry,
+    traces,
+    tracking,
+    trash,
+    webhooks,
+)
 from loopwright.surfaces.ui.desk import Desk, Page, Query, Values
 from loopwright.surfaces.ui.graphs import graph
 from loopwright.surfaces.ui.series import mark, promotions, series_of, splits, within
@@ -234,6 +243,7 @@ PAGES = (
     Page("/assets", "assets.html", _assets),
     Page("/assets/compare", "differences.html", differences.data_compared),
     Page("/assets/model/{name:path}", "model.html", registry.model),
+    Page("/assets/feature_view/{name:path}", "feature.html", features.feature),
     Page("/assets/{kind}/{name:path}", "asset.html", _asset),
     Page("/versions/{address:path}", "version.html", _version),
     Page("/trash", "trash.html", trash.trash),

@@ -1,0 +1,181 @@
+"""How a view's features stand where they are used: in training, in what was served of late, in replays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from loopwright.core.addresses import Address, ByNumber
+from loopwright.core.errors import NotFound
+from loopwright.core.expressions import columns_of
+from loopwright.core.nouns import Signal
+from loopwright.data.reading import read_version
+from loopwright.engine.context import Context
+from loopwright.engine.publishing import resolve
+from loopwright.features.nouns import VECTOR_PREFIX, FeatureService
+from loopwright.features.verbs import service_of
+from loopwright.monitoring.readings import SKEW
+from loopwright.ports.ledger import PageRequest
+from loopwright.registry.nouns import KIND as MODEL
+from loopwright.registry.nouns import ModelBody
+from loopwright.registry.verbs import body_of
+from loopwright.serving.history import predictions
+from loopwright.serving.nouns import stream_of
+from loopwright.serving.verbs import config_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+__all__ = ["FeatureUse", "InputShares", "Shares", "counted", "edges_of", "uses_of"]
+
+_BINS = 24
+_ENDPOINTS = 100
+_SPAN = timedelta(days=7)
+
+
+class Shares(msgspec.Struct, frozen=True, kw_only=True):
+    """Which share of the values lies in each bin (the outer ones take what lies beyond), and of no value."""
+
+    n: int
+    bins: tuple[float, ...]
+    missing: float
+    mean: float | None
+
+
+class InputShares(msgspec.Struct, frozen=True, kw_only=True):
+    """An input of a model that is made of a view's features: in training and as served."""
+
+    name: str
+    edges: tuple[float, ...]
+    """between the bins"""
+    training: Shares
+    served: Shares
+
+
+class FeatureUse(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint that looks a view up."""
+
+    endpoint: str
+    model: str
+    """address of the version that answers most"""
+    service: str
+    training_set: str
+    start: datetime
+    end: datetime
+    """what was served in between is told of"""
+    inputs: tuple[InputShares, ...]
+    skew: Signal | None
+    """the newest replay of logged vectors"""
+
+
+def uses_of(ctx: Context, view: str, until: datetime) -> tuple[FeatureUse, ...]:
+    """Endpoints whose model reads the view, with the last week of values served before an instant."""
+    return tuple(_uses(ctx, view, until))
+
+
+def _uses(ctx: Context, view: str, until: datetime) -> Iterator[FeatureUse]:
+    with ctx.read() as tx:
+        endpoints = tx.assets.page(ctx.space, "endpoint", PageRequest(limit=_ENDPOINTS)).items
+    for endpoint in endpoints:
+        try:
+            found = _use(ctx, endpoint.name, view, until)
+        except NotFound:  # an endpoint that answers nothing now, or whose training set went
+            continue
+        if found is not None:
+            yield found
+
+
+def _use(ctx: Context, endpoint: str, view: str, until: datetime) -> FeatureUse | None:
+    config = config_of(ctx, endpoint)
+    number = max(config.routes, key=lambda route: route.percent).version
+    model = resolve(ctx, Address(kind=MODEL, name=config.model, selector=ByNumber(number)))
+    body = body_of(ctx, model)
+    service = service_of(ctx, body.service)
+    names = _inputs_from(service, view)
+    if not names:
+        return None
+    until = _last_served(ctx, endpoint, until)
+    start = until - _SPAN
+    return FeatureUse(
+        endpoint=endpoint,
+        model=str(model.ref),
+        service=body.service,
+        training_set=body.training_set,
+        start=start,
+        end=until,
+        inputs=_shares(ctx, endpoint, body, names, (start, until)),
+        skew=_newest_skew(ctx, endpoint),
+    )
+
+
+def _last_served(ctx: Context, endpoint: str, until: datetime) -> datetime:
+    """The end of what was logged by then, or that instant where nothing was."""
+    with ctx.read() as tx:
+        logged = tx.segments.between(ctx.space, stream_of(endpoint), None, until)
+    return min(until, max((segment.end for segment in logged), default=until) + timedelta(microseconds=1))
+
+
+def _inputs_from(service: FeatureService, view: str) -> list[str]:
+    """The outputs that are made of the view's features."""
+    prefixes = tuple(f"{each.name}." for each in service.lookups if each.view.partition("@")[0] == view)
+    return [
+        output.name
+        for output in service.outputs
+        if prefixes and any(name.startswith(prefixes) for name in columns_of(output.expr))
+    ]
+
+
+def _shares(
+    ctx: Context, endpoint: str, body: ModelBody, names: list[str], span: tuple[datetime, datetime]
+) -> tuple[InputShares, ...]:
+    columns = [f"{VECTOR_PREFIX}{name}" for name in names]
+    trained = read_version(ctx, resolve(ctx, body.training_set), columns=columns)
+    served = predictions(ctx, endpoint, *span, columns=columns)
+    found = []
+    for name, column in zip(names, columns, strict=True):
+        values = trained[column].to_numpy().astype(np.float64)
+        logged = served[column].to_numpy() if column in served.column_names else np.empty(0)
+        edges = edges_of(values)
+        found.append(
+            InputShares(
+                name=name,
+                edges=tuple(edges.tolist()),
+                training=counted(values, edges),
+                served=counted(logged.astype(np.float64), edges),
+            )
+        )
+    return tuple(found)
+
+
+def edges_of(values: Floats) -> Floats:
+    """Ends of bins of one width over all but the outermost hundredths."""
+    there = values[np.isfinite(values)]
+    if not len(there):
+        return np.zeros(0)
+    low, high = np.quantile(there, (0.01, 0.99))
+    if low == high:
+        return np.array([low])
+    return np.linspace(low, high, _BINS - 1)
+
+
+def counted(values: Floats, edges: Floats) -> Shares:
+    """Which share of the values lies between which edges; what is not finite is missing."""
+    there = values[np.isfinite(values)]
+    counts = np.bincount(np.searchsorted(edges, there, side="right"), minlength=len(edges) + 1)
+    return Shares(
+        n=len(values),
+        bins=tuple((counts / max(len(there), 1)).tolist()),
+        missing=1 - len(there) / len(values) if len(values) else 0.0,
+        mean=float(there.mean()) if len(there) else None,
+    )
+
+
+def _newest_skew(ctx: Context, endpoint: str) -> Signal | None:
+    with ctx.read() as tx:
+        return tx.signals.latest(ctx.space, str(Address(kind="endpoint", name=endpoint)), SKEW)
