@@ -39,13 +39,13 @@ class Upsert:
 Statement = ClauseElement | Upsert
 
 
-def insert_new(table: Table, columns: Iterable[str] | None = None, *, returning: str | None = None) -> Upsert:
-    """Insert a row unless its key is there; the count of changed rows tells, or the column it returns."""
+def insert_new(table: Table, columns: Iterable[str] | None = None) -> Upsert:
+    """Insert a row unless its key is there; the count of changed rows tells."""
     names = [c.name for c in table.columns if c.computed is None] if columns is None else list(columns)
 
     def build(insert: Any) -> ClauseElement:
         found: ClauseElement = insert(table).values(dict.fromkeys(names)).on_conflict_do_nothing()
-        return found if returning is None else found.returning(table.c[returning])  # type: ignore[attr-defined]  # of an insert, which is what a dialect's class builds
+        return found
 
     return Upsert([table.c[name] for name in names], build)
 

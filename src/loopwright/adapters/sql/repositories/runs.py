@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
 
-from sqlalchemy import Update, bindparam, select, update
+from sqlalchemy import ClauseElement, Update, bindparam, func, literal_column, select, update
 
 from loopwright.adapters.sql import schema
 from loopwright.adapters.sql.listing import Order, fetch_page
@@ -15,7 +16,7 @@ from loopwright.adapters.sql.repositories.metrics import latest_of
 from loopwright.adapters.sql.repositories.searching import Search
 from loopwright.adapters.sql.repositories.texts import PARAMS, TAGS, Place, write_texts
 from loopwright.adapters.sql.rows import Row, Shape, from_json
-from loopwright.adapters.sql.statements import Session, insert_new
+from loopwright.adapters.sql.statements import Session, Upsert, insert_new
 from loopwright.core.errors import Conflict, NotFound
 from loopwright.core.instants import from_micros, to_micros
 from loopwright.core.nouns import FoundRun, Link, LinkRole, Run, RunState, VersionRef
@@ -28,12 +29,24 @@ _RUN = Shape(Run, schema.runs)
 _r, _l, _e = schema.runs.c, schema.links.c, schema.experiments.c
 _NEWEST = Order(columns=("created_at", "id"))
 
-_ADD = insert_new(schema.runs, [*(column.name for column in _RUN.columns), "experiment_no"], returning="no")
 _THIS = (_r.id == bindparam("id"), _r.removed_at.is_(None))
 _PLACE = select(_r.no, _r.space, _r.experiment_no).where(*_THIS)
 _ROW = select(_r.no, _r.experiment_no, *_RUN.columns).where(*_THIS)
 _ADD_EXPERIMENT = insert_new(schema.experiments, ["space", "name"])
-_EXPERIMENT_NO = select(_e.no).where(_e.space == bindparam("space"), _e.name == bindparam("name"))
+_EXPERIMENT_NO = select(_e.no).where(_e.space == bindparam("e_space"), _e.name == bindparam("e_name"))
+
+
+def _with_number(insert: Any) -> ClauseElement:
+    """A new run with the number of its experiment, 0 where it has none yet; gives both numbers."""
+    number = func.coalesce(_EXPERIMENT_NO.scalar_subquery(), literal_column("0"))
+    values = dict.fromkeys(column.name for column in _RUN.columns)
+    new = insert(schema.runs).values(**values, experiment_no=number)
+    found: ClauseElement = new.on_conflict_do_nothing().returning(_r.no, _r.experiment_no)
+    return found
+
+
+_ADD = Upsert(_RUN.columns, _with_number)
+_NUMBERED = update(schema.runs).where(_r.no == bindparam("b_no")).values(experiment_no=bindparam("b_number"))
 _BY_NO = among(select(_r.no, *_RUN.columns), _r.no)
 _SPACE = select(_r.space).where(*_THIS)
 _FIXED = {"id", "space", "kind", "experiment"}
@@ -83,22 +96,21 @@ class SqlRuns:
 
     def add(self, run: Run) -> None:
         """Keep a new run."""
-        experiment = self._experiment_number(run)
-        row = self._session.add(_ADD, {**_RUN.write(run), "experiment_no": experiment})
+        home = {"e_space": run.space, "e_name": run.experiment}
+        row = self._session.add(_ADD, {**_RUN.write(run), **home})
         if row is None:
             raise Conflict(f"run:{run.id} is already there", hint="give a new run a new id")
-        place = Place(row[0], run.space, experiment)
+        number, experiment = row
+        if run.experiment is not None and not experiment:
+            experiment = self._new_experiment(run.space, run.experiment)
+            self._session.put(_NUMBERED, {"b_no": number, "b_number": experiment})
+        place = Place(number, run.space, experiment)
         write_texts(self._session, PARAMS, place, {}, run.params)
         write_texts(self._session, TAGS, place, {}, run.tags)
 
-    def _experiment_number(self, run: Run) -> int:
-        if run.experiment is None:
-            return 0
-        wanted = {"space": run.space, "name": run.experiment}
-        found = self._session.row(_EXPERIMENT_NO, **wanted)
-        if found is None:
-            self._session.change(_ADD_EXPERIMENT, wanted)
-            found = self._session.row(_EXPERIMENT_NO, **wanted)
+    def _new_experiment(self, space: str, name: str) -> int:
+        self._session.change(_ADD_EXPERIMENT, {"space": space, "name": name})
+        found = self._session.row(_EXPERIMENT_NO, e_space=space, e_name=name)
         return int(found[0]) if found else 0
 
     def get(self, run_id: str) -> Run:
