@@ -102,3 +102,9 @@ def test_a_selector_never_means_two_things() -> None:
     assert parse_selector("20130601") == ByNumber(20130601)
     assert isinstance(parse_selector("2013-06-01"), ByInstant)
     assert parse_selector("v3") == ByAlias("v3")
+
+
+def test_an_address_that_no_text_can_be_is_refused() -> None:
+    """As a command line gives bytes that are not UTF-8."""
+    with pytest.raises(Invalid, match="UTF-8"):
+        parse_address("model:\udcff")

@@ -48,3 +48,9 @@ def test_a_time_without_a_zone_is_refused() -> None:
         parse_instant("2013-06-01T00:00:00")
     with pytest.raises(Invalid):
         to_micros(datetime(2013, 6, 1))  # noqa: DTZ001 - naive on purpose
+
+
+@pytest.mark.parametrize("text", ["9" * 30 + "h", "9" * 5000 + "d", "999999999w1d"])
+def test_a_duration_without_end_is_refused(text: str) -> None:
+    with pytest.raises(Invalid, match="out of range"):
+        duration(text)

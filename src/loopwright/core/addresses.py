@@ -159,7 +159,7 @@ def _decoded(raw: str, whole: str) -> str:
         )
     try:
         return unquote_to_bytes(raw).decode()
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         raise Invalid(f"the address {whole[:120]!r} is not UTF-8", hint="percent-encode UTF-8") from error
 
 

@@ -84,11 +84,20 @@ def duration(text: str | timedelta) -> timedelta:
     for part in _DURATION.finditer(text):
         if part.start() != end:
             break
-        total += int(part[1]) * _UNITS[part[2]]
+        total = _longer(total, part)
         end = part.end()
     if end == 0 or end != len(text):
         raise Invalid(f"{text!r} is not a duration", hint="write it as 90s, 15m, 6h or 7d")
     return total
+
+
+def _longer(total: timedelta, part: re.Match[str]) -> timedelta:
+    try:
+        return total + int(part[1]) * _UNITS[part[2]]
+    except (OverflowError, ValueError) as error:
+        raise Invalid(
+            f"the duration {part.string[:60]!r} is out of range", hint="name one of at most 2,700,000 years"
+        ) from error
 
 
 def format_duration(value: timedelta) -> str:

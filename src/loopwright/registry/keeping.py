@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from loopwright.core.addresses import AssetName
-from loopwright.core.errors import Invalid, NotFound
+from loopwright.core.errors import Invalid, NotFound, TooLarge
 from loopwright.core.manifests import ManifestEntry
 from loopwright.core.nouns import LinkRole, Version
 from loopwright.engine.context import Context
@@ -28,6 +28,8 @@ from loopwright.tracking.paths import file_path, name_of
 __all__ = ["ModelFolder", "download", "folder", "log", "register"]
 
 _OWN = f"{KIND}:"
+_READ_WHOLE = 16 << 20
+"""bytes of a file that is read to tell whether the others are what was signed"""
 
 
 class ModelFolder(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +137,13 @@ def log(ctx: Context, name: str, upload: Upload, *, run_id: str | None = None) -
 def _check(ctx: Context, entries: Sequence[ManifestEntry]) -> None:
     """Whether it is a package, whole as it was signed; its model is not looked into."""
     small = {MLMODEL, META, SIGNATURE}
+    great = next((e for e in entries if e.path in small and e.size_bytes > _READ_WHOLE), None)
+    if great is not None:
+        raise TooLarge(
+            f"{great.path} has {great.size_bytes:,} bytes",
+            hint=f"it has at most {_READ_WHOLE:,}",
+            where=great.path,
+        )
     files = {e.path: ctx.ports.objects.get(e.digest) if e.path in small else b"" for e in entries}
     read_package(files, ctx.ports.packagers, ctx.ports.signer, digests={e.path: e.digest for e in entries})
 

@@ -130,6 +130,8 @@ def _verified(
     if META not in files and SIGNATURE not in files:
         return None, ""
     meta, seal = _read(files, META, PackageMeta), _read(files, SIGNATURE, _Seal)
+    if canonical(seal) != files[SIGNATURE] or canonical(seal) != canonical(seal).lower():
+        raise _changed("its signature is not written as it was made", SIGNATURE)
     if not signer.verify(seal.signer, _DOMAIN + files[META], seal.signature):
         raise _changed("its signature is not one over this package", SIGNATURE)
     expected = set(meta.files) | {META, SIGNATURE}
