@@ -43,6 +43,10 @@ class TestPostgresOnline(OnlineSuite):
         self.opened.append(PostgresOnline(self.url))
         return self.opened[-1]
 
+    @pytest.mark.slow
+    def test_answers_as_if_every_row_were_kept(self) -> None:
+        super().test_answers_as_if_every_row_were_kept()
+
 
 def test_two_writers_of_one_key_lose_nothing(postgres_url: str) -> None:
     stores = [PostgresOnline(postgres_url) for _ in range(2)]

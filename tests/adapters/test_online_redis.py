@@ -39,6 +39,10 @@ class TestRedisOnline(OnlineSuite):
         online.close()
         return RedisOnline(self.server.url, prefix=self.prefix)
 
+    @pytest.mark.slow
+    def test_answers_as_if_every_row_were_kept(self) -> None:
+        super().test_answers_as_if_every_row_were_kept()
+
 
 @pytest.fixture
 def prefix() -> str:
