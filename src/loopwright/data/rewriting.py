@@ -246,8 +246,11 @@ def _unchanged(
     if base.schema is None or set(schema.names) != set(base.schema.names):
         return equal  # a column came: every row is another one
     chosen = ByKeys(index)
+    keys = Schema(columns=tuple(schema.column(name) for name in index.columns))
     for entry in base.entries:
         if not chosen.may_be_in(ranges_of(ctx, entry)):
+            continue
+        if not any(chosen(batch).any() for batch in each_batch(ctx, entry, keys)):
             continue
         for batch in each_batch(ctx, entry, schema):
             at = index.find(batch)

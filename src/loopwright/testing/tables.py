@@ -71,6 +71,38 @@ class TablesSuite:
         noted = table.replace_schema_metadata({"made": "yesterday"})
         assert tables.write(table) == tables.write(table) == tables.write(chunked) == tables.write(noted)
 
+    @pytest.mark.parametrize("rows", [0, 1, 100, 131_072, 140_000])
+    def test_a_file_in_pieces_is_that_at_once(self, tables: Tables, rows: int) -> None:
+        table = pa.table(
+            {"n": pa.array(range(rows), pa.int64()), "few": pa.array([1, 2] * (rows // 2) + [3] * (rows % 2))}
+        )
+        pieces = (table.slice(at, 30_000) for at in range(0, max(rows, 1), 30_000))
+        data = b"".join(tables.write_batches(pieces))
+        assert data == tables.write(table)
+        found = list(tables.batches(io.BytesIO(data), columns=["n", "nothing"], rows=50_000))
+        assert all(piece.num_rows <= 50_000 and piece.column_names == ["n"] for piece in found)
+        assert [n for piece in found for n in piece["n"].to_pylist()] == list(range(rows))
+
+    def test_a_footer_says_between_which_values_columns_lie(self, tables: Tables) -> None:
+        table = sample_table(140_000)
+        found = tables.ranges(io.BytesIO(tables.write(table)))
+        assert (found["delay"].low, found["delay"].high) == (-20, 139_978)
+        assert found["delay"].nulls == table["delay"].null_count
+        assert (found["carrier"].low, found["carrier"].high) == ("AA", "UA")
+        assert found["at"].low == to_micros(_START)
+        assert (found["wind"].low, found["wind"].high) == (0.0, 139_999 / 4)
+        nothing = pa.table({"x": pa.nulls(3, pa.int64())})
+        assert "x" not in tables.ranges(io.BytesIO(tables.write(nothing)))
+
+    def test_equal_values_fall_into_one_bucket(self, tables: Tables) -> None:
+        table = sample_table()
+        twice = pa.concat_tables([table, table])
+        found = tables.buckets(twice, ["carrier", "wind"], 7)
+        assert found.shape == (200,)
+        assert (found[:100] == found[100:]).all()
+        assert set(found.tolist()) <= set(range(7))
+        assert len(set(found.tolist())) > 3
+
     def test_an_empty_table_keeps_its_columns(self, tables: Tables) -> None:
         table = sample_table().slice(0, 0)
         found = tables.read([io.BytesIO(tables.write(table))])
