@@ -24,6 +24,7 @@ __all__ = [
     "crowd",
     "family",
     "memory_mb",
+    "peak_mb",
     "repeated",
     "spread",
     "with_cpu",
@@ -92,6 +93,24 @@ def cpu_s(server: Server) -> float | None:
 def memory_mb(server: Server) -> float:
     """Resident megabytes of all its processes; 0 for a server that we did not start."""
     return sum(process.memory_info().rss for process in family(server)) / MB
+
+
+@contextlib.contextmanager
+def peak_mb(server: Server, every_s: float = 0.02) -> Iterator[list[float]]:
+    """The most resident megabytes while the block runs, as the one item of a list once it ended."""
+    told, ends = [memory_mb(server)], threading.Event()
+
+    def look() -> None:
+        while not ends.wait(every_s):
+            told[0] = max(told[0], memory_mb(server))
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        yield told
+    finally:
+        ends.set()
+        looking.join()
 
 
 def spread(times: Sequence[float]) -> Figures:

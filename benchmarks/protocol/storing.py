@@ -8,7 +8,7 @@ import uuid
 from itertools import count as counting
 
 from protocol.line import MB, Line
-from protocol.measuring import Figures, Server, Sizes, crowd, memory_mb, repeated
+from protocol.measuring import Figures, Server, Sizes, crowd, memory_mb, peak_mb, repeated
 from protocol.writing import experiment, new_run, point
 
 __all__ = [
@@ -27,21 +27,23 @@ def artifacts(server: Server, sizes: Sizes) -> Figures:
     base, size = f"{FILES}{home}/{new_run(line, home)}/artifacts", sizes.artifact_mb * MB
     chance = random.Random(1)
     block = chance.randbytes(MB)
-    resting, growth, told = memory_mb(server), 0.0, {}
-    for name in ("up", "down"):
-        times = []
-        for number in range(3):
-            begun = time.perf_counter()
-            if name == "up":
-                head = line.head("PUT", f"{base}/{number}.bin", size, "application/octet-stream")
-                blocks = (block if at else chance.randbytes(MB) for at in range(sizes.artifact_mb))
-                status, _ = line.stream(head, blocks)
-                assert status == 200, status
-            else:
-                assert line.drained(line.head("GET", f"{base}/{number}.bin", 0)) == size
-            times.append(time.perf_counter() - begun)
-            growth = max(growth, memory_mb(server) - resting)
-        told[f"{sizes.artifact_mb} MB {name}"] = {"mb_per_s": round(sizes.artifact_mb / min(times), 1)}
+    resting, told = memory_mb(server), {}
+
+    def move(name: str, number: int) -> float:
+        begun = time.perf_counter()
+        if name == "up":
+            head = line.head("PUT", f"{base}/{number}.bin", size, "application/octet-stream")
+            blocks = (block if at else chance.randbytes(MB) for at in range(sizes.artifact_mb))
+            status, _ = line.stream(head, blocks)
+            assert status == 200, status
+        else:
+            assert line.drained(line.head("GET", f"{base}/{number}.bin", 0)) == size
+        return time.perf_counter() - begun
+
+    with peak_mb(server) as peak:
+        for name in ("up", "down"):
+            fastest = min(move(name, number) for number in range(3))
+            told[f"{sizes.artifact_mb} MB {name}"] = {"mb_per_s": round(sizes.artifact_mb / fastest, 1)}
 
     def put(each: Line, client: int, count: int) -> None:
         small = b"%08d%08d" % (client, count) + block[:2032]  # no two are the same
@@ -51,7 +53,7 @@ def artifacts(server: Server, sizes: Sizes) -> Figures:
 
     told["2 KB up, 8 clients"] = crowd(server, 8, sizes.seconds, put)
     line.close()
-    return {**told, "growth by large files": {"memory_mb": round(growth, 1)}}
+    return {**told, "growth by large files": {"memory_mb": round(peak[0] - resting, 1)}}
 
 
 def registry(server: Server, sizes: Sizes) -> Figures:

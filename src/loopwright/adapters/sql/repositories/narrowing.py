@@ -63,10 +63,12 @@ def narrowest(
         return None
     if least < _FEW:
         return found
-    runs = _runs(session, experiment)
-    counts = (_count(session, test, _SOME) for test in tests if test.settled not in bounds)
-    share = prod(count / runs for count in counts if count < _SOME)
-    return found if wanted / share > least else None
+    counts = [_count(session, test, _SOME) for test in tests if test.settled not in bounds]
+
+    def is_far(runs: int) -> bool:
+        return wanted / prod(count / runs for count in counts if count < _SOME) > least
+
+    return found if is_far(_runs_ever(session)) and is_far(_runs(session, experiment)) else None
 
 
 def _tests(
@@ -123,6 +125,11 @@ def _of_texts(session: Session, conditions: Conditions, asked: Comparison, exper
 def _count(session: Session, found: Narrow, most: int) -> int:
     text = f"SELECT COUNT(*) FROM (SELECT 1 FROM {found.table} s WHERE {found.where} LIMIT ?) few"
     return int(session.fetch(text, [*found.arguments, most])[0][0])
+
+
+def _runs_ever(session: Session) -> int:
+    """No experiment has more, and this is known at once."""
+    return max(1, int(session.fetch("SELECT MAX(no) FROM runs", ())[0][0] or 0))
 
 
 def _runs(session: Session, experiment: int) -> int:
