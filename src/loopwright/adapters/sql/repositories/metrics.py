@@ -9,7 +9,6 @@ from typing import Any
 from sqlalchemy import Integer, bindparam, case, func, literal_column, select, tuple_
 
 from loopwright.adapters.sql import schema
-from loopwright.adapters.sql.arrays import arrays_of
 from loopwright.adapters.sql.listing import checked_limit, limit_param, read_token, write_token
 from loopwright.adapters.sql.repositories.keys import among, key_numbers, rows_among
 from loopwright.adapters.sql.rows import Row
@@ -59,13 +58,6 @@ _CURVE, _CURVE_AFTER = (asked.with_only_columns(*_AS_CURVE) for asked in (_HISTO
 _OFFSET = bindparam("offset", type_=Integer)
 _AT_PLACE = _HISTORY.offset(_OFFSET)
 _AT_PLACE_AFTER = _HISTORY_AFTER.offset(_OFFSET)
-# To ask a server costs more than to pass over what lies between; of a file it is the other way round.
-_AT_PLACES = """
-    SELECT value, step, at_us, is_nan FROM (
-        SELECT value, step, at_us, is_nan,
-               row_number() OVER (ORDER BY at_us, step, is_nan, value) - 1 AS place
-        FROM metric_points WHERE run_no = ? AND key_no = ?
-    ) history WHERE place <= ? AND place = ANY(?::bigint[]) ORDER BY place"""
 _COUNT = (
     select(func.count())
     .select_from(schema.metric_points)
@@ -124,8 +116,6 @@ class SqlMetrics:
         found: list[MetricPoint] = []
         if where is None:
             return found
-        if not self._session.is_sqlite:
-            return self._all_places(key, where, places) if places else found
         statement, after, passed = _AT_PLACE, dict[str, Any](), 0
         for place in places:
             row = self._session.row(statement, **where, **after, limit=1, offset=place - passed)
@@ -136,10 +126,6 @@ class SqlMetrics:
             after = {f"after_{c.name}": value for c, value in zip(_PLACE, mark, strict=True)}
             statement, passed = _AT_PLACE_AFTER, place + 1
         return found
-
-    def _all_places(self, key: str, where: Mapping[str, int], places: Sequence[int]) -> list[MetricPoint]:
-        wanted = (where["run_no"], where["key_no"], places[-1], *arrays_of([(place,) for place in places]))
-        return [_point(key, row) for row in self._session.fetch(_AT_PLACES, wanted)]
 
     def _where(self, run_id: str, key: str) -> dict[str, int] | None:
         """The numbers of a run and a key, None for a key that nobody has."""
