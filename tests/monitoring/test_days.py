@@ -226,6 +226,20 @@ def test_logged_vectors_are_those_of_the_offline_join() -> None:
     assert (found.rows, found.values, found.mismatches, found.features) == (240, 720, 0, ())
 
 
+def test_the_share_of_skew_is_kept_as_a_signal_of_the_endpoint() -> None:
+    watched = Watched(config((1, 100.0)))
+    watched.ask(0)
+    report = verbs.skew_between(watched.ctx, ENDPOINT, START, START + DAY)
+    with watched.ctx.read() as tx:
+        signal = tx.signals.latest(watched.ctx.space, f"endpoint:{ENDPOINT}", "skew")
+
+    assert signal is not None
+    assert (signal.value, signal.n) == (0.0, report.values)
+    assert (signal.window_start, signal.window_end) == (START, START + DAY)
+    assert signal.facts == {"rows": report.rows, "mismatches": {}}
+    assert verbs.usage(watched.ctx, "weather") == ()
+
+
 def test_the_operations_of_the_slice() -> None:
     found = operations_in([verbs])
 
@@ -238,6 +252,7 @@ def test_the_operations_of_the_slice() -> None:
         "monitoring.show",
         "monitoring.signals",
         "monitoring.skew",
+        "monitoring.usage",
     ]
     for operation in found.values():
         assert operation.request_type
