@@ -18,7 +18,8 @@ class FsspecContents:
     """Fulfils `ports.histories.Contents`: addresses below `prefix` are read below `url`."""
 
     def __init__(self, url: str, prefix: str, options: Mapping[str, Any] | None = None) -> None:
-        self._files, self._root, self._errors = connected(url, dict(options or {}))
+        self._files, self._root, errors = connected(url, dict(options or {}))
+        self._errors: tuple[type[Exception], ...] = (OSError, *errors)
         self._prefix = prefix.rstrip("/")
 
     def files(self, address: str) -> Iterator[PastFile]:
@@ -28,7 +29,7 @@ class FsspecContents:
             found = self._files.find(place, detail=True)
         except FileNotFoundError:
             return
-        except (OSError, *self._errors) as error:
+        except self._errors as error:
             raise self._unreachable(error) from error
         for path in sorted(found):
             if found[path].get("type") == "file":
@@ -46,7 +47,7 @@ class FsspecContents:
                     yield piece
         except FileNotFoundError as error:
             raise NotFound("the file is gone") from error
-        except (OSError, *self._errors) as error:
+        except self._errors as error:
             raise self._unreachable(error) from error
 
     def _place(self, address: str) -> str:
