@@ -13,7 +13,7 @@ import pytest
 from tests.app.processes import server
 from tests.protocols.mlflow.groups import DONE_GROUPS
 from tests.protocols.mlflow.replaying import replayed
-from tests.protocols.mlflow.sessions.done import DONE_SESSIONS
+from tests.protocols.mlflow.sessions.done import SESSIONS
 from tests.protocols.mlflow.sessions.expecting import expected, seen
 from tests.protocols.mlflow.test_sessions import RECEIVERS_HERE
 from tests.protocols.mlflow.wire import sender
@@ -58,7 +58,7 @@ def test_every_group_twice_in_any_order(fresh: Callable[[], str]) -> None:
 
 
 @pytest.mark.peer
-@pytest.mark.parametrize(("session", "major"), [each for each in DONE_SESSIONS if each[0] != "measuring"])
+@pytest.mark.parametrize(("session", "major"), [each for each in SESSIONS if each[0] != "measuring"])
 def test_clients_of_both_versions_begin_anew(
     session: str, major: str, open_one: Callable[[], str], tmp_path: Path
 ) -> None:

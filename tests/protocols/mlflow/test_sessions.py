@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.app.processes import server
-from tests.protocols.mlflow.sessions.done import DONE_SESSIONS
+from tests.protocols.mlflow.sessions.done import SESSIONS
 from tests.protocols.mlflow.sessions.expecting import expected, seen
 
 RECEIVERS_HERE = {"LOOPWRIGHT_WEBHOOK_HTTP": "true", "LOOPWRIGHT_WEBHOOK_NETWORKS": "127.0.0.0/8"}
@@ -31,7 +31,7 @@ def address_for(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[
         yield address
 
 
-@pytest.mark.parametrize(("session", "major"), DONE_SESSIONS)
+@pytest.mark.parametrize(("session", "major"), SESSIONS)
 def test_a_session_sees_what_it_saw_of_mlflow(
     session: str, major: str, address_for: Callable[[str], str], tmp_path: Path
 ) -> None:
