@@ -131,7 +131,8 @@ def test_stopping_without_room_lets_go_of_everything(disk: Disk) -> None:
 def test_no_backup_is_half_written(disk: Disk, tmp_path: Path) -> None:
     with Workspace.open(tmp_path / ".loopwright") as workspace:
         uploaded(workspace, "d", 100_000)
-        disk.fill(but_bytes=300_000)
+        workspace.call("platform.backup", file=str(tmp_path / "whole.tar"))
+        disk.fill(but_bytes=(tmp_path / "whole.tar").stat().st_size // 2)
         with pytest.raises(Unavailable, match="No space left"):
             workspace.call("platform.backup", file=str(disk.folder / "b.tar"))
         assert [path.name for path in disk.folder.iterdir()] == ["filler"]
