@@ -33,6 +33,8 @@ def whole(search: Any, **asked: Any) -> list[Any]:
 def files_at(uri: str) -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         try:
+            if not artifacts.list_artifacts(artifact_uri=uri):
+                return {}  # to a download of none MLflow 2's server answers 500, and its client asks again
             root = Path(artifacts.download_artifacts(artifact_uri=uri, dst_path=folder))
         except Exception:  # noqa: BLE001 - each store has its own error for a folder without files
             return {}
