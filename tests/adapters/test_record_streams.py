@@ -1,6 +1,6 @@
 """Streams of records hold to one contract: in memory, on a real Valkey, and over Kafka's protocol.
 
-The broker is the one that librdkafka ships for tests of clients: it speaks the protocol over TCP, on this machine.
+The broker is the one that librdkafka ships for tests of clients: it speaks the protocol over TCP.
 """
 
 from __future__ import annotations

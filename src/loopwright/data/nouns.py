@@ -110,7 +110,7 @@ class GroupRule(msgspec.Struct, frozen=True, kw_only=True):
     """An aggregate of the rows of each group, between `min` and `max`, both inclusive.
 
     Rows with equal values in `by` are a group, null being a value. `rows` counts rows, `count` those where
-    `expr` has a value; the other aggregates leave null and NaN out, and say nothing of a group without values.
+    `expr` has a value; the others leave null and NaN out, and say nothing of a group without values.
     """
 
     name: str
@@ -199,7 +199,7 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one rule: whether it held, what was found, and the first rows or groups that break it."""
+    """What became of one rule: whether it held, what was found, the first rows or groups that break it."""
 
     rule: str
     severity: Severity

@@ -276,16 +276,14 @@ def _strangers(ctx: Context, subject: Subject) -> frozenset[str]:
 def _models(ctx: Context, versions: Sequence[Version]) -> list[Version]:
     """Every model made, by whatever runs lie between, from one of these versions of datasets."""
     waiting = [version.ref for version in versions]
-    seen, found = {_named(ref) for ref in waiting}, dict[str, Version]()
+    seen = {_named(ref): ref for ref in waiting}
     with ctx.read() as tx:
         while waiting:
-            made = [ref for ref in _made_from(ctx, tx, waiting.pop()) if _named(ref) not in seen]
-            seen.update(map(_named, made))
-            waiting += made
-            for ref in made:
-                if ref.kind == _MODEL and (model := _version(ctx, tx, ref)) is not None:
-                    found[model.id] = model
-    return sorted(found.values(), key=lambda version: version.id)
+            made = {_named(ref): ref for ref in _made_from(ctx, tx, waiting.pop())}
+            waiting += [ref for name, ref in made.items() if name not in seen]
+            seen |= made
+        found = [_version(ctx, tx, ref) for ref in seen.values() if ref.kind == _MODEL]
+    return sorted((model for model in found if model is not None), key=lambda model: model.id)
 
 
 def _named(ref: VersionRef) -> tuple[str, str, int]:

@@ -1,4 +1,4 @@
-"""Where rows come from outside: files, databases and streams of records, each read from where it was left off."""
+"""Where rows come from outside: files, databases and streams of records, read from where it was left off."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class FileSource(Protocol):
     def seen(self, marks: Mapping[str, str]) -> Sequence[SeenFile]:
         """All files there are now, by path; those whose mark is not as in `marks` may be opened.
 
-        `NotFound` when nothing is there, `Unavailable` when nobody answers, `Invalid` when it may not be read.
+        `NotFound` when nothing is there, `Unavailable` when nobody answers, `Invalid` when one may not.
         """
 
     def open(self, path: str) -> BinaryIO:
@@ -66,7 +66,7 @@ class RowSource(Protocol):
         """Rows in batches of at most `rows`, in flat memory.
 
         With a cursor column: those with `cursor >= since` (all but nulls for None), in its order; else all
-        of them, in the database's order. `Invalid` when the question is wrong, `Unavailable` when nobody answers.
+        of them, in the database's order. `Invalid` for a wrong question, `Unavailable` when nobody answers.
         """
 
     def close(self) -> None:
@@ -87,7 +87,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 class RecordStream(Protocol):
     """A stream of records in partitions, each in its order. One thread uses it.
 
-    The reader keeps the offsets, not the stream: nothing is acknowledged there, so that offsets and rows can be
+    The reader keeps the offsets, not the stream: nothing is acknowledged there, and offsets and rows can be
     written together. Reading twice from the same offsets gives the same records, and perhaps more.
     """
 
@@ -109,7 +109,7 @@ class Sources(Protocol):
         """By its scheme; `Invalid` for one that is not known, `Unavailable` where a library is missing."""
 
     def kind(self, address: str) -> str:
-        """`files`, `rows` or `records`, without opening anything; `Invalid` for a scheme that is not known."""
+        """`files`, `rows` or `records`, opening nothing; `Invalid` for a scheme that is not known."""
 
     def is_many(self, address: str) -> bool:
         """Whether an address of files names a folder or a pattern, not one file."""

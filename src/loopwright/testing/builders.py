@@ -23,8 +23,8 @@ from loopwright.ports.ledger import Ledger
 from loopwright.ports.objects import Objects
 from loopwright.ports.online import Online
 from loopwright.ports.predictors import Framework, Packager, SearchSpace, Tuner
-from loopwright.ports.sources import Sources
 from loopwright.ports.scans import Scanner
+from loopwright.ports.sources import Sources
 from loopwright.ports.tables import Tables
 from loopwright.ports.world import Clock, Ids, Keys, Signer
 from loopwright.testing.ledger import MemoryLedger
