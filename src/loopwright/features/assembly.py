@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,11 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["Assembler"]
 
 _NAN = float("nan")
+_GIVEN, _COMPUTED = -1, -2
 
 Row = Mapping[str, Scalar]
 Looked = Sequence[Mapping[str, Scalar]]
 """what each lookup found for a row"""
 Read = Callable[[Row, Looked], Scalar]
+Run = Callable[[Row, Looked], Iterable[Scalar]]
+"""reads or computes outputs that follow one another"""
 
 
 class Assembler:
@@ -41,7 +46,7 @@ class Assembler:
             )
         self._online = online
         self._lookups = tuple((lookup.store, lookup.columns) for lookup in service.lookups)
-        self._reads = tuple(_compiled(output.expr, service) for output in service.outputs)
+        self._runs = _runs(service)
         self._levels = tuple(
             (place, {level: float(i) for i, level in enumerate(service.categorical[output.name])})
             for place, output in enumerate(service.outputs)
@@ -62,7 +67,7 @@ class Assembler:
         for place, row in enumerate(rows):
             found = [each[place] for each in looked]
             try:
-                values = [read(row, found) for read in self._reads]
+                values = [value for run in self._runs for value in run(row, found)]
             except KeyError as error:
                 raise self._lacking(place, error) from error
             for at, levels in self._levels:
@@ -71,7 +76,7 @@ class Assembler:
         return self._numbers(flat, len(rows))
 
     def _numbers(self, flat: list[Scalar], rows: int) -> NDArray[np.float64]:
-        width = len(self._reads)
+        width = len(self._service.outputs)
         if str in set(map(type, flat)):
             at = next(i for i, value in enumerate(flat) if isinstance(value, str))
             raise Invalid(
@@ -125,12 +130,45 @@ def _level(levels: Mapping[str, float], value: Scalar, name: str) -> float:
     return levels.get(value, _NAN)
 
 
-def _compiled(expr: Expr, service: FeatureService) -> Read:
-    """What reads or computes an output; a plain reference is one look into a mapping."""
-    if isinstance(expr, Col):
-        return _reference(expr.name, service)
+def _runs(service: FeatureService) -> tuple[Run, ...]:
+    """What reads the outputs, in order: plain references to one place in a row are one look."""
+    runs: list[Run] = []
+    for origin, group in groupby(service.outputs, key=lambda output: _origin(output.expr, service)):
+        exprs = [output.expr for output in group]
+        if origin == _COMPUTED:
+            runs += [_computed(expr, service) for expr in exprs]
+        else:
+            names = [expr.name for expr in exprs if isinstance(expr, Col)]
+            runs.append(_taken(origin, [name if origin < 0 else _feature(name, service) for name in names]))
+    return tuple(runs)
+
+
+def _origin(expr: Expr, service: FeatureService) -> int:
+    """The lookup that a plain reference reads, or one of the two below."""
+    if not isinstance(expr, Col):
+        return _COMPUTED
+    found = feature_of(expr.name, service.lookups)
+    return _GIVEN if found is None else found[0]
+
+
+def _feature(reference: str, service: FeatureService) -> str:
+    found = feature_of(reference, service.lookups)
+    assert found is not None  # its origin is a lookup
+    return found[1]
+
+
+def _taken(origin: int, names: list[str]) -> Run:
+    get = itemgetter(*names)
+    if origin == _GIVEN:
+        return (lambda row, looked: get(row)) if len(names) > 1 else (lambda row, looked: (get(row),))
+    if len(names) > 1:
+        return lambda row, looked: get(looked[origin])
+    return lambda row, looked: (get(looked[origin]),)
+
+
+def _computed(expr: Expr, service: FeatureService) -> Run:
     reads = {name: _reference(name, service) for name in sorted(columns_of(expr))}
-    return lambda row, looked: evaluate(expr, {name: read(row, looked) for name, read in reads.items()})
+    return lambda row, looked: (evaluate(expr, {name: read(row, looked) for name, read in reads.items()}),)
 
 
 def _reference(name: str, service: FeatureService) -> Read:

@@ -11,14 +11,13 @@ import msgspec
 from loopwright.core.addresses import Address, AssetName, parse_selector
 from loopwright.core.errors import Invalid, NotFound
 from loopwright.core.expressions import Scalar
-from loopwright.core.instants import from_micros, to_micros
+from loopwright.core.instants import from_micros
 from loopwright.core.nouns import Version
 from loopwright.data.nouns import DATASET
 from loopwright.data.reading import schema_of
 from loopwright.engine.context import Context
 from loopwright.engine.operation import operation
 from loopwright.engine.publishing import manifest_of, resolve
-from loopwright.features.assembly import Assembler
 from loopwright.features.feeding import Feed, live_view, online_rows
 from loopwright.features.files import JoinReport, join_files
 from loopwright.features.kinds import view_types
@@ -35,13 +34,14 @@ from loopwright.features.nouns import (
     ViewSummary,
 )
 from loopwright.features.offline import build, matrix, view_of
+from loopwright.features.plans import plan_of
 from loopwright.features.publishing import define_service, define_view, service_of, training_set
 from loopwright.features.rules import store_name
 from loopwright.ports.ledger import Page, PageRequest
 from loopwright.ports.tables import AsOfJoin
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     import pyarrow as pa
 
@@ -178,31 +178,7 @@ def materialize(ctx: Context, name: AssetName, *, until: datetime | None = None)
 @operation("features.lookup", scope="feature:read", route="POST /features/services/{name}/lookup")
 def lookup(ctx: Context, name: AssetName, rows: Rows, *, at: datetime | None = None) -> LookupReply:
     """Look the model inputs of request rows up online, as known at an instant (now)."""
-    found = resolve(ctx, Address(kind=SERVICE, name=name))
-    definition = msgspec.convert(manifest_of(ctx, found).body, FeatureService)
-    assembler = Assembler(ctx.ports.online, definition)
-    instant = at or ctx.now()
-    at_us = to_micros(instant)
-    looked = assembler.looked_up(rows, at_us)
-    vectors = assembler.assembled(rows, looked).tolist()
-    return LookupReply(
-        service=str(found.ref),
-        at=instant,
-        outputs=definition.names,
-        rows=tuple(tuple(None if math.isnan(x) else x for x in vector) for vector in vectors),
-        looked_up=_named(definition, looked, len(rows)),
-    )
-
-
-def _named(
-    definition: FeatureService, looked: Sequence[Sequence[Mapping[str, Scalar]]], rows: int
-) -> tuple[Mapping[str, Scalar], ...]:
-    told: list[dict[str, Scalar]] = [{} for _ in range(rows)]
-    for lookup, found in zip(definition.lookups, looked, strict=True):
-        names = [f"{lookup.name}.{feature}" for feature in (found[0] if found else ())]
-        for row, values in zip(told, found, strict=True):
-            row.update(zip(names, values.values(), strict=True))
-    return tuple(told)
+    return plan_of(ctx, name).reply(rows, at or ctx.now())
 
 
 @operation("features.join", scope="feature:read", local=True)

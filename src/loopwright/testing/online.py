@@ -32,6 +32,8 @@ _EVERY_OP: tuple[WindowOp, ...] = ("sum", "mean", "count", "min", "max", "last",
 class MemoryOnline:
     """Online features by the plainest means: every row is kept, every answer is made from all of them."""
 
+    at_hand = False
+
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._views: dict[str, OnlineView] = {}

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from loopwright.adapters.online.compiled import CompiledView
-from loopwright.adapters.online.entities import Entity
+from loopwright.adapters.online.entities import Entity, peeker
 from loopwright.adapters.online.views import GRACE_US, pack_key, refuse_before
 from loopwright.core.errors import Conflict, NotFound
 from loopwright.core.expressions import Scalar
@@ -71,6 +71,8 @@ class SharedOnline:
     What the port says of crashes holds for this process; what survives one of the server is the
     server's own matter. A push of a key that another process writes too is done again upon theirs.
     """
+
+    at_hand = False
 
     def __init__(self, values: Values) -> None:
         self._values = values
@@ -195,8 +197,9 @@ def _entity(view: CompiledView, value: bytes | None, horizon_us: int) -> Entity:
 def _answers(
     view: CompiledView, values: Iterable[bytes | None], horizon_us: int, at_us: int
 ) -> Iterable[Mapping[str, Scalar]]:
+    peek = peeker(view)
     for value in values:
         if value is None:
             yield view.empty
         else:
-            yield Entity.peek(view, memoryview(value)[_TAG_BYTES:], horizon_us, at_us)
+            yield peek(memoryview(value)[_TAG_BYTES:], horizon_us, at_us)

@@ -29,6 +29,8 @@ class SqliteOnline:
     flushed within a fifth of a second, and rows that two of them pushed are put together.
     """
 
+    at_hand = True
+
     def __init__(self, path: Path) -> None:
         self._database = Database(path)
         self._lock = threading.RLock()

@@ -8,7 +8,7 @@ import msgspec
 
 from loopwright.adapters.online.compiled import CompiledView
 from loopwright.adapters.online.database import Stored
-from loopwright.adapters.online.entities import Entity
+from loopwright.adapters.online.entities import Entity, peeker
 from loopwright.core.digests import digest_bytes
 from loopwright.core.errors import Invalid
 from loopwright.core.expressions import Scalar
@@ -51,6 +51,7 @@ class LiveView:
 
     def __init__(self, view: OnlineView) -> None:
         self.compiled = CompiledView(view)
+        self._peek = peeker(self.compiled)
         self.watermark: int | None = None
         self.changed: set[Key] = set()
         self._horizon_us = -(1 << 62)
@@ -85,17 +86,18 @@ class LiveView:
         """The features of each key at an instant; `Invalid` when the view has forgotten what it needs."""
         refuse_before(self.compiled, self._horizon_us, at_us)
         found: list[Mapping[str, Scalar]] = []
-        entities, stored, view = self._entities, self._stored, self.compiled
+        entities, stored, peek, horizon = self._entities, self._stored, self._peek, self._horizon_us
+        empty, has_windows = self.compiled.empty, bool(self.compiled.spans)
         for key in keys:
             entity = entities.get(key)
             if entity is not None:
                 found.append(entity.read(at_us))
             elif (packed := stored.get(key)) is None:
-                found.append(view.empty)
-            elif view.spans:  # running sums are worth keeping
+                found.append(empty)
+            elif has_windows:  # running sums are worth keeping
                 found.append(self._unpacked(key, packed).read(at_us))
             else:
-                found.append(Entity.peek(view, packed, self._horizon_us, at_us))
+                found.append(peek(packed, horizon, at_us))
         return found
 
     def _unpacked(self, key: Key, packed: bytes) -> Entity:

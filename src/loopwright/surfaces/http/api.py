@@ -6,7 +6,8 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
@@ -23,6 +24,7 @@ from loopwright.surfaces.http.decoding import RequestDecoder
 from loopwright.surfaces.http.events import EventFeed
 from loopwright.surfaces.http.failures import failure_response, fault_of
 from loopwright.surfaces.http.host import Host, Limits
+from loopwright.surfaces.http.lookups import LOOKUP, Lookups
 from loopwright.surfaces.http.metrics import Metrics
 from loopwright.surfaces.http.openapi import PREFIX, describe
 from loopwright.surfaces.http.replies import blob_reply, job_reply, json_reply, stream_reply
@@ -37,6 +39,14 @@ PRINCIPAL = "loopwright.principal"
 """where the gate leaves the principal in the ASGI scope"""
 
 Handler = Callable[[Request, dict[str, str]], Awaitable[Response]]
+
+
+class Generic(Protocol):
+    """The route of any operation; a body that was read already is handed on."""
+
+    async def __call__(
+        self, request: Request, path: dict[str, str], given: bytes | None = None
+    ) -> Response: ...
 
 
 class WrongMethod(Invalid):
@@ -69,6 +79,7 @@ class Api:
         self._uploads = Pool(threads=limits.uploads, waiting=limits.waiting, name="uploads")
         self._streams = Pool(threads=limits.streams, waiting=limits.waiting, name="streams")
         self._feed = EventFeed(host, limits, self._streams)
+        self._lookups = Lookups(host, self._pool, limits.deadline_s)
         metrics.listeners.set_function(lambda: self._feed.count)
         self._document = b""
         self._router: Router[_Endpoint] = Router()
@@ -85,7 +96,8 @@ class Api:
             self._router.add("GET", template, _Endpoint(template.rpartition("/")[2], handle))
         for operation in self._host.operations.values():
             if not operation.local:
-                endpoint = _Endpoint(operation.name, self._handler(operation))
+                made = self._lookup if operation.name == LOOKUP else self._handler
+                endpoint = _Endpoint(operation.name, made(operation))
                 self._router.add(operation.method, PREFIX + operation.path, endpoint)
 
     def close_feeds(self) -> None:
@@ -95,6 +107,7 @@ class Api:
     def close(self) -> None:
         """Take no more work."""
         self._feed.close()
+        self._lookups.close()
         self._pool.close()
         self._uploads.close()
         self._streams.close()
@@ -139,15 +152,15 @@ class Api:
         principal: Principal = request.scope[PRINCIPAL]
         return self._host.context(principal, check_name(space) if space is not None else None)
 
-    def _handler(self, operation: Operation) -> Handler:
+    def _handler(self, operation: Operation) -> Generic:
         decoder = RequestDecoder(operation)
         is_upload = operation.upload_name is not None
         deadline_s = self._limits.upload_deadline_s if is_upload else self._limits.deadline_s
 
-        async def handle(request: Request, path: dict[str, str]) -> Response:
+        async def handle(request: Request, path: dict[str, str], given: bytes | None = None) -> Response:
             ctx = self._context(request)
             ctx.require(operation.scope)
-            body = await self._body(request) if decoder.has_body else b""
+            body = given if given is not None else await self._body(request) if decoder.has_body else b""
             values = decoder.decode(path, request.scope["query_string"], body)
             upload = await upload_of(request, self._limits.upload_bytes) if is_upload else None
             run_id = request.headers.get("loopwright-run")
@@ -158,6 +171,19 @@ class Api:
                 doing=operation.name,
             )
             return await self._reply(operation, result, request)
+
+        return handle
+
+    def _lookup(self, operation: Operation) -> Handler:
+        """The route of online lookups, with the generic one for what is out of the ordinary."""
+        generic = self._handler(operation)
+
+        async def handle(request: Request, path: dict[str, str]) -> Response:
+            ctx = self._context(request)
+            ctx.require(operation.scope)
+            body = await self._body(request)
+            otherwise = partial(generic, request, path)
+            return await self._lookups.answer(ctx, path["name"], request, body, otherwise)
 
         return handle
 

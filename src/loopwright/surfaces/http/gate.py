@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from urllib.parse import quote, unquote_to_bytes
 
@@ -22,6 +22,7 @@ from loopwright.surfaces.http.api import PRINCIPAL, Api
 from loopwright.surfaces.http.failures import failure_response
 from loopwright.surfaces.http.host import Host, Limits, limits_of
 from loopwright.surfaces.http.metrics import Metrics
+from loopwright.surfaces.http.replies import REPLY, Reply
 from loopwright.surfaces.http.routing import segments_of
 
 __all__ = ["REFUSED", "REPLY", "Application", "Reply", "build_app"]
@@ -30,12 +31,6 @@ log = logging.getLogger(__name__)
 
 _OWN = ("/api/v1", "/api", "/healthz", "/readyz", "/metrics")
 _PROBES = frozenset({"/healthz", "/readyz"})
-
-REPLY = "loopwright.reply"
-"""where an application finds how to send a reply that is whole: a `Reply`, where the server has one"""
-
-Reply = Callable[[int, bytes, bytes], bool]
-"""sends status, header lines (without length and safety) and body at once; False: send it the usual way"""
 
 REFUSED = "loopwright.refused"
 """where a protocol finds the error of a request that was refused, to tell it in its own form"""

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from loopwright.core.errors import Invalid, LoopwrightError
 from loopwright.core.nouns import Job
@@ -20,8 +21,11 @@ from loopwright.surfaces.http.failures import fault_of
 from loopwright.surfaces.http.threads import Pool
 
 __all__ = [
+    "REPLY",
     "Range",
     "RangeNotSatisfiable",
+    "Reply",
+    "WholeReply",
     "blob_reply",
     "job_reply",
     "json_reply",
@@ -29,10 +33,28 @@ __all__ = [
     "stream_reply",
 ]
 
+REPLY = "loopwright.reply"
+"""where an application finds how to send a reply that is whole: a `Reply`, where the server has one"""
+
+Reply = Callable[[int, bytes, bytes], bool]
+"""sends status, header lines (without length and safety) and body at once; False: send it the usual way"""
+
 _CHUNK = 1 << 16
 _BATCH = 100
 _SOON_S = 0.02
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
+
+
+class WholeReply(Response):
+    """JSON that is encoded already, written in one piece where the server can."""
+
+    media_type = "application/json"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        reply: Reply | None = scope.get(REPLY)
+        if reply is None or not reply(200, b"content-type: application/json\r\n", bytes(self.body)):
+            await super().__call__(scope, receive, send)
 
 
 def json_reply(body: bytes, status: int) -> Response:
