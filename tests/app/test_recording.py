@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import signal
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import httpx
@@ -79,13 +80,14 @@ def test_an_error_fails_the_run_and_loses_nothing(workspace: Workspace) -> None:
 
 
 def test_a_run_inside_a_run_is_its_child(workspace: Workspace) -> None:
-    with workspace, run("outer", to=workspace) as outer:
+    with workspace, run("outer", experiment="delays", to=workspace) as outer:
         with run("inner") as inner:
             assert inner.face is workspace
-        assert workspace.call("runs.show", run_id=inner.id).run.parent_id == outer.id
-        with run("second") as second:
+        with run("second", experiment="others") as second:
             pass
-        assert workspace.call("runs.show", run_id=second.id).run.parent_id == outer.id
+        found = [workspace.call("runs.show", run_id=each.id).run for each in (inner, second)]
+        assert [each.parent_id for each in found] == [outer.id, outer.id]
+        assert [each.experiment for each in found] == ["delays", "others"]
 
 
 def test_each_call_of_a_function_is_a_run_with_its_arguments(workspace: Workspace) -> None:
@@ -100,6 +102,55 @@ def test_each_call_of_a_function_is_a_run_with_its_arguments(workspace: Workspac
             {"lr": "0.5", "rounds": "3"},
             {"lr": "0.25", "rounds": "4"},
         ]
+
+
+def test_each_call_of_a_coroutine_is_a_run_until_it_is_done(workspace: Workspace) -> None:
+    @run("ask", to=workspace)
+    async def ask(name: str) -> str:
+        with run(f"of {name}") as inner:
+            await asyncio.sleep(0)
+        return inner.id
+
+    async def both() -> list[str]:
+        return list(await asyncio.gather(ask("a"), ask("b")))
+
+    with workspace:
+        inner = asyncio.run(both())
+        outer = {each.id: each.params for each in workspace.call("runs.list").items if each.name == "ask"}
+        parents = [workspace.call("runs.show", run_id=each).run.parent_id for each in inner]
+        assert [outer[str(each)] for each in parents] == [{"name": "a"}, {"name": "b"}]
+
+
+@pytest.mark.parametrize("ending", [None, ValueError, KeyboardInterrupt])
+def test_a_run_that_has_ended_is_gone_on_with(
+    workspace: Workspace, ending: type[BaseException] | None
+) -> None:
+    def begin() -> None:
+        with tracked:
+            tracked.log({"loss": 1.0}, step=1)
+            if ending is not None:
+                raise ending
+
+    with workspace:
+        tracked = run("long", params={"lr": 0.1}, to=workspace)
+        with pytest.raises(ending) if ending else nullcontext():
+            begin()
+        with run(
+            "long", run_id=tracked.id, params={"lr": 0.1, "more": 1}, tags={"part": "2"}, to=workspace
+        ) as on:
+            assert workspace.call("runs.show", run_id=on.id).run.state is RunState.RUNNING
+            on.log({"loss": 0.5}, step=2)
+        view = workspace.call("runs.show", run_id=tracked.id)
+        assert (view.run.state, "error" in view.run.facts) == (RunState.FINISHED, False)
+        assert (view.run.params, view.run.tags) == ({"lr": "0.1", "more": "1"}, {"part": "2"})
+        assert [point.step for point in points(workspace, tracked.id, "loss")] == [1, 2]
+        events = workspace.call("journal.list", subject=f"run:{tracked.id}").items
+        assert sorted(each.kind for each in events)[-2:] == ["run.resumed", "run.started"]
+
+
+def test_only_a_block_goes_on_with_a_run(workspace: Workspace) -> None:
+    with workspace, pytest.raises(Invalid, match="of its own"):
+        run("fit", run_id="one", to=workspace)(len)
 
 
 def test_a_server_takes_what_json_has_no_number_for(workspace: Workspace) -> None:

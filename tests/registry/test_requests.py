@@ -112,8 +112,9 @@ def test_a_rejection_is_a_decision_too(ctx: Context) -> None:
 
 def test_a_stage_is_asked_for_as_an_alias_is(ctx: Context) -> None:
     demand_approval(ctx, "delay", stage="Production")
-    with pytest.raises(PolicyBlocked, match="no verdict"):
+    with pytest.raises(PolicyBlocked, match="no verdict") as refused:
         transition(ctx, "delay", 2, Stage.PRODUCTION)
+    assert refused.value.hint.endswith("--version 2 --stage Production")
     transition(ctx, "delay", 2, Stage.STAGING)
     asked = request(as_(ctx, "ann"), "delay", 2, stage="production")
     approve(as_(ctx, "bob"), "delay", asked.id, reason="good")
@@ -126,8 +127,9 @@ def test_a_demanded_approval_is_of_this_alias_and_this_version(ctx: Context) -> 
     asked = request(as_(ctx, "ann"), "delay", 1, alias="champion")
     approve(as_(ctx, "bob"), "delay", asked.id, reason="good")
     unapproved = "no verdict of policy:approval/delay/champion"
-    with pytest.raises(PolicyBlocked, match=unapproved):
+    with pytest.raises(PolicyBlocked, match=unapproved) as refused:
         promote(ctx, "delay", "champion", 2)
+    assert refused.value.hint.endswith("loopwright models request delay --version 2 --alias champion")
     with pytest.raises(PolicyBlocked, match=unapproved):
         versions.set_alias(ctx, "delay", "champion", 2)
     promote(ctx, "delay", "shadow", 2)

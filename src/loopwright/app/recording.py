@@ -83,16 +83,29 @@ class Recorder:
 
     def __call__(self, function: F) -> F:
         """As a decorator: each call is a run of its own, its arguments are the params."""
+        if self._resumed is not None:
+            raise Invalid(
+                "each call is a run of its own", hint="go on with a run in a block: with lw.run(...)"
+            )
 
-        @functools.wraps(function)
-        def tracked(*args: Any, **kwargs: Any) -> Any:
+        def begun(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Recorder:
             bound = inspect.signature(function).bind(*args, **kwargs)
             bound.apply_defaults()
             plain = {k: v for k, v in bound.arguments.items() if isinstance(v, str | int | float | bool)}
-            with self._copy({**plain, **self._params}):
+            return self._copy({**plain, **self._params})
+
+        @functools.wraps(function)
+        def tracked(*args: Any, **kwargs: Any) -> Any:
+            with begun(args, kwargs):
                 return function(*args, **kwargs)
 
-        return tracked  # type: ignore[return-value]  # it has the signature of what it wraps
+        @functools.wraps(function)
+        async def awaited(*args: Any, **kwargs: Any) -> Any:
+            with begun(args, kwargs):
+                return await function(*args, **kwargs)
+
+        chosen = awaited if inspect.iscoroutinefunction(function) else tracked
+        return chosen  # type: ignore[return-value]  # it has the signature of what it wraps
 
     def _copy(self, params: Mapping[str, object]) -> Recorder:
         return Recorder(
@@ -113,9 +126,11 @@ class Recorder:
         if self._face is None:
             self._face = connect() if outer is None else outer.face
         if self._resumed is not None:
-            self._run = self._face.call("runs.show", run_id=self._resumed).run
+            self._run = self._face.call("runs.resume", run_id=self._resumed)
+            if self._params or self._tags:
+                self._face.call("runs.annotate", run_id=self.id, params=self._params, tags=self._tags)
         else:
-            self._begin(self._face, captured(), None if outer is None else outer.id)
+            self._begin(self._face, captured(), outer)
         self._points = PointBuffer(self._write)
         if self._with_system:
             self._sampler = SystemSampler(self.log)
@@ -124,8 +139,9 @@ class Recorder:
         atexit.register(self._at_exit)
         return self
 
-    def _begin(self, face: Workspace | Client, found: Captured, parent: str | None) -> None:
-        """Start the run with what it began with, texts as files of it."""
+    def _begin(self, face: Workspace | Client, found: Captured, outer: Recorder | None) -> None:
+        """Start the run, a child in its parent's experiment, with what it began with: facts, and files."""
+        parent = None if outer is None else outer.id
         repeated = os.environ.get(REPEATS)
         tags = (
             {"loopwright.reproduces": repeated, **self._tags} if repeated and parent is None else self._tags
@@ -133,7 +149,7 @@ class Recorder:
         self._run = face.call(
             "runs.start",
             name=self._name,
-            experiment=self._experiment,
+            experiment=self._experiment or (outer.experiment if outer else None),
             parent=parent,
             params=self._params,
             tags=tags,
@@ -181,6 +197,11 @@ class Recorder:
         if self._run is None:
             raise Invalid("the run has not begun", hint="use it as a block: with lw.run(...) as run:")
         return self._run.id
+
+    @property
+    def experiment(self) -> str | None:
+        """The name of the experiment it is in, None where it is in none."""
+        return None if self._run is None else self._run.experiment
 
     @property
     def face(self) -> Workspace | Client:
@@ -263,9 +284,10 @@ def run(
 ) -> Recorder:
     """Track a block, or by `@lw.run(...)` each call of a function, as a run.
 
-    It goes where `lw.connect()` goes, or `to`. Inside another run it is its child. `run_id` goes on with a
-    run that has not ended. With `system_metrics` the load of the machine is logged every ten seconds.
-    Recorded besides: the commit and the difference to it, the installed packages, the command, the machine.
+    It goes where `lw.connect()` goes, or `to`. Inside another run it is its child, in the same experiment
+    unless another is named. `run_id` goes on with a run, also with one that has ended. With `system_metrics`
+    the load of the machine is logged every ten seconds. Recorded besides: the commit and the difference to
+    it, the installed packages, the command, the machine.
     """
     return Recorder(
         name,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from loopwright.core.errors import PolicyBlocked
 from loopwright.core.nouns import Decision, Verdict, Version
 
 __all__ = ["clearing_decision", "trail"]
+
+_APPROVAL = "policy:approval/"
+_STAGE = "stage."
 
 
 def clearing_decision(
@@ -25,7 +29,7 @@ def clearing_decision(
         if newest is None:
             raise PolicyBlocked(
                 f"{version.ref} has no verdict of {policy}, which guards {alias!r}",
-                hint="evaluate the gate first",
+                hint=_way(version, alias, policy),
             )
         if newest.verdict is not Verdict.ALLOW:
             raise PolicyBlocked(
@@ -35,6 +39,16 @@ def clearing_decision(
             )
         cleared = newest.id
     return cleared
+
+
+def _way(version: Version, target: str, policy: str) -> str:
+    """How a version comes by the verdict of a policy: somebody's approval, or that of a gate."""
+    name = shlex.quote(version.name)
+    if not policy.startswith(_APPROVAL):
+        return f"evaluate the gate first: loopwright gate check {name} {version.number}"
+    stage = target.removeprefix(_STAGE)
+    goal = f"--alias {target}" if stage == target else f"--stage {stage}"
+    return f"ask for approval: loopwright models request {name} --version {version.number} {goal}"
 
 
 def trail(moves: Sequence[tuple[int | None, bool]], current: int) -> list[int]:

@@ -87,11 +87,16 @@ class PointBuffer:
                 return
 
     def _loop(self) -> None:
-        while not self._closed.wait(self._interval_s):
+        """Begin a write every interval, at once where the one before took as long."""
+        pause = self._interval_s
+        while not self._closed.wait(pause):
+            begun = time.monotonic()
             try:
                 self.flush()
+                pause = max(0.0, self._interval_s - (time.monotonic() - begun))
             except LoopwrightError as error:
                 log.warning("points not written yet", extra={"error": str(error)})
+                pause = self._interval_s
 
 
 def _batches(entries: Sequence[_Entry]) -> Iterator[list[MetricPoint]]:

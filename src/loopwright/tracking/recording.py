@@ -14,7 +14,15 @@ from loopwright.engine.context import Context
 from loopwright.engine.operation import operation
 from loopwright.tracking import verbs
 
-__all__ = ["LoggedPoint", "add_points", "annotate_run", "end_run", "logged_point", "start_run"]
+__all__ = [
+    "LoggedPoint",
+    "add_points",
+    "annotate_run",
+    "end_run",
+    "logged_point",
+    "resume_run",
+    "start_run",
+]
 
 _POINTS = 10_000
 
@@ -44,6 +52,12 @@ def start_run(
     return verbs.start(
         ctx.under(parent), kind, name, experiment=experiment, params=params, tags=tags, facts=facts
     )
+
+
+@operation("runs.resume", scope="run:write", route="POST /runs/{run_id}/resume")
+def resume_run(ctx: Context, run_id: str) -> Run:
+    """Take up a run that has ended: it is running again. One that has not ended goes on as it is."""
+    return verbs.resume(ctx, run_id)
 
 
 @operation("runs.log", scope="run:write", route="POST /runs/{run_id}/points")

@@ -20,7 +20,18 @@ from loopwright.tracking.lifecycle import PARENT_TAG, found_run, open_run
 from loopwright.tracking.nouns import RunView
 from loopwright.tracking.rules import ENDED
 
-__all__ = ["annotate", "end", "log", "log_points", "metric_history", "runs", "show", "start", "tracked"]
+__all__ = [
+    "annotate",
+    "end",
+    "log",
+    "log_points",
+    "metric_history",
+    "resume",
+    "runs",
+    "show",
+    "start",
+    "tracked",
+]
 
 _KEY_LIMIT = 250
 _PARAM_LIMIT = 6000
@@ -63,6 +74,22 @@ def start(
     return ctx.write(work)
 
 
+def resume(ctx: Context, run_id: str) -> Run:
+    """Take up a run that has ended, without its end and the error it had; its event is `run.resumed`."""
+
+    def work(tx: Transaction) -> Run:
+        run = open_run(ctx, tx, run_id)
+        if run.state not in ENDED:
+            return run
+        facts = {key: value for key, value in run.facts.items() if key != "error"}
+        resumed = replace(run, state=move_run(run, RunState.RUNNING), ended_at=None, facts=facts)
+        tx.runs.update(resumed)
+        ctx.record(tx, "run.resumed", f"run:{run_id}", {"kind": run.kind, "name": run.name})
+        return resumed
+
+    return ctx.write(work)
+
+
 def _written(params: Mapping[str, object]) -> dict[str, str]:
     written = {key: str(value) for key, value in params.items()}
     for key, value in written.items():
@@ -88,7 +115,7 @@ def annotate(
     def work(tx: Transaction) -> Run:
         run = found_run(ctx, tx, run_id)
         if run.state in ENDED:
-            raise Conflict(f"run:{run_id} has ended", hint="start a new run")
+            raise Conflict(f"run:{run_id} has ended", hint="resume it, or start a new run")
         clash = [key for key, value in fresh.items() if run.params.get(key, value) != value]
         if clash:
             raise Invalid(
@@ -123,7 +150,7 @@ def log_points(ctx: Context, run_id: str, points: Sequence[MetricPoint]) -> None
 
     def work(tx: Transaction) -> None:
         if open_run(ctx, tx, run_id).state in ENDED:
-            raise Conflict(f"run:{run_id} has ended", hint="start a new run")
+            raise Conflict(f"run:{run_id} has ended", hint="resume it, or start a new run")
         tx.metrics.log(run_id, points)
 
     ctx.write(work)

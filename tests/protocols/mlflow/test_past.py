@@ -51,6 +51,18 @@ def differences(left: Any, right: Any, at: str = "") -> list[str]:
     return [] if left == right else [f"{at}: {str(left)[:200]} != {str(right)[:200]}"]
 
 
+def points_once(seen: Any) -> Any:
+    """What a folder tells, each point once: folders keep every line, databases and we a point once."""
+    repeated = 0
+    for experiment in seen["experiments"].values():
+        for run in experiment["runs"].values():
+            for key, points in run["histories"].items():
+                run["histories"][key] = [list(each) for each in sorted(set(map(tuple, points)))]
+                repeated += len(points) - len(run["histories"][key])
+    assert repeated == 1, "the history repeats one point"
+    return seen
+
+
 def done(folder: Path, *args: str) -> str:
     command = [sys.executable, "-m", "loopwright", *args]
     found = subprocess.run(
@@ -72,6 +84,8 @@ def test_the_client_sees_the_same_before_and_after(kind: str, major: str, tmp_pa
         done(here, "import", "mlflow", source)
         assert "both sides are the same" in done(here, "import", "mlflow", source, "--verify")
         before = told(source, there, major)
+    if kind == "files":
+        before = points_once(before)
     with server(here) as (_, up):
         assert differences(before, told(up["url"], there, major)) == []
 
