@@ -64,15 +64,16 @@ class Assembler:
     def assembled(self, rows: Sequence[Row], looked: Sequence[Looked]) -> NDArray[np.float64]:
         """The same from what `looked_up` found for these rows."""
         flat: list[Scalar] = []
-        for place, row in enumerate(rows):
-            found = [each[place] for each in looked]
+        runs, levels = self._runs, self._levels
+        for place, (row, *found) in enumerate(zip(rows, *looked, strict=True)):
+            begins = len(flat)
             try:
-                values = [value for run in self._runs for value in run(row, found)]
+                for run in runs:
+                    flat += run(row, found)
             except KeyError as error:
                 raise self._lacking(place, error) from error
-            for at, levels in self._levels:
-                values[at] = _level(levels, values[at], self._service.outputs[at].name)
-            flat += values
+            for at, of in levels:
+                flat[begins + at] = _level(of, flat[begins + at], self._service.outputs[at].name)
         return self._numbers(flat, len(rows))
 
     def _numbers(self, flat: list[Scalar], rows: int) -> NDArray[np.float64]:

@@ -6,6 +6,8 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from itertools import chain
+from operator import itemgetter
 
 import msgspec
 
@@ -25,27 +27,64 @@ _FRESH_S = 1.0
 _HELD_AT_MOST = 256
 
 _Row = Mapping[str, Scalar]
+_Looked = Sequence[Sequence[_Row]]
+_Told = msgspec.Struct | dict[str, Scalar]
+"""what the views said of a row, as it is encoded"""
 
 
-class _Told(msgspec.Struct, frozen=True, kw_only=True):
+class _Written(msgspec.Struct, frozen=True, kw_only=True):
     """A `LookupReply` as it is written at once: NaN becomes null where it is encoded."""
 
     service: str
     at: datetime
     outputs: msgspec.Raw
     rows: list[list[float]]
-    looked_up: list[dict[str, Scalar]]
+    looked_up: Sequence[_Told]
 
 
-class _Names(dict[str, str]):
-    """A feature's name with that of its lookup before it, made once."""
+class _Shape:
+    """How what the lookups say of a row is put under its full names: one struct for all of it."""
 
-    def __init__(self, lookup: str) -> None:
-        self._lookup = lookup
+    def __init__(self, names: Sequence[str], found: Sequence[_Row]) -> None:
+        fields = [
+            f"{name}.{feature}" for name, values in zip(names, found, strict=True) for feature in values
+        ]
+        short = [f"f{place}" for place in range(len(fields))]
+        renamed = dict(zip(short, fields, strict=True))
+        is_clear = len(set(fields)) == len(fields)
+        self._told = msgspec.defstruct("Told", short, rename=renamed, gc=False) if is_clear else None
+        self._fields = tuple(fields)
+        self._gets = tuple(_taker(tuple(values)) for values in found)
 
-    def __missing__(self, feature: str) -> str:
-        name = self[feature] = f"{self._lookup}.{feature}"
-        return name
+    def _values(self, found: Sequence[_Row]) -> tuple[Scalar, ...]:
+        return tuple(chain.from_iterable(map(_call, self._gets, found)))
+
+    def told(self, looked: _Looked) -> Sequence[_Told]:
+        """What to encode for each row."""
+        told = self._told
+        if told is None:  # two lookups whose full names meet: the later one counts
+            return self.named(looked)
+        if len(self._gets) == 1:
+            get = self._gets[0]
+            return [told(*get(values)) for values in looked[0]]
+        return [told(*self._values(found)) for found in zip(*looked, strict=True)]
+
+    def named(self, looked: _Looked) -> list[dict[str, Scalar]]:
+        """The values of each row by their full names."""
+        return [
+            dict(zip(self._fields, self._values(found), strict=True)) for found in zip(*looked, strict=True)
+        ]
+
+
+def _call(get: Callable[[_Row], tuple[Scalar, ...]], values: _Row) -> tuple[Scalar, ...]:
+    return get(values)
+
+
+def _taker(features: tuple[str, ...]) -> Callable[[_Row], tuple[Scalar, ...]]:
+    """What takes these values out of a mapping, in whatever order it has them."""
+    if len(features) > 1:
+        return itemgetter(*features)
+    return lambda values: tuple(values[feature] for feature in features)
 
 
 class LookupPlan:
@@ -58,11 +97,14 @@ class LookupPlan:
         self._outputs = service.names
         self._address = str(version.ref)
         self._written = msgspec.Raw(msgspec.json.encode(service.names))
-        self._names = tuple(_Names(lookup.name) for lookup in service.lookups)
+        self._names = tuple(lookup.name for lookup in service.lookups)
+        self._shape: _Shape | None = None
 
     def reply(self, rows: Sequence[_Row], at: datetime) -> LookupReply:
         """The model inputs of request rows as known at an instant, and what the views said."""
-        vectors, told = self._found(rows, at)
+        vectors, looked = self._found(rows, at)
+        shape = self._shaped(looked)
+        told = [{} for _ in rows] if shape is None else shape.named(looked)
         return LookupReply(
             service=self._address,
             at=at,
@@ -73,20 +115,23 @@ class LookupPlan:
 
     def written(self, rows: Sequence[_Row], at: datetime) -> bytes:
         """The same as JSON."""
-        vectors, told = self._found(rows, at)
+        vectors, looked = self._found(rows, at)
+        shape = self._shaped(looked)
+        told = [{} for _ in rows] if shape is None else shape.told(looked)
         return msgspec.json.encode(
-            _Told(service=self._address, at=at, outputs=self._written, rows=vectors, looked_up=told)
+            _Written(service=self._address, at=at, outputs=self._written, rows=vectors, looked_up=told)
         )
 
-    def _found(self, rows: Sequence[_Row], at: datetime) -> tuple[list[list[float]], list[dict[str, Scalar]]]:
+    def _found(self, rows: Sequence[_Row], at: datetime) -> tuple[list[list[float]], _Looked]:
         looked = self._assembler.looked_up(rows, to_micros(at))
         vectors: list[list[float]] = self._assembler.assembled(rows, looked).tolist()
-        told: list[dict[str, Scalar]] = [{} for _ in rows]
-        for names, found in zip(self._names, looked, strict=True):
-            for row, values in zip(told, found, strict=True):
-                for feature, value in values.items():
-                    row[names[feature]] = value
-        return vectors, told
+        return vectors, looked
+
+    def _shaped(self, looked: _Looked) -> _Shape | None:
+        """The form of what was looked up, the same for every row; None where nothing was."""
+        if self._shape is None and looked and looked[0]:
+            self._shape = _Shape(self._names, [found[0] for found in looked])
+        return self._shape if looked else None
 
 
 def plan_of(ctx: Context, name: str) -> LookupPlan:

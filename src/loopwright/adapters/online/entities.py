@@ -20,10 +20,10 @@ Peek = Callable[[bytes | memoryview, int, int], Mapping[str, Scalar]]
 """bytes, horizon and instant to the value of every feature"""
 
 
-class _Packed(msgspec.Struct, array_like=True):
+class _Packed(msgspec.Struct, array_like=True, gc=False):
     arrivals: int
-    windows: Sequence[Kept]
-    newest: Sequence[Kept]
+    windows: tuple[Kept, ...]
+    newest: tuple[Kept, ...]
 
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -86,9 +86,9 @@ class Entity:
 
     def pack(self) -> bytes:
         """All of it as bytes."""
-        windows = [] if self._windowed is None else self._windowed.rows()
-        newest = [] if self._newest is None else self._newest.rows()
-        return _ENCODER.encode(_Packed(self._arrivals, windows, newest))
+        windows = () if self._windowed is None else self._windowed.rows()
+        newest = () if self._newest is None else self._newest.rows()
+        return _ENCODER.encode((self._arrivals, windows, newest))
 
     @classmethod
     def unpack(cls, view: CompiledView, data: bytes | memoryview, horizon_us: int) -> Entity:
