@@ -197,7 +197,7 @@ def _by_rows(left: pa.Table, right: pa.Table, columns: Sequence[str]) -> RowChan
     ]
     grouped = pa.concat_tables(signed).group_by(list(columns), use_threads=False)
     groups = grouped.aggregate([(_SIGN, "sum")])
-    times = groups.column(_TIMES).to_numpy()
+    times = groups.column(_TIMES).to_numpy().astype(np.int64)  # of no rows they are floats
     rows = groups.select(list(columns))
     added, removed = (
         rows.take(pa.array(np.repeat(np.arange(times.size), np.maximum(sign * times, 0)))) for sign in (1, -1)

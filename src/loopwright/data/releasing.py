@@ -21,6 +21,7 @@ from loopwright.data.nouns import DATASET, Appended
 from loopwright.data.streams import files_of, prepare_segment, segments_of
 from loopwright.engine.context import Context
 from loopwright.engine.operation import on_job, operation
+from loopwright.engine.publishing import asset_of
 from loopwright.ports.ledger import Segment, Transaction
 
 if TYPE_CHECKING:
@@ -147,6 +148,9 @@ def _settle(ctx: Context, name: str, choose: _Choose, *, why: str, way: str, seg
         raise NotFound(
             f"dataset:{name} has no batch {segment!r} in quarantine", hint="loopwright data quarantine"
         )
+    if not segments:
+        with ctx.read() as tx:
+            asset_of(ctx, tx, DATASET, name)
     gone, version = 0, None
     for each in segments:
         if segment and each.id != segment:

@@ -189,7 +189,7 @@ def declare_source(
 def follow(
     ctx: Context,
     name: AssetName,
-    url: str,
+    location: str,
     *,
     into: str = "",
     format: Format = "",
@@ -203,12 +203,18 @@ def follow(
 
     Only public addresses are asked, and what the settings `source_networks` and `source_ports` let through.
     """
-    if not url.lower().startswith(("https://", "http://")):
+    if not location.lower().startswith(("https://", "http://")):
         raise Invalid(
             "only URLs can be followed from elsewhere", hint="declare others where the workspace is"
         )
     wanted = Source(
-        address=url, into=into or name, format=format, zone=zone, contract=contract, every=every, cron=cron
+        address=location,
+        into=into or name,
+        format=format,
+        zone=zone,
+        contract=contract,
+        every=every,
+        cron=cron,
     )
     source, origin = _read_declaration(ctx, wanted, "replace", header, {})
     return _view(ctx, declare(ctx, name, source, origin))

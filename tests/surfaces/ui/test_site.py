@@ -32,10 +32,11 @@ class Site:
         return ask(self._app, method, target)
 
 
-ASKS = "/models/compare"
-PLAIN = [page.path for page in PAGES if "{" not in page.path and page.path != ASKS]
+ASKS = {"/models/compare", "/assets/compare"}
+PLAIN = [page.path for page in PAGES if "{" not in page.path and page.path not in ASKS]
 OF_ONE = {
     "/assets/model/{name:path}": "/assets/model/",
+    "/assets/feature_view/{name:path}": "/assets/feature_view/",
     "/assets/{kind}/{name:path}": "/assets/dataset/",
     "/versions/{address:path}": "/versions/",
     "/runs/{run_id}": "/runs/",
@@ -43,6 +44,7 @@ OF_ONE = {
     "/traces/{trace:path}": "/traces/",
     "/prompts/{name:path}": "/prompts/",
     "/evaluation/{dataset_id}": "/evaluation/",
+    "/webhooks/{webhook_id}": "/webhooks/",
     "/endpoints/{name:path}": "/endpoints/",
     "/monitoring/{name:path}": "/monitoring/",
     "/incidents/{incident_id}": "/incidents/",
@@ -89,7 +91,7 @@ def headings(text: str) -> list[str]:
 
 
 def test_every_page_of_one_thing_is_tried() -> None:
-    assert set(OF_ONE) == {page.path for page in PAGES} - {*PLAIN, ASKS}
+    assert set(OF_ONE) == {page.path for page in PAGES} - {*PLAIN, *ASKS}
 
 
 @pytest.mark.parametrize("path", PLAIN)
@@ -170,7 +172,7 @@ def named(ctx: Context, kind: str, name: str) -> None:
 )
 def test_a_name_is_only_ever_text(tmp_path: Path, name: str) -> None:
     with Workspace.open(tmp_path / ".loopwright") as workspace:
-        for kind in ("dataset", "model", "feature_view"):
+        for kind in ("dataset", "model", "endpoint"):
             named(workspace.context(), kind, name)
         site = Site(workspace)
         encoded = quote(name, safe="")
