@@ -276,3 +276,27 @@ def test_a_full_buffer_makes_the_caller_wait() -> None:
         buffer.add({"a": 1.0}, step)
     assert sum(written) == 101
     buffer.close()
+
+
+def test_what_cannot_be_written_is_the_callers_matter_only_when_nothing_more_fits() -> None:
+    written: list[int] = []
+    away = True
+
+    def write(batch: Sequence[MetricPoint]) -> None:
+        if away:
+            raise Unavailable("away")
+        written.extend(point.step for point in batch)
+
+    buffer = PointBuffer(write, capacity=300, soon=100, interval_s=60.0)
+    for step in range(300):
+        buffer.add({"a": 1.0}, step)
+    with pytest.raises(Unavailable):
+        buffer.add({"a": 1.0}, 300)
+    away = False
+    buffer.add({"a": 1.0}, 301)
+    for step in range(302, 402):
+        buffer.add({"a": 1.0}, step)
+    assert written == list(range(302))
+    buffer.add({"a": 1.0}, 402)
+    assert written == list(range(403))
+    buffer.close()

@@ -17,6 +17,8 @@ __all__ = ["PointBuffer"]
 log = logging.getLogger(__name__)
 
 CAPACITY = 200_000
+SOON = 20_000
+"""points that a server writes in well under a second, so that a killed program loses no more"""
 INTERVAL_S = 0.5
 BATCH = 1_000
 _PATIENCE_S = 60.0
@@ -27,9 +29,10 @@ _Entry = tuple[dict[str, float], int, int]
 class PointBuffer:
     """Points on their way to `write`, which keeps a batch durably; thread safe.
 
-    A thread of its own writes every half second. A full buffer makes the caller wait: nothing is dropped.
-    A write that fails for a while (`Unavailable` and the like) is tried again; `close` raises what still
-    stands in its way.
+    A thread of its own writes every half second. A caller that is ahead of it by `soon` entries waits. A
+    write that fails for a while (`Unavailable` and the like) is tried again, and meanwhile `capacity` entries
+    are taken; beyond them the caller gets the error. Nothing is dropped: `close` raises what still stands in
+    the way.
     """
 
     def __init__(
@@ -37,15 +40,17 @@ class PointBuffer:
         write: Callable[[Sequence[MetricPoint]], object],
         *,
         capacity: int = CAPACITY,
+        soon: int = SOON,
         interval_s: float = INTERVAL_S,
     ) -> None:
         self._write = write
         self._capacity = capacity
+        self._soon = min(soon, capacity)
+        self._limit = self._soon
         self._interval_s = interval_s
         self._waiting: deque[_Entry] = deque()
         self._writing = threading.Lock()
         self._closed = threading.Event()
-        self._error: LoopwrightError | None = None
         self._thread = threading.Thread(target=self._loop, name="loopwright-points", daemon=True)
         self._thread.start()
 
@@ -54,8 +59,21 @@ class PointBuffer:
         if self._closed.is_set():
             raise Invalid("the run has ended", hint="log inside its block, or start another run")
         self._waiting.append((dict(metrics), step, time.time_ns() // 1000))
-        if len(self._waiting) > self._capacity:
+        if len(self._waiting) > self._limit:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Write in the caller's own time; what fails is its matter only when nothing more can be taken."""
+        try:
             self.flush()
+        except LoopwrightError as error:
+            if self._limit == self._capacity:
+                raise
+            self._put_off(error)
+
+    def _put_off(self, error: LoopwrightError) -> None:
+        self._limit = self._capacity
+        log.warning("points not written yet", extra={"error": str(error)})
 
     def flush(self) -> None:
         """Write everything taken in before the call; durable at return."""
@@ -68,6 +86,7 @@ class PointBuffer:
                     self._write(batch)
                 for _ in entries:
                     self._waiting.popleft()
+                self._limit = self._soon
 
     def close(self) -> None:
         """Write what is left and stop; the error of a write that cannot be carried out is raised."""
@@ -95,7 +114,7 @@ class PointBuffer:
                 self.flush()
                 pause = max(0.0, self._interval_s - (time.monotonic() - begun))
             except LoopwrightError as error:
-                log.warning("points not written yet", extra={"error": str(error)})
+                self._put_off(error)
                 pause = self._interval_s
 
 
