@@ -104,8 +104,9 @@ def logged_told(model: Any) -> dict[str, Any]:
 
 
 def version_told(client: MlflowClient, version: Any) -> dict[str, Any]:
-    """One version; its aliases by asking for it alone, as only folders tell them in lists too."""
+    """One version; a model's aliases by asking for it alone, as only folders tell them in lists too."""
     prompt = (version.tags or {}).get("mlflow.prompt.is_prompt") == "true"
+    alone = version if prompt else client.get_model_version(version.name, str(version.version))
     uri = "" if prompt else client.get_model_version_download_uri(version.name, str(version.version))
     return {
         "created": version.creation_timestamp,
@@ -114,7 +115,7 @@ def version_told(client: MlflowClient, version: Any) -> dict[str, Any]:
         "run": version.run_id or "",
         "status": version.status,
         "tags": version.tags,
-        "aliases": sorted(client.get_model_version(version.name, str(version.version)).aliases),
+        "aliases": sorted(alone.aliases),
         "files": files_at(uri) if uri else {},
     }
 
