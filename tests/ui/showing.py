@@ -23,7 +23,7 @@ from loopwright.workspace import ReplayClock, Workspace
 __all__ = ["EXPERIMENT", "HOSTILE", "MODEL", "MODEL_PATH", "Shown", "empty", "told"]
 
 HOSTILE = "<script>alert(1)</script>"
-EXPERIMENT, PROMPT = "looked-at", "summary"
+EXPERIMENT, PROMPT, QUEUE = "looked-at", "summary", "gusts"
 MODEL = "model:arrival-delay@1"
 NEVER_EMPTY = ("/models/compare", "/experiments", "/traces")
 """pages that are about something: two versions, and the experiment that is there as soon as one looks"""
@@ -59,6 +59,9 @@ def _addresses(workspace: Workspace) -> dict[str, str]:
     of_one = {
         "/assets/model/{name:path}": "/assets/model/arrival-delay",
         "/assets/compare": "/assets/compare?dataset=weather",
+        "/assets/dataset/{name:path}": "/assets/dataset/weather",
+        "/contracts/{name:path}": "/contracts/weather",
+        "/labels/{name:path}": f"/labels/{QUEUE}",
         "/assets/{kind}/{name:path}": "/assets/endpoint/delays",
         "/assets/feature_view/{name:path}": "/assets/feature_view/origin_weather",
         "/experiments/{name:path}": f"/experiments/{EXPERIMENT}",
@@ -103,6 +106,9 @@ def _tracked(workspace: Workspace) -> None:
     dataset = workspace.call("evaluation.create", name=HOSTILE, tags={"team": HOSTILE})
     records = [{"inputs": {"question": HOSTILE}, "expectations": {"answer": HOSTILE}}]
     workspace.call("evaluation.merge", dataset_id=dataset.id, records=records)
+    asked = {"dataset": "weather", "question": HOSTILE, "choices": ["yes", HOSTILE], "limit": 5}
+    asked["keys"] = ["origin", "observed_at"]
+    workspace.call("labels.open", queue=QUEUE, **asked)
 
 
 @contextmanager

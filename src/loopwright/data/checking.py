@@ -18,7 +18,7 @@ from loopwright.data.inferring import ContractChange, changes_between, inferred
 from loopwright.data.inspecting import before_of, broken_of
 from loopwright.data.nouns import DATASET, Contract, RuleResult
 from loopwright.data.planning import Before, plan_of, results_of
-from loopwright.data.reading import WIDTH, body_of, read_version, schema_of
+from loopwright.data.reading import WIDTH, body_of, first_rows, read_version, schema_of
 from loopwright.data.rules import check_contract, judge, schema_faults
 from loopwright.data.streams import files_of
 from loopwright.data.uploads import table_of_file
@@ -110,13 +110,22 @@ def _report(contract: Contract, subject: str, rows: int, results: tuple[RuleResu
 
 @operation("data.check", scope="dataset:read", route="POST /datasets/{name}/check")
 def check(
-    ctx: Context, name: AssetName, *, contract: Contract | None = None, version: Selected = ""
+    ctx: Context,
+    name: AssetName,
+    *,
+    contract: Contract | None = None,
+    version: Selected = "",
+    rows: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0,
 ) -> CheckReport:
-    """Hold a contract, the given or the present one, against a whole version without changing anything."""
+    """Hold a contract, the given or the present one, against a version without changing anything.
+
+    `rows` looks at the first so many rows alone; 0 at all of them.
+    """
     chosen = contract if contract is not None else _present(ctx, name)
     found = _version(ctx, name, version)
     before = before_of(ctx, chosen, _previous(ctx, found))
-    return check_source(ctx.ports.scanner, chosen, _rows(ctx, found), before, subject=str(found.ref))
+    source = first_rows(ctx, manifest_of(ctx, found), 0, rows) if rows else _rows(ctx, found)
+    return check_source(ctx.ports.scanner, chosen, source, before, subject=str(found.ref))
 
 
 @operation("data.checks", scope="dataset:read", route="GET /datasets/{name}/checks")

@@ -16,6 +16,7 @@ from loopwright.core.schema import Schema
 from loopwright.data.conforming import arrow_type
 from loopwright.data.cutting import ByKeys, Left, cut, each_batch
 from loopwright.data.drafting import Base, kept_profile
+from loopwright.data.labels import ITEM
 from loopwright.data.matching import KeyIndex
 from loopwright.data.nouns import DATASET
 from loopwright.data.pruning import ranges_of
@@ -305,6 +306,7 @@ class StreamRows:
         "data/compaction.py": "segments put together from those of a stream",
         "data/releasing.py": "what stays in quarantine of a batch of which rows were let out",
         "data/holding.py": "segments without the rows that went",
+        "data/labelling.py": "rows that people are asked about",
         "data/streams.py": "segments of any stream: predictions, labels, quarantine",
         "monitoring/labels.py": "labels",
         "serving/log.py": "predictions with their inputs",
@@ -395,7 +397,10 @@ def _parted(table: pa.Table, goes: Any) -> tuple[pa.Table, pa.Table]:
 
 
 def _ids(gone: pa.Table) -> list[str]:
-    return gone.column(_ID).to_pylist() if _ID in gone.column_names else []
+    """What predictions and rows of label queues are known by elsewhere."""
+    return [
+        each for name in (_ID, ITEM) if name in gone.column_names for each in gone.column(name).to_pylist()
+    ]
 
 
 # ------------------------------------------------------------------------------------------ objects

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from loopwright.core.digests import canonical
 from loopwright.core.errors import Fault, Invalid, NotFound
 from loopwright.core.nouns import LinkRole, Version, VersionRef
+from loopwright.data.answering import AnswerRows
 from loopwright.data.holding import StreamRows, VersionRows, object_holds
 from loopwright.engine.collection import reachable
 from loopwright.engine.context import Context
@@ -35,7 +36,7 @@ __all__ = [
     "signed_bytes",
 ]
 
-HOLDERS: tuple[Holder, ...] = (OnlineRows(), StreamRows(), VersionRows())
+HOLDERS: tuple[Holder, ...] = (OnlineRows(), StreamRows(), AnswerRows(), VersionRows())
 """every store of rows, in the order they are asked"""
 ERASURES = "erasures"
 """documents of proofs by id"""

@@ -7,9 +7,11 @@ from typing import Any
 
 from loopwright.core.nouns import Event, Run, Signal
 from loopwright.surfaces.ui import (
+    datasets,
     differences,
     evaluation,
     features,
+    labels,
     registry,
     traces,
     tracking,
@@ -98,9 +100,11 @@ def _measured(desk: Desk, endpoint: str) -> dict[str, list[Any]]:
 
 def _assets(desk: Desk, path: dict[str, str], query: Query) -> Values:
     kind = query.get("kind")
+    if kind == "dataset":
+        return {"title": "Datasets", "kinds": _KINDS, "kind": kind, **datasets.found(desk, query)}
     found = desk.call("assets.list", kind=kind, limit=200, token=query.get("token"))
     views = {asset.id: desk.call("assets.show", kind=asset.kind, name=asset.name) for asset in found.items}
-    return {"title": "Assets", "kinds": _KINDS, "kind": kind, "page": found, "views": views}
+    return {"title": "Assets", "kinds": _KINDS, "kind": kind, "page": found, "views": views, "facets": None}
 
 
 def _asset(desk: Desk, path: dict[str, str], query: Query) -> Values:
@@ -243,9 +247,14 @@ PAGES = (
     Page("/assets", "assets.html", _assets),
     Page("/assets/compare", "differences.html", differences.data_compared),
     Page("/assets/model/{name:path}", "model.html", registry.model),
+    Page("/assets/dataset/{name:path}", "dataset.html", datasets.dataset),
     Page("/assets/feature_view/{name:path}", "feature.html", features.feature),
     Page("/assets/{kind}/{name:path}", "asset.html", _asset),
     Page("/versions/{address:path}", "version.html", _version),
+    Page("/contracts/{name:path}", "contract.html", datasets.contract),
+    Page("/erasures", "erasures.html", datasets.erasures),
+    Page("/labels", "labels.html", labels.queues),
+    Page("/labels/{name:path}", "queue.html", labels.queue),
     Page("/trash", "trash.html", trash.trash),
     Page("/experiments", "experiments.html", tracking.experiments),
     Page("/experiments/{name:path}", "experiment.html", tracking.experiment),

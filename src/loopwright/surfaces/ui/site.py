@@ -75,6 +75,9 @@ _NAV = (
 _SECTIONS = {
     "traces": "/experiments",
     "versions": "/assets",
+    "contracts": "/assets",
+    "erasures": "/assets",
+    "labels": "/assets",
     "compare": "/experiments",
     "prompts": "/models",
     "evaluation": "/models",

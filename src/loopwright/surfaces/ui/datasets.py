@@ -1,0 +1,189 @@
+"""The pages of a dataset: its versions and columns, what contracts found, quarantine, purposes, erasures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import msgspec
+
+from loopwright.core.errors import Denied, NotFound
+from loopwright.core.nouns import Version
+from loopwright.core.schema import Schema
+from loopwright.data.evolution import ColumnChange, schema_changes
+from loopwright.data.nouns import QuarantinedRow, RuleResult
+from loopwright.surfaces.ui.desk import Desk, Query, Values
+
+__all__ = ["CheckLine", "checked_over_time", "contract", "dataset", "erasures", "found", "spoken", "written"]
+
+_LISTED = 100
+_VERSIONS = 20
+_CHECKED = 12
+"""versions of which the checks are told"""
+_KEPT_OUT = 20
+_SAMPLE = 8
+_SHORT = 14
+_NEW_RULES = {"ask": "", "rules": [{"column": "", "allowed": [], "forbidden": []}]}
+
+
+class CheckLine(NamedTuple):
+    """One rule over the newest versions: what became of it in each, None where it was not asked."""
+
+    rule: str
+    severity: str
+    results: tuple[RuleResult | None, ...]
+
+
+def found(desk: Desk, query: Query) -> Values:
+    """The catalogue of datasets: what is asked for, what there is, and by what it can be chosen."""
+    asked = {key: query.get(key) or "" for key in ("text", "owner", "tag")}
+    page = desk.call("data.search", **asked, limit=_LISTED, token=query.get("token"))
+    kept = "&".join(f"{key}={quote(value, safe='')}" for key, value in asked.items() if value)
+    return {
+        "page": page,
+        "asked": asked,
+        "facets": desk.call("data.facets"),
+        "query": f"kind=dataset&{kept}&" if kept else "kind=dataset&",
+        "now": desk.now,
+    }
+
+
+def dataset(desk: Desk, path: dict[str, str], query: Query) -> Values:
+    """A dataset."""
+    name = path["name"]
+    view = desk.call("assets.show", kind="dataset", name=name)
+    page = desk.call("assets.versions", kind="dataset", name=name, limit=_VERSIONS, token=query.get("token"))
+    newest = desk.maybe("data.show", name=name)
+    shown = [version for version in page.items[:_CHECKED] if newest is not None][::-1]
+    kept_out = desk.maybe("data.quarantine", name=name, limit=_KEPT_OUT, token=query.get("kept"))
+    purposes = desk.maybe("data.purposes", name=name)
+    return {
+        "title": name,
+        "view": view,
+        "page": page,
+        "detail": newest,
+        "contract": desk.maybe("data.contract", name=name),
+        "checked": [version.number for version in shown],
+        "checks": checked_over_time([_checks(desk, name, version) for version in shown]),
+        "history": _history(desk, name, shown),
+        "profile": desk.maybe("data.profile", name=name),
+        "sample": _sample(desk, name, newest),
+        "kept_out": kept_out,
+        "reasons": [] if kept_out is None else _reasons(kept_out.items),
+        "purposes": purposes,
+        "purposes_text": spelled(_NEW_RULES if purposes is None else written(purposes)),
+        "requests": desk.call("data.access_requests", name=name)[::-1],
+        "erasures": _erasures_of(desk, newest),
+        "now": desk.now,
+        "spoken": spoken,
+    }
+
+
+def _reasons(rows: Sequence[QuarantinedRow]) -> list[str]:
+    return sorted({reason for row in rows for reason in row.reason.split("; ")})
+
+
+def _checks(desk: Desk, name: str, version: Version) -> tuple[RuleResult, ...]:
+    found: tuple[RuleResult, ...] = desk.call("data.checks", name=name, version=str(version.number))
+    return found
+
+
+def checked_over_time(found: Sequence[Sequence[RuleResult]]) -> list[CheckLine]:
+    """Rules by the order in which they first came, each with its result in every version, oldest first."""
+    by_rule = [{each.rule: each for each in results} for results in found]
+    rules = {each.rule: each.severity for results in found for each in results}
+    return [CheckLine(rule, kind, tuple(each.get(rule) for each in by_rule)) for rule, kind in rules.items()]
+
+
+def spoken(result: RuleResult) -> str:
+    """A result in the space of a cell: what was measured, else the share that breaks the rule."""
+    if result.value is not None:
+        return result.found if len(result.found) <= _SHORT else f"{result.value:.3g}"
+    if not result.failed or not result.rows:
+        return "held" if result.held else "broken"
+    share = 100 * result.failed / result.rows
+    return f"{share:.1f} %" if share >= 0.05 else f"{result.failed:,} of {result.rows:,}"
+
+
+def _history(
+    desk: Desk, name: str, versions: Sequence[Version]
+) -> list[tuple[int, tuple[ColumnChange, ...]]]:
+    """Versions whose columns differ from those of the version before, newest first."""
+    known: list[tuple[int, Schema]] = [
+        (version.number, desk.call("data.show", name=name, version=str(version.number)).columns)
+        for version in versions
+    ]
+    pairs = pairwise(known)
+    found = [(after[0], schema_changes(before[1], after[1]).changes) for before, after in pairs]
+    return [(number, changes) for number, changes in found if changes][::-1]
+
+
+def _sample(desk: Desk, name: str, detail: Any) -> Values | None:
+    """The first rows, or why they may not be seen; None for what has no rows."""
+    if detail is None or not detail.columns.columns:
+        return None
+    try:
+        rows = desk.call("data.rows", name=name, limit=_SAMPLE).items
+    except Denied as error:
+        return {"rows": (), "denied": f"{error}: {error.hint}"}
+    return {"rows": rows, "denied": ""}
+
+
+def _erasures_of(desk: Desk, detail: Any) -> list[Any]:
+    """Proofs about columns that the dataset has, newest first."""
+    names = set() if detail is None else set(detail.columns.names)
+    return [each for each in desk.call("data.erasures")[::-1] if set(each.columns) <= names]
+
+
+def erasures(desk: Desk, path: dict[str, str], query: Query) -> Values:
+    """The proofs of all erasures, newest first."""
+    return {"title": "Erasures", "erasures": desk.call("data.erasures")[::-1]}
+
+
+def contract(desk: Desk, path: dict[str, str], query: Query) -> Values:
+    """The editor of a dataset's contract."""
+    name = path["name"]
+    present = desk.maybe("data.contract", name=name)
+    inferred = desk.maybe("data.infer_contract", name=name)
+    first = present if present is not None else None if inferred is None else inferred.contract
+    if first is None:
+        raise NotFound(f"dataset:{name} has no contract and no rows", hint="append rows to infer one from")
+    policy = f"contract/{name}"
+    return {
+        "title": f"Contract of {name}",
+        "name": name,
+        "present": present,
+        "text": spelled(written(first)),
+        "inferred": None if inferred is None else spelled(written(inferred.contract)),
+        "changes": () if inferred is None else inferred.changes,
+        "versions": [] if present is None else _versions_of(desk, policy),
+        "detail": desk.maybe("data.show", name=name),
+    }
+
+
+def _versions_of(desk: Desk, policy: str) -> list[Version]:
+    return list(desk.call("assets.versions", kind="policy", name=policy, limit=_VERSIONS).items)
+
+
+def spelled(value: Any) -> str:
+    """JSON to be edited."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+
+
+def written(value: Any) -> Any:
+    """A contract as one would write it: without what is so anyway."""
+    if isinstance(value, tuple):
+        return [written(each) for each in value]
+    if not isinstance(value, msgspec.Struct) or value.__struct_config__.tag is not None:
+        return msgspec.to_builtins(value)
+    fields = msgspec.structs.fields(value)
+    said = ((field.encode_name, getattr(value, field.name), field.default) for field in fields)
+    found = {name: written(given) for name, given, default in said if given != default}
+    return {name: given for name, given in found.items() if given != [] and not _is_nan(given)}
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)

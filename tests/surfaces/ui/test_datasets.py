@@ -1,0 +1,110 @@
+"""Pages of datasets: contracts as they are written, checks over versions, and values that are text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pytest
+
+from loopwright.core.expressions import col
+from loopwright.core.schema import ColumnType
+from loopwright.data.appending import append
+from loopwright.data.contracts import define_contract
+from loopwright.data.nouns import ColumnRule, Contract, Freshness, RowRule, RuleResult, UniqueKey, Volume
+from loopwright.engine.publishing import ensure_asset
+from loopwright.surfaces.ui import build_site
+from loopwright.surfaces.ui.datasets import checked_over_time, spoken, written
+from loopwright.workspace import Workspace
+from tests.data.weather import contract, weather
+from tests.surfaces.asking import ask
+
+SCRIPT = "<script>alert(1)</script>"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        contract(),
+        contract(freshness=(Freshness(column="known_at", within="3h"),), other_columns="refuse"),
+        Contract(name="empty"),
+        Contract(
+            name="all",
+            columns=(ColumnRule(name="n", type=ColumnType.INT, min=0, allowed=(1, 2), mostly=0.5),),
+            unique=(UniqueKey(columns=("n",), primary=True),),
+            rows=(RowRule(name="positive", expr=col("n") > 0, null_fails=True),),
+            volume=Volume(max_rows=7),
+        ),
+    ],
+)
+def test_what_is_left_out_of_a_contract_is_so_anyway(value: Contract) -> None:
+    text = msgspec.json.encode(written(value))
+    assert msgspec.json.decode(text, type=Contract) == value
+    assert len(text) < len(msgspec.json.encode(value))
+
+
+def _result(rule: str, **said: object) -> RuleResult:
+    given = {"severity": "quarantine", "held": True, "found": "", **said}
+    return RuleResult(rule=rule, **given)  # type: ignore[arg-type]  # a test's own choice of facts
+
+
+def test_rules_that_came_later_are_blank_before() -> None:
+    old, new = _result("a"), (_result("a"), _result("b", held=False))
+    lines = checked_over_time([(old,), new, ()])
+    assert [(line.rule, line.results) for line in lines] == [
+        ("a", (old, new[0], None)),
+        ("b", (None, new[1], None)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        ({}, "held"),
+        ({"held": False}, "broken"),
+        ({"held": False, "failed": 1, "rows": 8}, "12.5 %"),
+        ({"failed": 1, "rows": 100_000}, "1 of 100,000"),
+        ({"value": 7200.0, "found": "2h old"}, "2h old"),
+        ({"value": 0.123456, "found": "0.1235 against the last version"}, "0.123"),
+    ],
+)
+def test_a_result_fits_a_cell(said: dict[str, object], text: str) -> None:
+    assert spoken(_result("a", **said)) == text
+
+
+def test_every_text_of_a_dataset_is_text(tmp_path: Path) -> None:
+    with Workspace.open(tmp_path) as workspace:
+        ctx, site = workspace.context(), build_site(workspace)
+        rule = ColumnRule(name=SCRIPT, type=ColumnType.STRING, allowed=("fine",), description=SCRIPT)
+        define_contract(ctx, "odd", Contract(name=SCRIPT, columns=(rule,), volume=Volume(max_quarantined=1)))
+        append(ctx, "odd", pa.table({SCRIPT: ["fine", SCRIPT], "n": [1, 2]}), keys=("n",))
+        workspace.call("data.describe", name="odd", owner=SCRIPT, description=SCRIPT, tags=["t=" + SCRIPT])
+        asked = {"dataset": "odd", "question": SCRIPT, "choices": [SCRIPT, '"><b>'], "keys": ["n"]}
+        workspace.call("labels.open", queue="odd", **asked)
+        for path in (
+            "/assets/dataset/odd",
+            "/contracts/odd",
+            "/assets?kind=dataset",
+            "/labels/odd",
+            "/labels",
+        ):
+            answer = ask(site, "GET", path)
+            assert answer.status == 200, path
+            assert SCRIPT not in answer.body.decode()
+            assert '"><b>' not in answer.body.decode()
+
+
+def test_a_folder_and_what_has_no_rows_have_pages_too(tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files/a.txt").write_text("a")
+    with Workspace.open(tmp_path / "space") as workspace:
+        ctx, site = workspace.context(), build_site(workspace)
+        workspace.call("data.add", name="texts", folder=str(tmp_path / "files"))
+        append(ctx, "none", weather(1).slice(0, 0))
+        ctx.write(lambda tx: ensure_asset(ctx, tx, "dataset", "named"))
+        for name in ("texts", "none", "named"):
+            assert ask(site, "GET", f"/assets/dataset/{name}").status == 200
+        assert ask(site, "GET", "/contracts/absent").status == 404
+        assert ask(site, "GET", "/labels/absent").status == 404
+        assert ask(site, "GET", "/contracts/none").status == 200
