@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import xgboost
 import yaml
+from skl2onnx import to_onnx
 from sklearn.linear_model import LogisticRegression
 
 from loopwright.app.packages import load_model, save_model
@@ -101,3 +102,16 @@ def test_we_load_what_mlflow_saves(workspace: Workspace, tmp_path: Path, major: 
         np.testing.assert_allclose(loaded.predict(FRAME), answers, rtol=1e-6, err_msg=name)
     section = yaml.safe_load((tmp_path / "default" / "MLmodel").read_text())["signature"]
     assert read_signature(section) == signature
+
+
+@pytest.mark.parametrize("major", ["3", "2"])
+def test_a_graph_of_onnx_goes_both_ways(workspace: Workspace, tmp_path: Path, major: str) -> None:
+    rows = np.asarray(ROWS, dtype=np.float32)
+    linear = LogisticRegression().fit(rows, CLASSES)
+    graph = to_onnx(linear, rows[:1], options={"zipmap": False})
+    save_model(graph, tmp_path / "ours", input_example=rows, to=workspace)
+    printed = run_as_peer(major, MODULE, LIBRARIES, "onnx", str(tmp_path), folder=tmp_path)
+    expected = linear.predict_proba(rows)
+    np.testing.assert_allclose(json.loads(printed.splitlines()[-1])["ours"], expected, atol=1e-6)
+    theirs = load_model(tmp_path / "theirs", to=workspace)
+    np.testing.assert_allclose(theirs.predict(rows)["probabilities"], expected, atol=1e-6)

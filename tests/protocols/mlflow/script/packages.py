@@ -18,7 +18,7 @@ NAMES = ["a", "b", "c"]
 def main() -> None:
     libraries, what, *rest = sys.argv[1:]
     sys.path.append(libraries)
-    found = load(rest) if what == "load" else save(Path(rest[0]))
+    found = load(rest) if what == "load" else {"save": save, "onnx": onnx}[what](Path(rest[0]))
     sys.stdout.write(json.dumps(found) + "\n")
 
 
@@ -91,6 +91,19 @@ def save(folder: Path) -> dict[str, Any]:
     mlflow.pyfunc.save_model(str(folder / "function"), python_model=Sum(), signature=told)
     kept("function", np.asarray(ROWS).sum(axis=1))
     return found
+
+
+def onnx(folder: Path) -> dict[str, Any]:
+    """What MLflow says of the rows with the graph in `ours`, which it then saves as `theirs`."""
+    import mlflow.pyfunc
+    import numpy as np
+    from mlflow.models import infer_signature
+
+    rows = np.asarray(ROWS, dtype=np.float32)
+    flavor, ours = importlib.import_module("mlflow.onnx"), str(folder / "ours")
+    answers = mlflow.pyfunc.load_model(ours).predict(rows)["probabilities"].tolist()
+    flavor.save_model(flavor.load_model(ours), str(folder / "theirs"), signature=infer_signature(rows))
+    return {"ours": answers}
 
 
 if __name__ == "__main__":
