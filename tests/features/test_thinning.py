@@ -10,10 +10,13 @@ import pytest
 
 from loopwright.core.expressions import Window, col
 from loopwright.core.instants import to_micros
+from loopwright.data.reading import read_version
+from loopwright.data.verbs import append
+from loopwright.engine.publishing import resolve
 from loopwright.features.feeding import online_rows
 from loopwright.features.nouns import FeatureView
 from loopwright.features.rules import online_view
-from loopwright.features.thinning import seen_from
+from loopwright.features.thinning import read_seen_from, seen_from
 from loopwright.testing.builders import memory_context
 from loopwright.testing.online import MemoryOnline, bits
 
@@ -74,3 +77,29 @@ def test_no_question_from_the_horizon_on_is_answered_otherwise(
             for store in (whole, part)
         ]
         assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("windowed", [False, True])
+def test_reading_keys_first_gives_the_rows_that_reading_all_gives(seed: int, *, windowed: bool) -> None:
+    chance = random.Random(seed)
+    ctx = memory_context()
+    for part in range(3):
+        append(ctx, "d", history(chance, 50 + part), event_time="event", known_at="known")
+    view = FeatureView(
+        name="v",
+        entity=("k", "j"),
+        source="d",
+        event_time="event",
+        known_at="known",
+        order="seq",
+        latest=("n",),
+        windows=WINDOWS if windowed else {},
+    )
+    dataset = resolve(ctx, "dataset:d")
+    until_us = to_micros(NOON + HOUR)
+    within = (col("known") <= until_us) | (col("known").is_null() & (col("event") <= until_us))
+    whole = seen_from(ctx, view, read_version(ctx, dataset, where=within), NOON, few=0)
+    found = read_seen_from(ctx, view, dataset, within, NOON, few=0)
+    assert found.num_rows > 0
+    assert found.to_pylist() == whole.select(found.column_names).to_pylist()

@@ -33,6 +33,7 @@ __all__ = [
     "permitted",
     "read",
     "read_version",
+    "rows_at",
     "schema_of",
     "spans_of",
     "version_of",
@@ -104,6 +105,19 @@ def first_rows(ctx: Context, manifest: Manifest, start: int, limit: int) -> pa.T
             entries.append(entry)
         before += rows
     return _rows(ctx, manifest, entries, None, None).slice(start - (skipped or 0), limit)
+
+
+def rows_at(ctx: Context, version: Version, places: pa.Array, columns: Sequence[str]) -> pa.Table:
+    """The named columns of the rows at these places of a version, one whole column in memory at a time."""
+    import pyarrow as pa
+
+    manifest = manifest_of(ctx, version)
+    taken = {}
+    for name in columns:
+        whole = _rows(ctx, manifest, manifest.entries, [name], None)
+        taken[name] = whole.column(name).take(places)
+        del whole
+    return pa.table(taken)
 
 
 def body_of(manifest: Manifest) -> DatasetBody:

@@ -15,7 +15,7 @@ from loopwright.engine.publishing import manifest_of, resolve
 from loopwright.features.feeding import LiveView, online_rows
 from loopwright.features.nouns import FeatureView, Materialized
 from loopwright.features.rules import columns_read
-from loopwright.features.thinning import seen_from
+from loopwright.features.thinning import read_seen_from, seen_from
 from loopwright.ports.online import GRACE, OnlineRow
 
 __all__ = ["materialize_view"]
@@ -35,9 +35,11 @@ def materialize_view(ctx: Context, each: LiveView, until: datetime) -> Materiali
     until_us = max(to_micros(until), watermark or to_micros(until))
     after = _first_needed(each.view, until) if watermark is None else watermark
     within = _within(each.view, after, until_us)
-    table = read_version(ctx, dataset, columns=columns_read(each.view), where=within)
-    rows = online_rows(each.view, seen_from(ctx, each.view, table, until - GRACE))
-    if watermark is not None:
+    if watermark is None:
+        rows = online_rows(each.view, read_seen_from(ctx, each.view, dataset, within, until - GRACE))
+    else:
+        table = read_version(ctx, dataset, columns=columns_read(each.view), where=within)
+        rows = online_rows(each.view, seen_from(ctx, each.view, table, until - GRACE))
         rows += _late(ctx, each, dataset, watermark)
     rows.sort(key=lambda row: row.known_us)
     pushed = ctx.ports.online.push(each.store, rows)

@@ -9,14 +9,17 @@ from msgspec.structs import replace
 
 from loopwright.core.expressions import Expr, col
 from loopwright.core.instants import duration, to_micros
+from loopwright.core.nouns import Version
+from loopwright.data.reading import read_version, rows_at
 from loopwright.engine.context import Context
+from loopwright.engine.publishing import manifest_of
 from loopwright.features.nouns import FeatureView
-from loopwright.features.rules import TIME, as_of_join
+from loopwright.features.rules import TIME, as_of_join, columns_read
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["seen_from"]
+__all__ = ["read_seen_from", "seen_from"]
 
 _PLACE = "loopwright_place"
 _FEW = 10_000
@@ -37,11 +40,52 @@ def seen_from(
     import pyarrow as pa
 
     numbered = table.append_column(_PLACE, pa.array(np.arange(table.num_rows)))
-    asked = _asked(table, view.entity, horizon)
+    return table.take(_places(ctx, view, numbered, horizon))
+
+
+def read_seen_from(
+    ctx: Context, view: FeatureView, dataset: Version, within: Expr, horizon: datetime, *, few: int = _FEW
+) -> pa.Table:
+    """Those of a dataset version's rows within a condition that `seen_from` would hand on.
+
+    Keys and times are read first, and of the other columns no more than one at a time is in memory.
+    """
+    if not view.latest or (manifest_of(ctx, dataset).rows or 0) < few:
+        return read_version(ctx, dataset, columns=columns_read(view), where=within)
+    import numpy as np
+    import pyarrow as pa
+
+    deciding = _deciding(view)
+    narrow = read_version(ctx, dataset, columns=deciding)
+    numbered = narrow.append_column(_PLACE, pa.array(np.arange(narrow.num_rows)))
+    places = _places(ctx, view, numbered, horizon, within)
+    others = [name for name in columns_read(view) if name not in deciding]
+    rest = rows_at(ctx, dataset, places, others)
+    table = narrow.take(places)
+    for name in others:
+        table = table.append_column(name, rest.column(name))
+    return table
+
+
+def _deciding(view: FeatureView) -> tuple[str, ...]:
+    """The columns that decide which rows are seen."""
+    times = [name for name in (view.event_time, view.known_at, view.order) if name is not None]
+    return tuple(dict.fromkeys([*view.entity, *times]))
+
+
+def _places(
+    ctx: Context, view: FeatureView, numbered: pa.Table, horizon: datetime, within: Expr | None = None
+) -> pa.Array:
+    """The numbers of the rows that are seen, ascending; those that come later only within the condition."""
+    import numpy as np
+    import pyarrow as pa
+
+    asked = _asked(numbered, view.entity, horizon)
     newest = ctx.ports.tables.join_as_of(asked, numbered, replace(as_of_join(view), columns=(_PLACE,)))
-    later = ctx.ports.tables.select(numbered, _reached(view, to_micros(horizon)))
+    reached = _reached(view, to_micros(horizon))
+    later = ctx.ports.tables.select(numbered, reached if within is None else reached & within)
     places = [found.column(_PLACE).drop_null().to_numpy() for found in (newest, later)]
-    return table.take(pa.array(np.unique(np.concatenate(places))))
+    return pa.array(np.unique(np.concatenate(places)))
 
 
 def _asked(table: pa.Table, entity: tuple[str, ...], at: datetime) -> pa.Table:

@@ -296,7 +296,11 @@ class Assembly:
 
     @cached_property
     def tables(self) -> Tables:
-        """Polars."""
+        """Polars, or DuckDB where the setting says so."""
+        if self._settings.table_engine == "duckdb":
+            from loopwright.adapters.tables.engine_duckdb import DuckDBTables
+
+            return DuckDBTables()
         from loopwright.adapters.tables import PolarsTables
 
         return PolarsTables()

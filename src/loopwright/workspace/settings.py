@@ -57,6 +57,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """address of a server; when set, commands go there instead of the local workspace"""
     scan_engine: Literal["polars", "duckdb"] = "polars"
     """what holds rows against contracts; `duckdb` needs `pip install "loopwright[duckdb]"`"""
+    table_engine: Literal["polars", "duckdb"] = "polars"
+    """what joins, windows and computes features offline, with the same answers: `duckdb` spills to disk what
+    does not fit into memory, and needs `pip install "loopwright[duckdb]"`"""
     allowed_hosts: tuple[str, ...] = ()
     """further host names the server answers to (behind a proxy)"""
     trusted_signers: tuple[str, ...] = ()

@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,10 +36,7 @@ INSERT INTO counter SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM counter);
 _CHANGED = """
 SELECT views.name, key, content FROM entities JOIN views ON views.id = entities.view WHERE generation > ?
 """
-_SAVE = """
-INSERT OR REPLACE INTO entities (view, key, generation, content)
-SELECT id, ?2, ?3, ?4 FROM views WHERE name = ?1
-"""
+_SAVE = "INSERT OR REPLACE INTO entities (view, key, generation, content) VALUES (?, ?, ?, ?)"
 _REMOVE = "DELETE FROM entities WHERE view = (SELECT id FROM views WHERE name = ?) AND key = ?"
 
 
@@ -48,6 +46,9 @@ class Stored(NamedTuple):
     view: str
     key: bytes
     content: bytes
+
+
+_place = attrgetter("view", "key")
 
 
 class News(NamedTuple):
@@ -185,8 +186,10 @@ class Database:
             if generation != expect + 1:
                 raise Overtaken
             many = self._connection.executemany
+            ids = dict(self._connection.execute("SELECT name, id FROM views").fetchall())
             # in the order of the keys, so that pages are filled to the end
-            many(_SAVE, ((each.view, each.key, generation, each.content) for each in sorted(batch.entities)))
+            ordered = sorted(batch.entities, key=_place)
+            many(_SAVE, ((ids[each.view], each.key, generation, each.content) for each in ordered))
             many(_REMOVE, batch.emptied)
             many(
                 "UPDATE views SET watermark = max(coalesce(watermark, ?2), ?2) WHERE name = ?1",

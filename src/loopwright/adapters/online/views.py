@@ -8,7 +8,7 @@ import msgspec
 
 from loopwright.adapters.online.compiled import CompiledView
 from loopwright.adapters.online.database import Stored
-from loopwright.adapters.online.entities import Entity, peeker
+from loopwright.adapters.online.entities import Entity, packer, peeker
 from loopwright.core.digests import digest_bytes
 from loopwright.core.errors import Invalid
 from loopwright.core.expressions import Scalar
@@ -52,6 +52,7 @@ class LiveView:
     def __init__(self, view: OnlineView) -> None:
         self.compiled = CompiledView(view)
         self._peek = peeker(self.compiled)
+        self._pack = packer(self.compiled)
         self.watermark: int | None = None
         self.changed: set[Key] = set()
         self._horizon_us = -(1 << 62)
@@ -67,13 +68,23 @@ class LiveView:
             key = row.key
             if None in key:
                 continue
-            entity = entities.get(key)
-            if entity is None and (entity := self._entity(key)) is None:
-                entity = entities[key] = Entity(self.compiled)
-            if entity.push(row, horizon):
+            entity = entities.get(key) or self._entity(key)
+            if self._begin(row, horizon) if entity is None else entity.push(row, horizon):
                 taken += 1
                 self.changed.add(key)
         return taken
+
+    def _begin(self, row: OnlineRow, horizon_us: int) -> bool:
+        """Take an entity's first row in: as bytes where they do for answers, until a second one comes."""
+        if self._pack is None:
+            entity = Entity(self.compiled)
+            self._entities[row.key] = entity
+            return entity.push(row, horizon_us)
+        packed = self._pack(row, horizon_us)
+        if packed is None:
+            return False
+        self._stored[row.key] = packed
+        return True
 
     def _entity(self, key: Key) -> Entity | None:
         """An entity, unpacked when it was only stored yet."""
@@ -127,6 +138,9 @@ class LiveView:
         empty: list[tuple[str, bytes]] = []
         for key in self.changed:
             entity = self._entities.get(key)
+            if entity is None and (packed := self._stored.get(key)) is not None:
+                full.append(Stored(name, pack_key(key), packed))
+                continue
             if entity is not None:
                 entity.trim(self._horizon_us)
             if entity is None or not len(entity):
@@ -140,8 +154,9 @@ class LiveView:
     def absorb(self, packed_key: bytes, content: bytes) -> None:
         """Take in what is stored of an entity; rows of our own that are not stored yet are kept."""
         key = key_of(packed_key)
-        own = self._entities.pop(key, None)
-        if own is None or key not in self.changed:
+        own = self._entity(key) if key in self.changed else None
+        if own is None:
+            self._entities.pop(key, None)
             self._stored[key] = content
         else:
             self._entities[key] = Entity.unpack(self.compiled, content, self._horizon_us)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-__all__ = ["Joined", "join_as_of", "join_source", "newest_order"]
+__all__ = ["Joined", "brought_of", "join_as_of", "join_source", "newest_order", "rank_of"]
 
 _NEVER = np.iinfo(np.int64).min
 _WORKERS = 2
@@ -65,7 +65,7 @@ def join_source(spine: pa.Table, view: Source, join: AsOfJoin) -> Joined:
     the two times stand in. O(m log n) for m rows and n questions; memory grows with the questions
     and one batch, not with the view. Exact in microseconds.
     """
-    brought = _brought(spine, view.schema, join)
+    brought = brought_of(spine, view.schema, join)
     if join.ttl < type(join.ttl)(0):
         raise Invalid("the ttl is negative", hint="0 means no limit")
     keys = KeyCodes(spine, view.schema, join.keys)
@@ -81,7 +81,7 @@ def join_source(spine: pa.Table, view: Source, join: AsOfJoin) -> Joined:
     return Joined(winners, brought)
 
 
-def _brought(spine: pa.Table, view: pa.Schema, join: AsOfJoin) -> dict[str, str]:
+def brought_of(spine: pa.Table, view: pa.Schema, join: AsOfJoin) -> dict[str, str]:
     """Column of the view by its output name; a name the spine has already is `Invalid`."""
     apart = {*join.keys, join.event_time, join.known_at, join.order}
     names = join.columns or tuple(name for name in view.names if name not in apart)
@@ -110,6 +110,8 @@ class _Questions(NamedTuple):
     of_rows: Ints
     """which question each row of the spine asks, -1 for none"""
     ttl: int
+    of_codes: Ints | None
+    """where no key is asked about at two instants: the question of each key's number, -1 for none"""
 
     @property
     def reach(self) -> tuple[int, int]:
@@ -123,11 +125,17 @@ class _Questions(NamedTuple):
 def _questions(codes: Ints, asked: Instants, join: AsOfJoin) -> _Questions:
     usable = np.flatnonzero((codes >= 0) & ~asked.missing)
     codes, micros = codes[usable], asked.micros[usable]
+    keys = codes.max(initial=-1)
     axis = axis_of(codes, micros)
     stands, first, inverse = np.unique(axis.place(codes, micros), return_index=True, return_inverse=True)
     of_rows = np.full(len(asked.micros), -1, dtype=np.int64)
     of_rows[usable] = inverse
-    return _Questions(axis, stands, codes[first], micros[first], of_rows, micros_of(join.ttl))
+    asked_codes = codes[first]
+    of_codes = None
+    if len(asked_codes) and (np.diff(asked_codes) > 0).all():
+        of_codes = np.full(int(keys) + 1, -1, dtype=np.int64)
+        of_codes[asked_codes] = np.arange(len(asked_codes))
+    return _Questions(axis, stands, asked_codes, micros[first], of_rows, micros_of(join.ttl), of_codes)
 
 
 class _Put(NamedTuple):
@@ -156,6 +164,10 @@ def _put(questions: _Questions, keys: KeyCodes, batch: Batch, join: AsOfJoin) ->
     seen = np.maximum(event.micros, known) if join.mode == "known" else event.micros
     rows = np.flatnonzero((codes >= 0) & ~event.missing & (event.micros >= first) & (seen <= last))
     codes = codes[rows]
+    if questions.of_codes is not None:
+        found = _only_question(questions, codes, seen[rows])
+        rows = rows[found >= 0]
+        return _Put(found[found >= 0], event.micros[rows], known[rows], rows + batch.first)
     places = _first_seen(questions.axis, codes, seen[rows])
     order = np.argsort(places)  # a search for what is in order stays in the cache
     found = np.searchsorted(questions.stands, places[order])
@@ -164,6 +176,15 @@ def _put(questions: _Questions, keys: KeyCodes, batch: Batch, join: AsOfJoin) ->
     there[there] = questions.codes[found[there]] == codes[order[there]]
     rows = rows[there]
     return _Put(found[there], event.micros[rows], known[rows], rows + batch.first)
+
+
+def _only_question(questions: _Questions, codes: Ints, seen: Ints) -> Ints:
+    """The question about the key of each row, -1 where there is none or the row is seen later."""
+    of_codes = questions.of_codes
+    assert of_codes is not None
+    found = np.where(codes < len(of_codes), of_codes[np.minimum(codes, len(of_codes) - 1)], -1)
+    found[(found >= 0) & (seen > questions.micros[found])] = -1
+    return found
 
 
 def _first_seen(axis: Axis, codes: Ints, seen: Ints) -> Ints:

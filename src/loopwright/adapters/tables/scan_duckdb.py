@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from loopwright.adapters.tables.compile import Kind
 from loopwright.adapters.tables.scan_frames import lazy_frame, platform_schema
 from loopwright.adapters.tables.scan_polars import plain_value, reject_unknown
 from loopwright.adapters.tables.scan_sql import Term, condition_sql, expression_sql, name_sql, text_sql
+from loopwright.adapters.tables.types import schema_of
 from loopwright.core.errors import Invalid, Unavailable
 from loopwright.core.expressions import Col
 from loopwright.core.instants import format_instant, from_micros
@@ -39,7 +40,7 @@ from loopwright.ports.scans import (
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["DuckDBHeld", "DuckDBScanner"]
+__all__ = ["DuckDBHeld", "DuckDBScanner", "database", "defined_rows", "fetched"]
 
 _ROW = "__loopwright_row"
 _NUMBERED = f"(SELECT rows.*, row_number() OVER () - 1 AS {_ROW} FROM rows)"
@@ -66,6 +67,33 @@ class DuckDBScanner:
                 made = _from_clause(connection, source, frame, Path(folder))
                 _define(connection, made, schema)
                 yield DuckDBHeld(connection, schema)
+
+
+@contextmanager
+def database() -> Iterator[duckdb.DuckDBPyConnection]:
+    """An empty database in memory that spills to a folder of its own; both go at the end."""
+    with tempfile.TemporaryDirectory(prefix="loopwright-duckdb-") as folder:
+        connection = _connected(folder)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+
+def fetched(
+    connection: duckdb.DuckDBPyConnection, statement: str, given: Mapping[str, object] | None = None
+) -> pa.Table:
+    """All rows of a statement."""
+    found: pa.Table = connection.sql(statement, params=given).to_arrow_table()
+    return found
+
+
+def defined_rows(connection: duckdb.DuckDBPyConnection, table: pa.Table) -> dict[str, ColumnType]:
+    """The table as the view `rows`, in the types that `expression_sql` takes; the types by column."""
+    schema = schema_of(table)
+    connection.register("__loopwright_source", table)
+    _define(connection, "__loopwright_source", schema)
+    return {column.name: column.type for column in schema.columns}
 
 
 def _connected(folder: str) -> duckdb.DuckDBPyConnection:
