@@ -25,7 +25,7 @@ __all__ = ["EXPERIMENT", "HOSTILE", "MODEL", "MODEL_PATH", "Shown", "empty", "to
 HOSTILE = "<script>alert(1)</script>"
 EXPERIMENT, PROMPT, QUEUE = "looked-at", "summary", "gusts"
 MODEL = "model:arrival-delay@1"
-NEVER_EMPTY = ("/models/compare", "/experiments", "/traces")
+NEVER_EMPTY = ("/models/compare", "/assets/compare", "/experiments", "/traces")
 """pages that are about something: two versions, and the experiment that is there as soon as one looks"""
 TRACE = f"tr-{1:032x}"
 MODEL_PATH = f"/versions/{quote(MODEL, safe='')}"
@@ -70,6 +70,7 @@ def _addresses(workspace: Workspace) -> dict[str, str]:
         "/prompts/{name:path}": f"/prompts/{PROMPT}",
         "/traces/{trace:path}": f"/traces/{TRACE}",
         "/evaluation/{dataset_id}": f"/evaluation/{workspace.call('evaluation.list').items[0].id}",
+        "/webhooks/{webhook_id}": f"/webhooks/{workspace.call('webhooks.list').items[0].id}",
         "/versions/{address:path}": MODEL_PATH,
         "/runs/{run_id}": f"/runs/{run.id}",
         "/endpoints/{name:path}": "/endpoints/delays",
@@ -109,6 +110,8 @@ def _tracked(workspace: Workspace) -> None:
     asked = {"dataset": "weather", "question": HOSTILE, "choices": ["yes", HOSTILE], "limit": 5}
     asked["keys"] = ["origin", "observed_at"]
     workspace.call("labels.open", queue=QUEUE, **asked)
+    address, events = "https://1.1.1.1/x", ("registered_model.created",)
+    workspace.call("webhooks.create", name="ci", address=address, events=events, status="disabled")
 
 
 @contextmanager
