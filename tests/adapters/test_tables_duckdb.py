@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from datetime import timedelta
 from typing import Any
@@ -191,3 +192,15 @@ def test_one_history_is_the_same_in_all_three() -> None:
             engine.join_as_of(table(spine, SPINE), table(view, VIEW), newest),
             as_of(spine, view, newest, BROUGHT),
         )
+
+
+def test_division_by_floats_is_pythons_with_its_infinities_and_signs_of_zero() -> None:
+    values = [0.0, -0.0, 1.0, -1.0, 0.1, -0.7, 3.0, -7.5, math.inf, -math.inf, 1e300, 1e-300]
+    rows = [{"a": a, "b": b} for a in values for b in values]
+    asked: dict[str, Expr] = {"whole": col("a") // col("b"), "rest": col("a") % col("b")}
+    found = DuckDBTables().compute(pa.Table.from_pylist(rows), asked).to_pylist()
+    for row, told in zip(rows, found, strict=True):
+        for name, expr in asked.items():
+            wanted = evaluate(expr, dict(row))
+            is_nan = isinstance(wanted, float) and math.isnan(wanted)
+            assert math.isnan(told[name]) if is_nan else bits(told[name]) == bits(wanted), (name, row)

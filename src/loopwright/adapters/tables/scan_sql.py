@@ -172,10 +172,20 @@ def _number(op: str, a: str, b: str, kind: Kind) -> str:
     rest = (
         f"(({a} % {b}) + CASE WHEN ({a} % {b}) <> 0 AND (({a} % {b}) < 0) <> ({b} < 0) THEN {b} ELSE 0 END)"
     )
+    if kind is Kind.FLOAT:
+        return _floored(op, a, b, rest)
+    return f"(CASE WHEN {b} <> 0 THEN {rest if op == '%' else f'({a} - {rest}) // {b}'} END)"
+
+
+def _floored(op: str, a: str, b: str, rest: str) -> str:
+    """As Python divides floats: a zero has the sign of the divisor or of the quotient; by an infinity too."""
     if op == "%":
-        return f"(CASE WHEN {b} <> 0 THEN {rest} END)"
-    whole = f"({a} - {rest}) // {b}" if kind is Kind.INT else f"round(({a} - {rest}) / {b})"
-    return f"(CASE WHEN {b} <> 0 THEN {whole} END)"
+        zero = f"(CASE WHEN {b} < 0 THEN CAST('-0.0' AS DOUBLE) ELSE CAST(0 AS DOUBLE) END)"
+        return f"(CASE WHEN {b} <> 0 THEN CASE WHEN {a} % {b} = 0 THEN {zero} ELSE {rest} END END)"
+    is_below = f"({a} % {b}) <> 0 AND (({a} % {b}) < 0) <> ({b} < 0)"
+    whole = f"(round(({a} - ({a} % {b})) / {b}) - CASE WHEN {is_below} THEN 1 ELSE 0 END)"
+    zero = f"({a} / {b}) * CAST(0 AS DOUBLE)"
+    return f"(CASE WHEN {b} <> 0 THEN CASE WHEN {whole} = 0 THEN {zero} ELSE {whole} END END)"
 
 
 def _when(expr: When, types: Mapping[str, ColumnType]) -> Term:
