@@ -165,10 +165,19 @@ def new_info(info: Any) -> dict[str, Any]:
         "tags": tags_of(info),
         "metadata": {key: value[:250] for key, value in info.trace_metadata.items()},
         "said": sorted(
-            [each.assessment_id, each.name, str(each.value), each.rationale or "", each.create_time_ms]
+            [each.assessment_id, each.name, str(sent(each.value)), each.rationale or "", each.create_time_ms]
             for each in info.assessments
         ),
     }
+
+
+def sent(value: Any) -> Any:
+    """A value as it arrives from a server, where every number is a float; a database tells 4 as 4."""
+    if isinstance(value, dict):
+        return {key: sent(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [sent(each) for each in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def step_told(step: Any) -> list[Any]:
