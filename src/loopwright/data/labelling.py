@@ -209,7 +209,15 @@ def _view(ctx: Context, queue: LabelQueue) -> LabelQueueView:
         disputed=sum(map(is_disputed, answered)),
         annotators={name: sum(name in each for each in answered) for name in people},
         agreement=tuple(_agreement(*each) for each in choices_of_both(items, answers)),
+        published=_newest(ctx, queue),
     )
+
+
+def _newest(ctx: Context, queue: LabelQueue) -> int:
+    with ctx.read() as tx:
+        asset = tx.assets.find(ctx.space, DATASET, queue.label_set)
+        version = None if asset is None else tx.versions.latest(asset.id)
+    return 0 if version is None else version.number
 
 
 def _items(ctx: Context, queue: LabelQueue) -> tuple[list[int], Answers]:
@@ -232,7 +240,7 @@ def _agreement(first: str, second: str, ones: list[str], others: list[str]) -> A
     return msgspec.structs.replace(found, kappa=kappa.value, low=kappa.low, high=kappa.high)
 
 
-@operation("labels.next", scope="label:write", route="GET /label-queues/{queue}/next")
+@operation("labels.next", scope="dataset:read", route="GET /label-queues/{queue}/next")
 def next_item(
     ctx: Context, queue: AssetName, *, annotator: Annotator = "", item: int | None = None
 ) -> LabelItem:

@@ -122,6 +122,8 @@ class LabelQueueView(msgspec.Struct, frozen=True, kw_only=True):
     annotators: dict[str, int]
     """items each has answered"""
     agreement: tuple[Agreement, ...] = ()
+    published: int = 0
+    """number of the newest version of its label set; 0: nothing is published yet"""
 
 
 class Agreed(msgspec.Struct, frozen=True, kw_only=True):

@@ -35,9 +35,12 @@ class Site:
 ASKS = {"/models/compare", "/assets/compare"}
 PLAIN = [page.path for page in PAGES if "{" not in page.path and page.path not in ASKS]
 OF_ONE = {
+    "/assets/dataset/{name:path}": "/assets/dataset/",
     "/assets/model/{name:path}": "/assets/model/",
     "/assets/feature_view/{name:path}": "/assets/feature_view/",
-    "/assets/{kind}/{name:path}": "/assets/dataset/",
+    "/assets/{kind}/{name:path}": "/assets/experiment/",
+    "/contracts/{name:path}": "/contracts/",
+    "/labels/{name:path}": "/labels/",
     "/versions/{address:path}": "/versions/",
     "/runs/{run_id}": "/runs/",
     "/experiments/{name:path}": "/experiments/",
