@@ -188,3 +188,24 @@ def test_an_append_that_looks_like_a_renamed_column_warns(ctx: Context) -> None:
     append(ctx, "d", table([(1, "a", 1.0)]))
     done = append(ctx, "d", table([(2, "b", 1.0)]).rename_columns(["id", "words", "value"]))
     assert done.warnings == ("the batch lacks 'word' and brings 'words' of the same type: was it renamed?",)
+
+
+def test_versions_without_a_common_column_have_no_common_row(ctx: Context) -> None:
+    overwrite(ctx, "apart", pa.table({"a": [1, 1, 2]}))
+    overwrite(ctx, "apart", pa.table({"b": ["x", "y"]}), schema="replace")
+    found = diff(ctx, "apart@1", "apart@2")
+    assert (found.removed, found.added, found.changed) == (3, 2, 0)
+    assert [row.before or row.after for row in found.sample] == [
+        {"a": 1},
+        {"a": 1},
+        {"a": 2},
+        {"b": "x"},
+        {"b": "y"},
+    ]
+
+
+def test_versions_that_never_had_a_row_are_the_same(ctx: Context) -> None:
+    overwrite(ctx, "none", pa.table({"a": pa.array([], pa.int64())}))
+    overwrite(ctx, "none", pa.table({"b": pa.array([], pa.string())}), schema="replace")
+    found = diff(ctx, "none@1", "none@2")
+    assert (found.removed, found.added, found.changed, found.sample) == (0, 0, 0, ())

@@ -71,12 +71,15 @@ def changed_rows(
 ) -> Iterator[RowChanges]:
     """The differences, a bucket at a time; without `keys` a row that changed is one removed and one added.
 
-    Compared are the columns that both have, of one type. A key that names no row (a null, or two rows
-    that have it) is `Invalid`.
+    Compared are the columns that both have, of one type; where there is none, each row is in its own
+    version alone. A key that names no row (a null, or two rows that have it) is `Invalid`.
     """
     old, new = unshared(before, after)
     schemas = schema_of(before), schema_of(after)
     columns = alike_columns(*schemas)
+    if not columns:
+        yield from _apart(*(_batches(ctx, side, own) for side, own in zip((old, new), schemas, strict=True)))
+        return
     if not keys:
         narrow = Schema(columns=tuple(schemas[0].column(name) for name in columns))
         schemas = narrow, narrow
@@ -85,6 +88,16 @@ def changed_rows(
     count = min(_MOST_BUCKETS, rows // _BUCKET_ROWS + 1)
     for left, right in _bucketed(ctx, sides, schemas, keys or columns, count):
         yield _by_key(left, right, keys, columns) if keys else _by_rows(left, right, columns)
+
+
+def _apart(before: Iterator[pa.Table], after: Iterator[pa.Table]) -> Iterator[RowChanges]:
+    """Of versions that have no column in common: all rows of one went, all of the other came."""
+    for batch in before:
+        none = batch.slice(0, 0)
+        yield RowChanges(added=none, removed=batch, before=none, after=none)
+    for batch in after:
+        none = batch.slice(0, 0)
+        yield RowChanges(added=batch, removed=none, before=none, after=none)
 
 
 def _batches(ctx: Context, entries: Iterable[ManifestEntry], schema: Schema) -> Iterator[pa.Table]:
