@@ -10,10 +10,11 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 UV ?= $(shell command -v uv)
 BIN := .venv/bin
 ARGS ?=
-JOBS ?= 0
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 0)
 CHROMIUM = $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 QUICK := not slow and not peer and not soak
-PYTEST := $(BIN)/pytest $(if $(filter-out 0,$(JOBS)),-n $(JOBS))
+PYTEST := $(BIN)/pytest
+PARALLEL := $(if $(filter-out 0 1,$(JOBS)),-n $(JOBS))
 
 .PHONY: help setup demo serve test test-all fuzz check fix bench docs vendor wheel lock browser clean
 
@@ -27,14 +28,14 @@ demo: setup ## the whole story on real flights, then the UI; ARGS=--once ends by
 serve: setup ## the server on 127.0.0.1:7070: UI, API, scheduler and controller; ARGS='--port 8000'
 	@$(BIN)/loopwright up $(ARGS)
 
-test: check browser ## lint, types, floors, then the quick tests in random order; ARGS goes to pytest, JOBS=2 in parallel
-	@$(PYTEST) -m "$(QUICK)$(if $(CHROMIUM),, and not browser)" $(ARGS)
+test: check browser ## lint, types, floors, then the quick tests in random order, one process a core; JOBS=1 in one; ARGS goes to pytest
+	@$(PYTEST) $(PARALLEL) -m "$(QUICK)$(if $(CHROMIUM),, and not browser)" $(ARGS)
 
-test-all: check browser ## everything, the slow tests too
-	@$(PYTEST) $(if $(CHROMIUM),,-m "not browser") $(ARGS)
+test-all: test ## everything: the quick tests, then the slow ones one by one, since some measure the machine
+	@$(PYTEST) -m "(slow or peer or soak)$(if $(CHROMIUM),, and not browser)" $(ARGS)
 
 fuzz: setup ## attack everything that listens, ten times as long as the tests do; ARGS='-k spans' takes a part
-	@$(PYTEST) tests/attacks tests/surfaces tests/tracking --hypothesis-profile=deep \
+	@$(PYTEST) $(PARALLEL) tests/attacks tests/surfaces tests/tracking --hypothesis-profile=deep \
 		$(if $(CHROMIUM),,-m "not browser") $(ARGS)
 
 check: setup ## what `make test` asks before the tests: ruff, mypy, import-linter
