@@ -6,11 +6,13 @@ import signal
 import time
 from pathlib import Path
 
+import click
 import pytest
 
 import loopwright as lw
 from loopwright.app.doctor import examine
 from loopwright.app.logs import KeyValueFormatter
+from loopwright.app.main import NOUNS, command_tree
 from loopwright.client import Client
 from loopwright.core.errors import Invalid
 from loopwright.workspace import Settings, Workspace, load_settings
@@ -19,6 +21,11 @@ from tests.app.processes import loopwright, started
 
 def test_the_version_is_shown(tmp_path: Path) -> None:
     assert loopwright(tmp_path, "--version").stdout == f"loopwright {lw.__version__}\n"
+
+
+def test_every_group_of_commands_says_what_it_is_about() -> None:
+    groups = {name for name, command in command_tree().commands.items() if isinstance(command, click.Group)}
+    assert groups == set(NOUNS)
 
 
 def test_reading_makes_no_workspace(tmp_path: Path) -> None:

@@ -51,9 +51,11 @@ VERBS = {
 
 NOUNS = {
     "assets": "Named things: datasets, features, models, endpoints, policies.",
-    "data": "Datasets: versions, contracts, quarantine.",
+    "data": "Datasets: versions, contracts, quarantine, branches, erasure.",
     "db": "The ledger's schema: check and upgrade it.",
     "decisions": "Recorded verdicts with their evidence.",
+    "evaluation": "Evaluation datasets: questions with what is expected of the answers.",
+    "experiments": "Experiments: what runs belong to, and how long they are kept.",
     "export": "Our history, as others keep theirs.",
     "features": "Feature views and services, looked up as known at an instant.",
     "gate": "What a model must hold before it is promoted.",
@@ -62,14 +64,20 @@ NOUNS = {
     "incidents": "What went wrong, since when, and how it ended.",
     "jobs": "Durable requests and what became of them.",
     "journal": "The hash-chained journal of every change.",
+    "labels": "Queues of rows that people label, and what they agreed on.",
     "lineage": "What was made from what.",
     "loop": "The closed loops: what they watch and what they last did.",
+    "models": "Models: who may move them, requests to do so, and their history.",
     "monitoring": "Watched endpoints and feeds.",
-    "registry": "Models: promote and roll back.",
+    "registry": "Models and their versions: log, register, promote, roll back.",
     "runs": "Trainings, trials, evaluations and what they measured.",
     "serving": "Endpoints and their traffic.",
     "signals": "Timed measurements.",
+    "traces": "Traces of applications: their spans, and what was said of them.",
+    "trash": "What was deleted and can still come back.",
     "versions": "Immutable versions of assets.",
+    "views": "Kept views of tables of runs.",
+    "webhooks": "Addresses outside that are told of events.",
 }
 
 
