@@ -250,10 +250,14 @@ class _Renewal:
         )
 
     def _purged(self, profile: Json, entries: Sequence[ManifestEntry], schema: Schema) -> Json:
-        """The profile; a column that still tells a value of the subject (an edge of bins) is made anew."""
+        """The profile; a column that still tells a value of the subject (an edge of bins) is made anew.
+
+        A sketch tells none: it keeps only what is certainly among the rows that stay.
+        """
         columns = dict(profile["columns"])
         for name, text in zip(self._subject.columns, self._subject.values, strict=True):
-            if text.encode() not in msgspec.json.encode(columns.get(name)):
+            told = {key: each for key, each in columns.get(name, {}).items() if key != "sketch"}
+            if text.encode() not in msgspec.json.encode(told):
                 continue
             needed = Schema(columns=(schema.column(name),))
             tables = [batch for entry in entries for batch in each_batch(self._ctx, entry, needed)]

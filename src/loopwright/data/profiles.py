@@ -1,8 +1,9 @@
 """Keeps the profile of a whole dataset by merging that of each added part: an append costs what it adds.
 
 Exact: counts, nulls, least, greatest, mean, deviation, histogram (on the edges of the first part).
-Estimated from the histogram: quantiles. Where a part has more different values than its list of
-frequent ones shows, `distinct` and `top` are lower bounds, and `bounds` says so.
+Quantiles are read off merged sketches, and `rank_error` says what these prove (`stats.sketches`). Where a
+part has more different values than its list of frequent ones shows, `distinct` and `top` are lower
+bounds, and `bounds` says so.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from loopwright.core.instants import format_instant, from_micros, parse_instant, to_micros
 from loopwright.core.nouns import Json
 from loopwright.data.pairing import joined_pairs
+from loopwright.stats.sketches import Sketch, error_of, from_plain, merged, plain, quantiles
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["merged_profile", "quantiles_of", "recounted"]
+__all__ = ["merged_profile", "quantiles_of", "recounted", "told_by"]
 
 _TOP = 20
 
@@ -45,8 +47,28 @@ def _column(before: Json, added: Json, values: pa.ChunkedArray) -> Json:
         found |= _moments(before, added)
     if before.get("histogram"):
         found["histogram"] = recounted(before["histogram"], values)
-        found["quantiles"] = quantiles_of(found)
-    return found
+    return {**found, **_ranks(before, added, found)}
+
+
+def _ranks(before: Json, added: Json, found: Json) -> Json:
+    """Sketch and quantiles of both; a profile of before there were sketches goes on without."""
+    if "sketch" in before and "sketch" in added:
+        return told_by(merged(from_plain(before["sketch"]), from_plain(added["sketch"])), found)
+    found.pop("sketch", None)
+    return {"quantiles": quantiles_of(found)} if found.get("histogram") else {}
+
+
+def told_by(sketch: Sketch, column: Json) -> Json:
+    """What a sketch says of a column: itself, its proven error, and the quantiles the column has."""
+    asked = column["quantiles"]
+    answers = quantiles(sketch, [float(share) for share in asked])
+    if column["type"] == "instant":
+        answers = [format_instant(from_micros(value)) for value in answers]
+    return {
+        "sketch": plain(sketch),
+        "rank_error": round(error_of(sketch), 6),
+        "quantiles": dict(zip(asked, answers, strict=True)),
+    }
 
 
 def _counts(before: Json, added: Json) -> Json:

@@ -53,8 +53,12 @@ def profile_file(
 
 
 def shown_profile(profile: Json) -> Json:
-    """The profile with correlations in the place of the sums they are made of."""
-    found = {key: value for key, value in profile.items() if key != "pairs"}
+    """The profile with correlations in the place of the sums they are made of, and without sketches."""
+    columns = {
+        name: {key: value for key, value in column.items() if key != "sketch"}
+        for name, column in profile["columns"].items()
+    }
+    found = {**{key: value for key, value in profile.items() if key != "pairs"}, "columns": columns}
     pairs = correlations(profile.get("pairs"))
     return found if pairs is None else {**found, "correlations": pairs}
 

@@ -1,6 +1,7 @@
 """Takes rows out of the profile of a dataset: a delete costs what it removes, as an append what it adds.
 
-Exact: counts, nulls, mean, deviation, histogram, and least and greatest, which the files' footers say.
+Exact: counts, nulls, mean, deviation, histogram, and least and greatest, which the files' footers say. A
+sketch keeps the values that are certainly still there; where its bounds are too wide then, all is made anew.
 `distinct` may have become less where the list of frequent values is not of all values: `bounds` says so.
 """
 
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from loopwright.core.instants import format_instant, from_micros
 from loopwright.core.nouns import Json
 from loopwright.data.pairing import joined_pairs
-from loopwright.data.profiles import quantiles_of, recounted
+from loopwright.data.profiles import quantiles_of, recounted, told_by
 from loopwright.ports.tables import ColumnRange
+from loopwright.stats.sketches import ERROR, error_of, from_plain, without
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,8 +36,12 @@ _KNOWN = {
     "std",
     "histogram",
     "quantiles",
+    "rank_error",
+    "sketch",
 }
 _SHOWN = 80
+_WORN = 1.5
+"""so much of its error a sketch may have before it is made anew: what went weighs on what stays"""
 _MOST_TAKEN = 0.5
 """a share of rows above which differences of squares lose too much, and the rest is profiled anew"""
 
@@ -81,8 +87,21 @@ def _column(before: Json, gone: Json, values: pa.ChunkedArray, span: ColumnRange
         found |= moments
     if before.get("histogram"):
         found["histogram"] = recounted(before["histogram"], values, -1)
-        found["quantiles"] = quantiles_of(found)
-    return found
+    ranks = _ranks(before, found, values)
+    return None if ranks is None else {**found, **ranks}
+
+
+def _ranks(before: Json, found: Json, values: pa.ChunkedArray) -> Json | None:
+    """Sketch and quantiles of what stays; None where the sketch cannot prove its error any more."""
+    if "sketch" not in before:
+        return {"quantiles": quantiles_of(found)} if found.get("histogram") else {}
+    import numpy as np
+    import pyarrow as pa
+
+    plain = values.cast(pa.int64()) if pa.types.is_timestamp(values.type) else values
+    gone = np.sort(plain.drop_null().to_numpy())
+    left = without(from_plain(before["sketch"]), gone[np.isfinite(gone)])
+    return None if left is None or error_of(left) > _WORN * ERROR else told_by(left, found)
 
 
 def _shown(value: Any, *, is_instant: bool) -> Any:

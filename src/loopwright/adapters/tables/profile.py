@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from loopwright.adapters.tables.pairs import pair_sums
 from loopwright.core.instants import format_instant, from_micros
 from loopwright.core.nouns import Json
+from loopwright.stats.sketches import plain, sketch_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,11 +35,12 @@ def profile_of(table: pa.Table) -> Json:
     """`{"rows": n, "columns": {name: {...}}}`.
 
     Every column has type, count (not null), nulls and distinct; numbers and instants have min, max,
-    quantiles (nearest, on a fixed grid) and a histogram of 20 equal bins between the 1 % and 99 %
-    quantile with what lies below and above; numbers have mean and std (of a sample); columns of at
-    most 1,000 values have their 20 most frequent ones. NaN is counted apart and left out of numbers.
-    Instants are written in ISO 8601, their histogram's edges in microseconds. `pairs` holds the sums over
-    pairs of columns of numbers that correlations are made of.
+    quantiles (nearest, on a fixed grid), the sketch by which quantiles are merged (of what is finite) and a
+    histogram of 20 equal bins between the 1 % and 99 % quantile with what lies below and above; numbers
+    have mean and std (of a sample); columns of at most 1,000 values have their 20 most frequent ones. NaN is
+    counted apart and left out of numbers. Instants are written in ISO 8601, but in the histogram's edges and
+    the sketch in microseconds. `pairs` holds the sums over pairs of columns of numbers that correlations
+    are made of.
     """
     columns = {name: _column(table.column(name)) for name in table.column_names}
     found: Json = {"rows": table.num_rows, "columns": columns}
@@ -115,8 +117,14 @@ def _range(ordered: NDArray[Any], shown: Any) -> Json:
         "min": shown(ordered[0]),
         "max": shown(ordered[-1]),
         "quantiles": {str(q): shown(ordered[at]) for q, at in places.items()},
+        "sketch": plain(sketch_of(_finite(ordered))),
         "histogram": _histogram(ordered, float(low), float(high)),
     }
+
+
+def _finite(ordered: NDArray[Any]) -> NDArray[Any]:
+    is_whole = ordered.dtype.kind != "f" or (math.isfinite(ordered[0]) and math.isfinite(ordered[-1]))
+    return ordered if is_whole else ordered[np.isfinite(ordered)]
 
 
 def _histogram(ordered: NDArray[Any], low: float, high: float) -> Json | None:

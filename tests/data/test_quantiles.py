@@ -1,0 +1,126 @@
+"""Quantiles in profiles of versions, which grow, shrink and forget, against numpy over all rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from loopwright.core.expressions import col
+from loopwright.core.instants import parse_instant, to_micros
+from loopwright.data.appending import append
+from loopwright.data.profiles import merged_profile
+from loopwright.data.reading import read
+from loopwright.data.verbs import delete
+from loopwright.engine.context import Context
+from loopwright.engine.publishing import manifest_of, resolve
+from loopwright.loops import erasing
+from loopwright.stats.sketches import ERROR
+from loopwright.workspace import Workspace
+
+PARTS = 12
+
+
+@pytest.fixture(scope="module")
+def ctx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
+    with Workspace.open(tmp_path_factory.mktemp("quantiles") / ".loopwright") as opened:
+        yield opened.context()
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(erasing, "_SETTLED", timedelta(0))
+
+
+def rows(part: int, count: int = 700) -> pa.Table:
+    drawn = np.random.default_rng(part)
+    at = 1_500_000_000_000_000 + part * 10**9 + drawn.integers(0, 10**10, count)
+    return pa.table(
+        {
+            "who": [f"w{part}-{n}" for n in range(count)],
+            "at": pa.array(at, pa.timestamp("us", "UTC")),
+            "fare": drawn.lognormal(3 + part / 10, 1, count).tolist(),
+            "stops": drawn.integers(0, 4, count),
+        }
+    )
+
+
+def profile(ctx: Context, name: str) -> dict[str, Any]:
+    digest = manifest_of(ctx, resolve(ctx, f"dataset:{name}")).profile
+    assert digest is not None
+    found: dict[str, Any] = json.loads(ctx.ports.objects.get(digest))
+    return found
+
+
+def check(ctx: Context, name: str) -> None:
+    """Every quantile of every column is a value that is there, as near to its rank as is promised."""
+    told, table = profile(ctx, name)["columns"], read(ctx, name)
+    for column in ("at", "fare", "stops"):
+        values = table.column(column)
+        plain = values.cast(pa.int64()) if column == "at" else values
+        rising = np.sort(plain.to_numpy())
+        assert told[column]["rank_error"] <= 1.5 * ERROR
+        for share, value in told[column]["quantiles"].items():
+            number = to_micros(parse_instant(value)) if column == "at" else value
+            q = float(share)
+            first, last = (np.searchsorted(rising, number, side) for side in ("left", "right"))
+            assert first < last
+            off = max(first - q * (rising.size - 1), q * (rising.size - 1) - (last - 1), 0)
+            assert off <= 2 * told[column]["rank_error"] * rising.size * np.sqrt(q * (1 - q)) + 1.5
+
+
+def test_quantiles_stay_right_over_appends_and_deletes(ctx: Context) -> None:
+    for part in range(PARTS):
+        append(ctx, "trips", rows(part), event_time="at")
+    check(ctx, "trips")
+    assert profile(ctx, "trips")["columns"]["stops"]["rank_error"] == 0
+    delete(ctx, "trips", where=(col("fare") > 300) | (col("who").eq("w3-5")))
+    check(ctx, "trips")
+
+
+def test_a_sketch_stays_small(ctx: Context) -> None:
+    for part in range(PARTS):
+        append(ctx, "small", rows(part))
+    sketch = profile(ctx, "small")["columns"]["fare"]["sketch"]
+    assert sketch["n"] == 700 * PARTS
+    assert len(sketch["values"]) == len(sketch["steps"]) < 300
+
+
+def test_an_erased_row_leaves_no_number_in_any_sketch(ctx: Context) -> None:
+    marked = [1234.56789, 2345.67891]
+    for part, fare in enumerate(marked):
+        table = rows(part)
+        odd = pa.table({"who": ["w-gone"], "at": table["at"].slice(0, 1), "fare": [fare], "stops": [2]})
+        append(ctx, "erased", pa.concat_tables([table, odd.cast(table.schema)]))
+    append(ctx, "erased", rows(9))
+    everything = b"".join(item.read_bytes() for item in objects(ctx))
+    assert all(str(fare).encode() in everything for fare in marked)
+    proof = erasing.erase(ctx, ("who=w-gone",))
+    assert proof.left == 0
+    for item in objects(ctx):
+        assert not any(str(fare).encode() in item.read_bytes() for fare in marked), item.name
+    check(ctx, "erased")
+
+
+def objects(ctx: Context) -> list[Path]:
+    return [item for item in ctx.ports.folder.rglob("*") if item.is_file()]
+
+
+def test_a_profile_of_before_there_were_sketches_goes_on(ctx: Context) -> None:
+    first, second = (ctx.ports.tables.profile(rows(part)) for part in (1, 2))
+    for column in first["columns"].values():
+        column.pop("sketch", None)
+    found = merged_profile(first, second, rows(2))["columns"]["fare"]
+    assert "sketch" not in found
+    assert found["quantiles"]["0.5"] == pytest.approx(np.median(both("fare")), rel=0.2)
+
+
+def both(column: str) -> list[float]:
+    values: list[float] = pa.concat_tables([rows(1), rows(2)]).column(column).to_pylist()
+    return values
