@@ -41,7 +41,10 @@ TABLE = {
     "lists and objects in the JSON of a call; within one another": f"{MAX_PARTS:,}, of spans and of records "
     f"{RECORD_PARTS:,}; {MAX_JSON}",
     "MLmodel file": f"{MLMODEL_BYTES:,} bytes, {MAX_EVENTS:,} parts, {MAX_LEVELS} levels",
-    "uploads over 1 MiB at work": f"{LIMITS.uploads} of the API, {UPLOADS} of the MLflow protocol",
+    "uploads over 1 MiB at work; waiting": f"{LIMITS.uploads} of the API, {UPLOADS} of the MLflow protocol; "
+    f"{LIMITS.uploads_waiting} each",
+    "pace of such an upload while another waits": f"at least {LIMITS.upload_pace.each_bytes:,} bytes/s over "
+    f"{LIMITS.upload_pace.over_s:g} s",
     "calls of the API at work; waiting": f"{LIMITS.threads}; {LIMITS.waiting}",
     "time of a call of the API; of an upload": f"{LIMITS.deadline_s:,g} s; {LIMITS.upload_deadline_s:,g} s",
     "live feeds of events": f"{LIMITS.listeners}",

@@ -291,10 +291,10 @@ def test_a_file_that_is_written_meanwhile_is_told(
 ) -> None:
     real = os.open
 
-    def writes_before(path: object, *rest: int) -> int:
-        if str(path).endswith("/100.bin"):
-            Path(str(path)).write_bytes(b"somebody else")
-        return real(str(path), *rest)
+    def writes_before(path: object, *rest: int, dir_fd: int | None = None) -> int:
+        if path == "100.bin":
+            next(photos.rglob("100.bin")).write_bytes(b"somebody else")
+        return real(str(path), *rest, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "open", writes_before)
     with pytest.raises(Conflict, match=r"100\.bin.*was written"):

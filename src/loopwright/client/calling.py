@@ -74,6 +74,8 @@ class Client:
         self._index = index or load_index()
         headers = {"loopwright-space": space, "accept": "application/json", "accept-encoding": "identity"}
         if token:
+            if not (token.isascii() and token.isprintable()):
+                raise Invalid("the token has characters that no token has", hint="see LOOPWRIGHT_TOKEN")
             headers["authorization"] = f"Bearer {token}"
         trust_env = _host_of(self.url) not in _LOCAL
         self._http = httpx.Client(base_url=self.url, headers=headers, timeout=_TIMEOUT, trust_env=trust_env)

@@ -15,6 +15,7 @@ from loopwright.core.digests import digest_bytes
 from loopwright.core.errors import Conflict, Invalid, NotFound, Unavailable
 from loopwright.core.manifests import FOLDER, LAYOUT, Manifest, ManifestEntry
 from loopwright.core.nouns import Json, Version
+from loopwright.data.below import opened_below
 from loopwright.data.listing import (
     PACKED_BYTES,
     FileChanges,
@@ -35,6 +36,7 @@ from loopwright.ports.objects import Objects
 __all__ = ["FolderAdded", "add_folder", "file_changes", "page_digests", "page_of"]
 
 _THREADS = 2
+_PIECE = 1 << 20
 
 
 class FolderAdded(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,6 +171,8 @@ def _plans(
     for digest in before if known else ():
         page = page_of(ctx, digest)
         old[page.files[0].path] = (digest, page)
+    held = {file.digest for _, page in old.values() for file in page.files}
+    known = {path: digest for path, digest in known.items() if digest in held}  # others may be collected
     plans = []
     for start, end in paged((each.path, each.mark.size_bytes) for each in seen):
         files = seen[start:end]
@@ -252,12 +256,18 @@ class _PageWriter:
     def _object_of(self, each: Seen) -> str:
         self._read += 1
         with _Opened(self._root, each) as handle:
-            digest, size = self._objects.put_file(self._root / each.path, link=self._link)
+            digest, size = self._put(each, handle.fileno)
             after = handle.check(linked=self._link)
         if size != each.mark.size_bytes:
             raise _written(each)
         self._marks[each.path] = Remembered(after, digest)
         return digest
+
+    def _put(self, each: Seen, opened: int) -> tuple[str, int]:
+        """The bytes of the opened file, or the file itself where it is to be one with the store's."""
+        if self._link:
+            return self._objects.put_file(self._root / each.path, link=True)
+        return self._objects.put_stream(iter(lambda: os.read(opened, _PIECE), b""))
 
 
 class _Opened:
@@ -265,7 +275,7 @@ class _Opened:
 
     def __init__(self, root: Path, each: Seen) -> None:
         self._each = each
-        self.fileno = _open(root / each.path, each)
+        self.fileno = _open(root, each)
 
     def __enter__(self) -> _Opened:
         return self
@@ -282,9 +292,9 @@ class _Opened:
         return now
 
 
-def _open(path: Path, each: Seen) -> int:
+def _open(root: Path, each: Seen) -> int:
     try:
-        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return opened_below(str(root), each.path)
     except FileNotFoundError as error:
         raise _written(each) from error
     except OSError as error:

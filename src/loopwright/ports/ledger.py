@@ -28,6 +28,7 @@ from loopwright.core.nouns import (
     Version,
 )
 from loopwright.core.queries import RunQuery
+from loopwright.ports.asked import LinesAsked, NewestAsked, OrderedAsked, VersionLine
 from loopwright.ports.dumps import Dumpable, StoreCheck
 from loopwright.ports.pages import Page, PageRequest
 from loopwright.ports.traces import Assessments, Spans, Traces
@@ -47,6 +48,7 @@ __all__ = [
     "LinesAsked",
     "Metrics",
     "NewestAsked",
+    "OrderedAsked",
     "Page",
     "PageRequest",
     "Runs",
@@ -92,44 +94,6 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
-class VersionLine(msgspec.Struct, frozen=True, gc=False):
-    """What a version is searched by: its row as it lies, so that thousands are read in milliseconds."""
-
-    id: str
-    name: str
-    number: int
-    run_id: str | None
-    created_us: int
-    changed_us: int
-    """when it was made where it never changed; microseconds since 1970, as `created_us`"""
-    tags_json: str
-    facts_json: str
-
-
-class NewestAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """Which assets of a kind are wanted, and how many."""
-
-    limit: int
-    facts: tuple[tuple[str, str], ...] = ()
-    """names and texts that stand in the facts, however deep; some more may come where they only seem to"""
-    tags: Mapping[str, str] = {}
-    """what they have to be tagged with, as `facts`"""
-    after: tuple[int, str] | None = None
-    """only those behind this time (microseconds since 1970) and name"""
-
-
-class LinesAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """Which lines of versions are wanted, and how many."""
-
-    limit: int
-    name: str | None = None
-    run_id: str | None = None
-    tags: Mapping[str, str] = {}
-    """what they have to be tagged with; some more may come that only seem to be"""
-    after: tuple[int, str, int] | None = None
-    """only those behind this milliseconds of change, name and number"""
-
-
 class Assets(Protocol):
     """Assets by id and by (space, kind, name); a name is unique in its space and kind."""
 
@@ -156,6 +120,9 @@ class Assets(Protocol):
 
         As many as are asked for, unless there are no more.
         """
+
+    def ordered(self, space: str, kind: str, asked: OrderedAsked) -> Sequence[Asset]:
+        """As `newest`, by name or by the last change, in either direction."""
 
 
 class Versions(Protocol):

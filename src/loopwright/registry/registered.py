@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -10,14 +10,23 @@ from loopwright.core.addresses import Address
 from loopwright.core.errors import NotFound, PolicyBlocked, Taken
 from loopwright.core.instants import to_micros
 from loopwright.core.nouns import Asset, Version
-from loopwright.core.queries import Field
+from loopwright.core.queries import Condition, Field, SortKey
 from loopwright.engine.context import Context
 from loopwright.engine.publishing import standing
-from loopwright.ports.ledger import PageRequest, Transaction
+from loopwright.ports.ledger import OrderedAsked, Transaction
 from loopwright.registry.guarding import guarded_aliases
 from loopwright.registry.naming import check_model_name, check_tag, check_tags, is_prompt
 from loopwright.registry.nouns import KIND, RegisteredModel, Stage
-from loopwright.tracking.at_hand import Found, Values, page_of, pinned, place_by, predicate
+from loopwright.tracking.at_hand import (
+    Found,
+    Values,
+    mark_of,
+    page_of,
+    pinned,
+    pinned_tags,
+    place_by,
+    predicate,
+)
 from loopwright.tracking.dialects import REGISTERED_MODELS
 from loopwright.tracking.grammar import models_only, parse_filter, parse_order
 
@@ -40,7 +49,7 @@ __all__ = [
 TRASHED = "trashed"
 """the fact of a model in the trash: the name and the aliases it had"""
 _STAGES = "stages"
-_BATCH = 10_000
+_SPARE, _PIECE = 50, 10_000
 _TRASH_NAME = 200
 
 
@@ -224,27 +233,56 @@ def search(
 ) -> Found[RegisteredModel]:
     """Models that a filter of MLflow's grammar is about (prompts where it asks so), by name unless asked."""
     condition = models_only(parse_filter(where, REGISTERED_MODELS))
-    holds = predicate(condition, _look)
-    keys = parse_order(order, REGISTERED_MODELS)
+    keys = _telling(parse_order(order, REGISTERED_MODELS))
     name = pinned(condition, "name")
     with ctx.read() as tx:
-        there = (asset for asset in _among(ctx, tx, name) if asset.deleted_at is None and holds(asset))
-        page = page_of(there, place_by(_look), keys, limit=limit, token=token)
+        if name is None:
+            there = _in_order(ctx, tx, condition, keys, limit=limit, token=token)
+            page = page_of(there, _PLACE, keys, limit=limit)
+        else:
+            only = tx.assets.find(ctx.space, KIND, name)
+            holds = predicate(condition, _look)
+            there = [only] if only is not None and only.deleted_at is None and holds(only) else []
+            page = page_of(there, _PLACE, keys, limit=limit, token=token)
         return Found(items=tuple(_whole(tx, asset) for asset in page.items), next_token=page.next_token)
 
 
-def _among(ctx: Context, tx: Transaction, name: str | None) -> Iterator[Asset]:
-    if name is not None:
-        found = tx.assets.find(ctx.space, KIND, name)
-        yield from () if found is None else (found,)
-        return
-    request = PageRequest(limit=_BATCH)
-    while True:
-        page = tx.assets.page(ctx.space, KIND, request)
-        yield from page.items
-        if not page.next_token:
-            return
-        request = PageRequest(limit=_BATCH, token=page.next_token)
+def _telling(keys: tuple[SortKey, ...]) -> tuple[SortKey, ...]:
+    """The keys up to the name, which no two models share: what comes behind it tells nothing."""
+    names = [at for at, key in enumerate(keys) if key.field.key == "name"]
+    return keys[: names[0] + 1]
+
+
+def _in_order(
+    ctx: Context, tx: Transaction, where: Condition, keys: tuple[SortKey, ...], *, limit: int, token: str
+) -> list[Asset]:
+    """The models behind a place that a condition holds of, in order, and one more than a page has.
+
+    The ledger gives them piece by piece, as far as a page goes.
+    """
+    holds, by_change = predicate(where, _look), len(keys) > 1
+    mark = mark_of(token, (int, str) if by_change else (str,))
+    asked = OrderedAsked(
+        limit=min(limit + _SPARE, _PIECE),
+        by_change=by_change,
+        descending=keys[0].descending,
+        names_descending=keys[-1].descending,
+        tags=pinned_tags(where),
+        after=None if mark is None else (mark[0] if by_change else 0, mark[-1]),
+    )
+    there: list[Asset] = []
+    while len(there) <= limit:
+        piece = tx.assets.ordered(ctx.space, KIND, asked)
+        there += filter(holds, piece)
+        if len(piece) < asked.limit:
+            break
+        behind = (_changed_ms(piece[-1]), piece[-1].name)
+        asked = replace(asked, after=behind, limit=min(2 * asked.limit, _PIECE))
+    return there[: limit + 1]
+
+
+def _changed_ms(asset: Asset) -> int:
+    return to_micros(asset.updated_at or asset.created_at) // 1000
 
 
 def _look(asset: Asset, field: Field) -> Values:
@@ -253,4 +291,7 @@ def _look(asset: Asset, field: Field) -> Values:
         return () if value is None else (value,)
     if field.key == "name":
         return (asset.name,)
-    return (to_micros(asset.updated_at or asset.created_at) // 1000,)
+    return (_changed_ms(asset),)
+
+
+_PLACE = place_by(_look)

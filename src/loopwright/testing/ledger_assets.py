@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import msgspec
@@ -10,8 +11,16 @@ from msgspec.structs import replace
 
 from loopwright.core.errors import Conflict, Invalid, NotFound
 from loopwright.core.instants import to_micros
-from loopwright.core.nouns import LinkRole
-from loopwright.ports.ledger import Ledger, LinesAsked, NewestAsked, PageRequest, Transaction, VersionLine
+from loopwright.core.nouns import Asset, LinkRole
+from loopwright.ports.ledger import (
+    Ledger,
+    LinesAsked,
+    NewestAsked,
+    OrderedAsked,
+    PageRequest,
+    Transaction,
+    VersionLine,
+)
 from loopwright.testing import ledger_values as make
 from loopwright.testing.ledger_values import walk, write_each
 
@@ -208,6 +217,43 @@ class AssetSuite:
         assert found(tags={"t": "1"}) == ["n7", "n3", "n5", "n1"]
         assert found(facts=(("depth", "3"), ("home", "x"))) == ["n7", "n3"]
         assert found(facts=(("home", "y"),)) == []
+
+    @pytest.mark.parametrize("by_change", [False, True])
+    def test_assets_come_by_name_or_by_change(self, ledger: Ledger, by_change: bool) -> None:
+        """In both directions, piece by piece, of a tag; without what is in the trash."""
+        names = ["b", "B", "ba", "é", "z", "Z", "a~", "ab", "☂"]
+        assets = [
+            make.asset(f"a{n}", name=name, created_at=make.at(n // 3), tags={"t": str(n % 2)})
+            for n, name in enumerate(names)
+        ]
+        write_each(ledger, lambda tx, each: tx.assets.add(each), assets)
+        ledger.write(lambda tx: tx.assets.add(make.asset("b", name="b", kind="other")))
+        assets[1] = replace(assets[1], updated_at=make.at(2))
+        gone = replace(assets[4], deleted_at=make.at(9))
+        write_each(ledger, lambda tx, each: tx.assets.update(each), [assets[1], gone])
+        there = [asset for n, asset in enumerate(assets) if n != 4]
+
+        def changed(asset: Asset) -> int:
+            return to_micros(asset.updated_at or asset.created_at) // 1000
+
+        for descending, names_descending, tags in product((False, True), (False, True), ({}, {"t": "1"})):
+            asked = OrderedAsked(
+                limit=2,
+                by_change=by_change,
+                descending=descending,
+                names_descending=names_descending,
+                tags=tags,
+            )
+            wanted = sorted(there, key=lambda asset: asset.name, reverse=names_descending)
+            if by_change:
+                wanted.sort(key=changed, reverse=descending)
+            wanted = [asset for asset in wanted if tags.items() <= asset.tags.items()]
+            found = list[Asset]()
+            with ledger.read() as tx:
+                while piece := tx.assets.ordered("default", assets[0].kind, asked):
+                    found += piece
+                    asked = replace(asked, after=(changed(piece[-1]), piece[-1].name))
+            assert found == wanted
 
     def test_versions_come_by_their_last_change_piece_by_piece(self, ledger: Ledger) -> None:
         """By milliseconds, then by name and number; of a name, a run, a tag; without what is in the trash."""

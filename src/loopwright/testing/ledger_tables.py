@@ -14,7 +14,6 @@ from loopwright.core.errors import Conflict, Invalid
 from loopwright.core.instants import to_micros
 from loopwright.core.nouns import (
     Alias,
-    Asset,
     Decision,
     Event,
     Job,
@@ -33,7 +32,6 @@ from loopwright.ports.ledger import (
     Journal,
     LinesAsked,
     Metrics,
-    NewestAsked,
     Page,
     PageRequest,
     Runs,
@@ -45,86 +43,13 @@ from loopwright.ports.ledger import (
     Versions,
 )
 from loopwright.ports.traces import Assessments, Spans, Traces
+from loopwright.testing.ledger_named import MemoryAssets
 from loopwright.testing.ledger_removals import MemoryTrash
 from loopwright.testing.ledger_runs import MemoryArtifacts, MemoryMetrics, MemoryRuns
 from loopwright.testing.ledger_traced import MemoryAssessments, MemorySpans, MemoryTraces
 from loopwright.testing.ledger_unit import Unit, kept, matches, missing, page_of
 
 __all__ = ["MemoryTransaction"]
-
-
-def _stands(facts: object, name: str, told: str) -> bool:
-    """Whether a text stands under a name, however deep."""
-    if isinstance(facts, dict):
-        return facts.get(name) == told or any(_stands(each, name, told) for each in facts.values())
-    return isinstance(facts, list) and any(_stands(each, name, told) for each in facts)
-
-
-class _Assets:
-    def __init__(self, unit: Unit) -> None:
-        self._unit = unit
-
-    def add(self, asset: Asset) -> None:
-        taken = self.find(asset.space, asset.kind, asset.name) is not None
-        if taken or asset.id in self._unit.rows("assets"):
-            raise Conflict(f"there is already a {asset.kind} named {asset.name!r}")
-        self._unit.edit("assets")[asset.id] = kept(asset)
-
-    def get(self, asset_id: str) -> Asset:
-        found: Asset | None = self._unit.rows("assets").get(asset_id)
-        if found is None:
-            raise missing(f"asset {asset_id!r}")
-        return found
-
-    def find(self, space: str, kind: str, name: str) -> Asset | None:
-        for asset in self._unit.rows("assets").values():
-            if (asset.space, asset.kind, asset.name) == (space, kind, name):
-                found: Asset = asset
-                return found
-        return None
-
-    def update(self, asset: Asset) -> None:
-        before = self.get(asset.id)
-        found = self.find(before.space, before.kind, asset.name)
-        if found is not None and found.id != asset.id:
-            raise Conflict(f"there is already a {asset.kind} named {asset.name!r}")
-        fixed = {name: getattr(before, name) for name in ("space", "kind", "created_at", "created_by")}
-        self._unit.edit("assets")[asset.id] = kept(replace(asset, **fixed))
-        if before.name != asset.name:
-            self._rename(before, asset.name)
-
-    def newest(self, space: str, kind: str, asked: NewestAsked) -> Sequence[Asset]:
-        found = [
-            asset
-            for asset in self._unit.rows("assets").values()
-            if (asset.space, asset.kind) == (space, kind)
-            and asset.deleted_at is None
-            and asked.tags.items() <= asset.tags.items()
-            and all(_stands(asset.facts, *pair) for pair in asked.facts)
-        ]
-        after = asked.after and (-asked.after[0], asked.after[1])
-        ordered = sorted((-to_micros(asset.created_at), asset.name, asset.id) for asset in found)
-        by_id = {asset.id: asset for asset in found}
-        return [by_id[id] for at, name, id in ordered if not after or (at, name) > after][: asked.limit]
-
-    def _rename(self, asset: Asset, name: str) -> None:
-        versions = self._unit.edit("versions")
-        for key, version in versions.items():
-            if version.asset_id == asset.id:
-                versions[key] = replace(version, name=name)
-        links = self._unit.edit("links")
-        for number, (space, edge) in links.items():
-            if (space, edge.version.kind, edge.version.name) == (asset.space, asset.kind, asset.name):
-                links[number] = (space, replace(edge, version=replace(edge.version, name=name)))
-        if asset.kind == "experiment":
-            runs = self._unit.edit("runs")
-            for key, run in runs.items():
-                if (run.space, run.experiment) == (asset.space, asset.name):
-                    runs[key] = replace(run, experiment=name)
-
-    def page(self, space: str, kind: str | None, request: PageRequest) -> Page[Asset]:
-        items = [a for a in self._unit.rows("assets").values() if a.space == space and kind in {None, a.kind}]
-        return page_of(items, request, lambda a: (a.kind, a.name), newest_first=False)
 
 
 def _line(version: Version) -> VersionLine:
@@ -479,7 +404,7 @@ class MemoryTransaction:
 
     def __init__(self, unit: Unit) -> None:
         self.unit = unit
-        self.assets: Assets = _Assets(unit)
+        self.assets: Assets = MemoryAssets(unit)
         self.versions: Versions = _Versions(unit)
         self.aliases: Aliases = _Aliases(unit)
         self.runs: Runs = MemoryRuns(unit)

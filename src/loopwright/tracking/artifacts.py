@@ -150,8 +150,7 @@ def opened(ctx: Context, file: Artifact) -> BinaryIO:
     objects = ctx.ports.objects
     if file.size_bytes <= SMALL:
         return BytesIO(objects.get(file.digest))
-    path = objects.local_path(file.digest) if objects.is_local else None
-    return objects.open(file.digest) if path is None else path.open("rb")
+    return objects.open(file.digest)
 
 
 def remove(ctx: Context, find: Find) -> int:

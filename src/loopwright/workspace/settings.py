@@ -6,18 +6,21 @@ import getpass
 import os
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from loopwright.core.errors import Invalid
+from loopwright.core.errors import Denied, Invalid
 
 __all__ = ["FOLDER", "LEDGER_FILE", "Settings", "find_workspace", "load_settings"]
 
 FOLDER = ".loopwright"
 LEDGER_FILE = "ledger.db"
 _FILE = "loopwright.toml"
+_LARGEST, _LONGEST = 1_000_000, 10_000
+"""bytes of the file and of a line of it: a name of many parts takes a time that is quadratic in them"""
 _PREFIX = "LOOPWRIGHT_"
 _LISTS = frozenset({"allowed_hosts", "trusted_signers", "webhook_networks", "webhook_ports"})
 _LISTS |= {"source_networks", "source_ports"}
@@ -49,7 +52,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """name written to the journal; empty for the login name"""
     host: str = "127.0.0.1"
     """address the server listens on"""
-    port: int = 7070
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 7070
     """port the server listens on; 0 takes a free one"""
     token: str = ""
     """bearer token the server asks for and the client sends; empty: none, on this machine alone"""
@@ -60,6 +63,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     table_engine: Literal["polars", "duckdb"] = "polars"
     """what joins, windows and computes features offline, with the same answers: `duckdb` spills to disk what
     does not fit into memory, and needs `pip install "loopwright[duckdb]"`"""
+    memory: str = ""
+    """anonymous memory that a join of files or a check of rows may take, such as `4GB`; empty: half of the
+    machine's. What does not fit waits in files that go at the end, with the same answers"""
     allowed_hosts: tuple[str, ...] = ()
     """further host names the server answers to (behind a proxy)"""
     trusted_signers: tuple[str, ...] = ()
@@ -112,22 +118,45 @@ def _login() -> str:
 
 
 def find_workspace(start: Path) -> Path:
-    """The nearest `.loopwright` upwards, else the one that would be made in `start`."""
+    """The nearest `.loopwright` upwards, else the one that would be made in `start`.
+
+    `Denied` for one that a stranger put there: whoever works in it trusts its keys.
+    """
     for folder in (start, *start.parents):
         if (folder / FOLDER).is_dir():
+            _check_owner(folder / FOLDER, start, "name it by --workspace DIR if it is the one you mean")
             return folder / FOLDER
     return start / FOLDER
+
+
+def _check_owner(found: Path, start: Path, hint: str) -> None:
+    """What is found without being named is of this user, of root, or of the owner of the folder one is in."""
+    with suppress(FileNotFoundError):
+        if found.stat().st_uid not in {os.geteuid(), 0, start.stat().st_uid}:
+            raise Denied(f"{found} belongs to another user", hint=hint)
 
 
 def _from_file(start: Path) -> dict[str, Any]:
     for folder in (start, *start.parents):
         file = folder / _FILE
         if file.is_file():
-            try:
-                return tomllib.loads(file.read_text("utf-8"))
-            except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-                raise Invalid(f"{file} cannot be read: {error}", hint="mend the file or remove it") from error
+            _check_owner(file, start, "it would say where your token goes: take it away, or make it yours")
+            return _read(file)
     return {}
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(_LARGEST + 1)
+        if len(data) > _LARGEST or max(map(len, data.split(b"\n"))) > _LONGEST:
+            raise Invalid(
+                f"{file} has more than {_LARGEST:,} bytes, or {_LONGEST:,} in a line",
+                hint="no settings are that long",
+            )
+        return tomllib.loads(data.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError) as error:
+        raise Invalid(f"{file} cannot be read: {error}", hint="mend the file or remove it") from error
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -155,7 +184,8 @@ def load_settings(
         **_from_environment(os.environ if environment is None else environment),
         **arguments,
     }
-    merged.setdefault("workspace", str(find_workspace(start)))
+    if "workspace" not in merged:
+        merged["workspace"] = str(find_workspace(start))
     if not merged["workspace"] or "\0" in str(merged["workspace"]):
         raise Invalid("the workspace has no folder's name", hint="give --workspace DIR, or leave it out")
     merged["workspace"] = str(Path(str(merged["workspace"])).absolute())

@@ -55,7 +55,7 @@ class Roots:
             return
         base = _real(root)
         try:
-            with os.fdopen(open_regular(real_below(base, f"{rest}/{path}")), "rb") as file:
+            with os.fdopen(open_regular(base, real_below(base, f"{rest}/{path}")), "rb") as file:
                 while piece := file.read(_CHUNK):
                     yield piece
         except FileNotFoundError as error:

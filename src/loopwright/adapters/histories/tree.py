@@ -15,6 +15,7 @@ __all__ = ["Tree", "open_regular", "real_below"]
 
 _LARGEST = 64 << 20
 _DEEPEST = 32
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 def real_below(base: str, rest: str) -> Path:
@@ -27,9 +28,22 @@ def real_below(base: str, rest: str) -> Path:
     return Path(found)
 
 
-def open_regular(path: Path) -> int:
-    """A descriptor of a regular file; whatever else is there is not waited for."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+def open_regular(base: str, path: Path) -> int:
+    """A descriptor of a regular file at a real path below a folder; what else is there is not waited for.
+
+    Folder by folder, each held open and none of them a link: one that is swapped for a link since the path
+    was found real leads nowhere.
+    """
+    *folders, name = path.relative_to(base).parts or (".",)
+    folder = os.open(base, _FOLDER)
+    try:
+        for part in folders:
+            inner = os.open(part, _FOLDER, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    finally:
+        os.close(folder)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise NotFound("it is no file")
@@ -79,7 +93,7 @@ class Tree:
     def opened(self, path: str) -> Any:
         """A file, to be read and closed."""
         try:
-            return os.fdopen(open_regular(real_below(self.base, path)), "rb")
+            return os.fdopen(open_regular(self.base, real_below(self.base, path)), "rb")
         except FileNotFoundError as error:
             raise NotFound("a file of the store is gone", where=path[-200:]) from error
         except OSError as error:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import secrets
 import socket
+import stat
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from blake3 import blake3
 
@@ -32,13 +34,22 @@ _NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP})
 _Mark = tuple[int, int, int]
 
 
+class _Draft(NamedTuple):
+    """A file that is being written: the descriptor of its folder, and its name there."""
+
+    folder: int
+    name: str
+
+
 class FolderObjects:
     """Objects under `root/ab/<digest>`, safe for any number of threads and processes.
 
     A put writes a draft in the same file system, syncs it, links it to its name and syncs the
     folder. A put of what is there costs one verification a process, mends a damaged file, and
     renews the file's time, so that garbage collection's grace begins anew. `durable=False` leaves
-    out the syncs (for a cache, whose loss costs nothing).
+    out the syncs (for a cache, whose loss costs nothing). Folders below the root are held open while
+    something is written or removed in them, and are never links: one that is swapped for a link meanwhile
+    leads nothing out of the root.
     """
 
     is_local = True
@@ -90,31 +101,34 @@ class FolderObjects:
 
     def _put_link(self, path: Path) -> tuple[str, int] | None:
         """As `put_file`, or None where the file system makes no link of it."""
-        with _translated("keep an object"):
-            draft = self._draft_name()
+        with _translated("keep an object"), _folder(self._drafts()) as drafts:
+            name = self._draft_name()
             try:
-                os.link(path, draft, follow_symlinks=False)
+                os.link(path, name, dst_dir_fd=drafts, follow_symlinks=False)
             except OSError as error:
                 if error.errno in _NO_LINK:
                     return None
                 raise
             try:
-                return self._published_link(draft)
+                return self._published_link(_Draft(drafts, name))
             finally:
                 with suppress(FileNotFoundError):
-                    os.unlink(draft)
+                    os.unlink(name, dir_fd=drafts)
 
-    def _published_link(self, draft: str) -> tuple[str, int]:
-        handle = os.open(draft, os.O_RDONLY)
+    def _published_link(self, draft: _Draft) -> tuple[str, int]:
+        """What the file of a draft holds; one that is a link, or no file, is refused as it is."""
+        handle = os.open(draft.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=draft.folder)
         try:
+            found = os.fstat(handle)
+            if not stat.S_ISREG(found.st_mode):
+                raise OSError(errno.EINVAL, "it is no regular file")
             os.fchmod(handle, 0o444)
-            digest = blake3(max_threads=blake3.AUTO).update_mmap(draft).hexdigest()
-            size = os.fstat(handle).st_size
-            if not self._kept(digest, size):
+            digest = _digest_of_mapped(handle, found.st_size)
+            if not self._kept(digest, found.st_size):
                 self._publish(draft, handle, digest)
         finally:
             os.close(handle)
-        return digest, size
+        return digest, found.st_size
 
     def get(self, digest: str) -> bytes:
         """All bytes, verified at every call."""
@@ -127,19 +141,28 @@ class FolderObjects:
         return data
 
     def open(self, digest: str) -> BinaryIO:
-        """A file of verified content: all of it is read once before the first byte is given."""
+        """The opened file, verified once a process for as long as its inode, size and time stay."""
         path = self._path(digest)
         with _reading(digest):
             file = path.open("rb")
             try:
-                found = _digest_of(file)
-                if found != digest:
-                    raise damaged(digest, found)
-                file.seek(0)
+                self._verify(digest, file)
             except BaseException:
                 file.close()
                 raise
         return file
+
+    def _verify(self, digest: str, file: BinaryIO) -> None:
+        """Of the file that is given, whatever its name leads to meanwhile."""
+        before = os.fstat(file.fileno())
+        with self._lock:
+            if self._verified.get(digest) == _mark(before):
+                return
+        found = _digest_of(file)
+        if found != digest:
+            raise damaged(digest, found)
+        self._remember(digest, before)
+        file.seek(0)
 
     def stat(self, digest: str) -> ObjectStat | None:
         """Size and time, or None when it is not there."""
@@ -163,9 +186,9 @@ class FolderObjects:
 
     def remove(self, digest: str) -> None:
         """Take it away; nothing happens when it is not there."""
-        path = self._path(digest)
-        with _translated("remove an object"):
-            path.unlink(missing_ok=True)
+        shard = os.path.dirname(self._place(digest))
+        with _translated("remove an object"), suppress(FileNotFoundError), _folder(shard) as folder:
+            os.unlink(digest, dir_fd=folder)
         with self._lock:
             self._verified.pop(digest, None)
 
@@ -216,40 +239,46 @@ class FolderObjects:
                 self._verified.clear()
             self._verified[digest] = _mark(found)
 
-    def _publish(self, draft: str, handle: int, digest: str) -> None:
-        place = self._place(digest)
-        shard = os.path.dirname(place)
+    def _publish(self, draft: _Draft, handle: int, digest: str) -> None:
+        shard = os.path.dirname(self._place(digest))
         os.fchmod(handle, 0o444)
         if self._durable:
             os.fsync(handle)
         made = False
         try:
-            os.replace(draft, place)
+            self._move(draft, shard, digest)
         except FileNotFoundError:
             os.makedirs(shard, exist_ok=True)
-            os.replace(draft, place)
+            self._move(draft, shard, digest)
             made = True
         self._remember(digest, os.fstat(handle))
-        if self._durable:
-            _sync_folder(shard)
-            if made:
-                _sync_folder(self._folder)
+        if self._durable and made:
+            with _folder(self._folder, is_root=True) as root:
+                os.fsync(root)
+
+    def _move(self, draft: _Draft, shard: str, digest: str) -> None:
+        with _folder(shard) as folder:
+            os.replace(draft.name, digest, src_dir_fd=draft.folder, dst_dir_fd=folder)
+            if self._durable:
+                os.fsync(folder)
 
     @contextmanager
-    def _draft(self) -> Iterator[tuple[str, int]]:
+    def _draft(self) -> Iterator[tuple[_Draft, int]]:
         """A new file and its handle; whatever happens, nothing of it stays under this name."""
-        with _translated("keep an object"):
-            draft = self._draft_name()
-            handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            yield draft, handle
-        finally:
-            os.close(handle)
-            with suppress(FileNotFoundError):
-                os.unlink(draft)
+        with ExitStack() as stack:
+            with _translated("keep an object"):
+                drafts = stack.enter_context(_folder(self._drafts()))
+                name = self._draft_name()
+                handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=drafts)
+            try:
+                yield _Draft(drafts, name), handle
+            finally:
+                os.close(handle)
+                with suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=drafts)
 
     def _draft_name(self) -> str:
-        return f"{self._drafts()}/{self._host}.{os.getpid()}.{secrets.token_hex(8)}"
+        return f"{self._host}.{os.getpid()}.{secrets.token_hex(8)}"
 
     def _drafts(self) -> str:
         if not self._ready:
@@ -307,6 +336,14 @@ def _digest_of(file: BinaryIO) -> str:
     return hasher.hexdigest()
 
 
+def _digest_of_mapped(handle: int, size: int) -> str:
+    """As fast as the cores allow; what a path leads to meanwhile does not matter."""
+    if not size:
+        return digest_bytes(b"")
+    with mmap.mmap(handle, size, access=mmap.ACCESS_READ) as content:
+        return blake3(max_threads=blake3.AUTO).update(content).hexdigest()
+
+
 def _mark(found: os.stat_result) -> _Mark:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
@@ -344,9 +381,11 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def _sync_folder(folder: str) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+@contextmanager
+def _folder(path: str, *, is_root: bool = False) -> Iterator[int]:
+    """A descriptor of a folder, which is no link unless it is the root: that may lie on another disk."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | (0 if is_root else os.O_NOFOLLOW))
     try:
-        os.fsync(handle)
+        yield handle
     finally:
         os.close(handle)

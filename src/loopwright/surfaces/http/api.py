@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -30,6 +31,7 @@ from loopwright.surfaces.http.openapi import PREFIX, describe
 from loopwright.surfaces.http.replies import blob_reply, job_reply, json_reply, stream_reply
 from loopwright.surfaces.http.routing import Match, Router, segments_of
 from loopwright.surfaces.http.threads import Pool
+from loopwright.surfaces.senders import Senders, Sending
 
 __all__ = ["PRINCIPAL", "Api", "WrongMethod"]
 
@@ -76,7 +78,8 @@ class Api:
         self._metrics = metrics
         self._version = version
         self._pool = Pool(threads=limits.threads, waiting=limits.waiting, name="verbs")
-        self._uploads = Pool(threads=limits.uploads, waiting=limits.waiting, name="uploads")
+        self._uploads = Pool(threads=limits.uploads, waiting=limits.uploads, name="uploads")
+        self._senders = Senders(limits.uploads, waiting=limits.uploads_waiting, pace=limits.upload_pace)
         self._streams = Pool(threads=limits.streams, waiting=limits.waiting, name="streams")
         self._feed = EventFeed(host, limits, self._streams)
         self._lookups = Lookups(host, self._pool, limits.deadline_s)
@@ -162,17 +165,30 @@ class Api:
             ctx.require(operation.scope)
             body = given if given is not None else await self._body(request) if decoder.has_body else b""
             values = decoder.decode(path, request.scope["query_string"], body)
-            upload = await upload_of(request, self._limits.upload_bytes) if is_upload else None
+            sending = Sending(request.receive) if is_upload else None
+            upload = None
+            if sending is not None:
+                upload = await upload_of(Request(request.scope, sending), self._limits.upload_bytes)
             run_id = request.headers.get("loopwright-run")
-            pool = self._pool if upload is None or isinstance(upload.chunks, tuple) else self._uploads
-            result = await pool.run(
-                lambda: _carried_out(operation, _under(ctx, run_id), values, upload),
-                deadline_s=deadline_s,
-                doing=operation.name,
-            )
+            is_great = upload is not None and not isinstance(upload.chunks, tuple)
+            async with self._room(sending if is_great else None) as pool:
+                result = await pool.run(
+                    lambda: _carried_out(operation, _under(ctx, run_id), values, upload),
+                    deadline_s=deadline_s,
+                    doing=operation.name,
+                )
             return await self._reply(operation, result, request)
 
         return handle
+
+    @asynccontextmanager
+    async def _room(self, sending: Sending | None) -> AsyncIterator[Pool]:
+        """The threads that a call is carried out in: those of uploads for who sends much."""
+        if sending is None:
+            yield self._pool
+            return
+        async with self._senders.place(sending):
+            yield self._uploads
 
     def _lookup(self, operation: Operation) -> Handler:
         """The route of online lookups, with the generic one for what is out of the ordinary."""

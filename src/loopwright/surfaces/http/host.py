@@ -9,6 +9,7 @@ import msgspec
 from loopwright.engine.context import Context, Principal
 from loopwright.engine.live import LiveFeed
 from loopwright.engine.operation import Operation
+from loopwright.surfaces.senders import Pace
 from loopwright.workspace.settings import Settings
 
 __all__ = ["Host", "Limits", "limits_of"]
@@ -39,6 +40,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     threads: int = 32
     uploads: int = 64
     """great uploads at work at once, in threads of their own: each keeps one at its sender's pace"""
+    upload_pace: Pace = Pace()
+    """what they have to come at while others wait for their thread"""
+    uploads_waiting: int = 64
     waiting: int = 256
     streams: int = 16
     listeners: int = 256

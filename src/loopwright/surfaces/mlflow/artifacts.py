@@ -14,6 +14,7 @@ from loopwright.ports.ledger import Transaction
 from loopwright.surfaces.mlflow.routing import Call, RawRoute, Route
 from loopwright.surfaces.mlflow.transfers import Transfers
 from loopwright.surfaces.mlflow.wire import Message, Needed
+from loopwright.surfaces.senders import Pace
 from loopwright.tracking.artifacts import Entry, Find, listed, remove
 from loopwright.tracking.homes import Spot, at_place, in_model, in_run
 from loopwright.tracking.paths import Checked, file_path, folder_path, name_of
@@ -56,9 +57,9 @@ class _Refusal(msgspec.Struct, frozen=True):
     error_code: str = "NOT_IMPLEMENTED"
 
 
-def routes(upload_bytes: int) -> tuple[Route | RawRoute, ...]:
+def routes(upload_bytes: int, *, pace: Pace | None = None) -> tuple[Route | RawRoute, ...]:
     """The proxy, the lists, what pages of a UI read and write, and the transfers that are not offered."""
-    transfers = Transfers(upload_bytes)
+    transfers = Transfers(upload_bytes, pace=pace)
     file = f"{_PROXY}/artifacts/{{place...}}"
 
     async def put(call: Call) -> None:

@@ -9,7 +9,6 @@ from functools import partial
 from io import BytesIO
 from typing import BinaryIO
 
-from loopwright.core.errors import Unavailable
 from loopwright.engine.context import Context
 from loopwright.ports.ledger import Artifact
 from loopwright.surfaces.mlflow.failures import refusal
@@ -17,6 +16,7 @@ from loopwright.surfaces.mlflow.handover import handed_over, next_piece, piece_i
 from loopwright.surfaces.mlflow.media import attachment
 from loopwright.surfaces.mlflow.ranges import NoSuchPart, part_of
 from loopwright.surfaces.mlflow.routing import Call, replied
+from loopwright.surfaces.senders import Pace, Senders, Sending
 from loopwright.tracking.artifacts import SMALL, Find, found, opened, store, store_stream
 from loopwright.tracking.paths import name_of
 
@@ -25,18 +25,18 @@ __all__ = ["UPLOADS", "Transfers"]
 _PIECE = 1 << 20
 UPLOADS, _DOWNLOADS = 64, 4
 """threads: an upload keeps one at its sender's pace, a download only while a piece is read"""
-_WAITING = 16
+_WAITING = 64
 _Headers = list[tuple[bytes, bytes]]
 
 
 class Transfers:
     """Uploads and downloads: a small file passes in one step of a thread, a great one has its own thread."""
 
-    def __init__(self, upload_bytes: int) -> None:
+    def __init__(self, upload_bytes: int, *, uploads: int = UPLOADS, pace: Pace | None = None) -> None:
         self._limit = upload_bytes
-        self._uploads = ThreadPoolExecutor(UPLOADS, thread_name_prefix="loopwright-upload")
+        self._uploads = ThreadPoolExecutor(uploads, thread_name_prefix="loopwright-upload")
         self._downloads = ThreadPoolExecutor(_DOWNLOADS, thread_name_prefix="loopwright-download")
-        self._uploading = 0
+        self._senders = Senders(uploads, waiting=_WAITING, pace=pace)
 
     async def put(self, call: Call, find: Find) -> None:
         """Keep the body as the file at a spot."""
@@ -53,14 +53,10 @@ class Transfers:
             await call.send({"type": "http.response.body", "body": b""})
 
     async def _put_great(self, call: Call, find: Find, first: bytes) -> None:
-        if self._uploading >= UPLOADS + _WAITING:
-            raise Unavailable("too many great uploads at once", hint="try again in a moment")
-        self._uploading += 1
         work: Callable[[Iterator[bytes]], Artifact] = partial(store_stream, call.ctx, find)
-        try:
-            await handed_over(first, call.receive, work, limit=self._limit, pool=self._uploads)
-        finally:
-            self._uploading -= 1
+        sending = Sending(call.receive)
+        async with self._senders.place(sending):
+            await handed_over(first, sending, work, limit=self._limit, pool=self._uploads)
 
     async def get(self, call: Call, find: Find) -> None:
         """Send the file at a spot, or the part of it that is asked for; for a HEAD, its headers alone."""

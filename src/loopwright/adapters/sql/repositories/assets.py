@@ -16,7 +16,7 @@ from loopwright.adapters.sql.statements import Session, insert_new, upsert
 from loopwright.core.errors import Conflict, NotFound
 from loopwright.core.instants import to_micros
 from loopwright.core.nouns import Alias, Asset, Version
-from loopwright.ports.ledger import LinesAsked, NewestAsked, Page, PageRequest, VersionLine
+from loopwright.ports.ledger import LinesAsked, NewestAsked, OrderedAsked, Page, PageRequest, VersionLine
 
 __all__ = ["SqlAliases", "SqlAssets", "SqlVersions"]
 
@@ -31,6 +31,8 @@ _EXPERIMENT = "experiment"
 _BY_NAME = Order(columns=("kind", "name"), newest_first=False)
 _BY_NUMBER = Order(columns=("number",))
 
+_Tests = list[tuple[str, Sequence[Any]]]
+_CHANGED_MS = "COALESCE(updated_at, created_at) / 1000"
 _ASSET_NAMES = ", ".join(column.name for column in _ASSET.columns)
 _ADD_ASSET = insert_new(schema.assets)
 _GET_ASSET = select(*_ASSET.columns).where(_a.id == bindparam("id"))
@@ -178,24 +180,46 @@ class SqlAssets:
 
     def newest(self, space: str, kind: str, asked: NewestAsked) -> Sequence[Asset]:
         """Assets of a kind that are not in the trash, the newest first, those of one time by name."""
-        tests: list[tuple[str, Sequence[Any]]] = [("space = ? AND kind = ?", (space, kind))]
+        tests: _Tests = [("space = ? AND kind = ?", (space, kind))]
         if asked.after is not None:
             at, name = asked.after
             tests.append(("created_at <= ? AND (created_at < ? OR name > ?)", (at, at, name)))
         tests.append(("deleted_at IS NULL", ()))
         tests += _holding(self._session, "facts", asked.facts)
         tests += _holding(self._session, "tags", asked.tags.items())
+        return self._fetched(tests, "created_at DESC, name", asked.limit)
+
+    def ordered(self, space: str, kind: str, asked: OrderedAsked) -> Sequence[Asset]:
+        """As `newest`, by name or by the last change, in either direction."""
+        tests: _Tests = [("space = ? AND kind = ?", (space, kind))]
+        order = "name DESC" if asked.names_descending else "name"
+        if asked.by_change:
+            order = f"{_CHANGED_MS}{' DESC' if asked.descending else ''}, {order}"
+        if asked.after is not None:
+            tests.append(_behind(asked, *asked.after))
+        tests.append(("deleted_at IS NULL", ()))
+        tests += _holding(self._session, "tags", asked.tags.items())
+        return self._fetched(tests, order, asked.limit)
+
+    def _fetched(self, tests: _Tests, order: str, limit: int) -> Sequence[Asset]:
         text = (
             f"SELECT {_ASSET_NAMES} FROM assets WHERE {' AND '.join(test for test, _ in tests)} "
-            "ORDER BY created_at DESC, name LIMIT ?"
+            f"ORDER BY {order} LIMIT ?"
         )
-        rows = self._session.fetch(text, [*(v for _, values in tests for v in values), asked.limit])
+        rows = self._session.fetch(text, [*(v for _, values in tests for v in values), limit])
         return tuple(map(_ASSET.read, rows))
 
 
-def _holding(
-    session: Session, column: str, pairs: Iterable[tuple[str, str]]
-) -> list[tuple[str, Sequence[Any]]]:
+def _behind(asked: OrderedAsked, changed_ms: int, name: str) -> tuple[str, Sequence[Any]]:
+    """The test of being behind a place; its first half is what an index is entered by."""
+    later = f"name {'<' if asked.names_descending else '>'} ?"
+    if not asked.by_change:
+        return later, (name,)
+    mark = "<" if asked.descending else ">"
+    return f"{_CHANGED_MS} {mark}= ? AND ({_CHANGED_MS} {mark} ? OR {later})", (changed_ms, changed_ms, name)
+
+
+def _holding(session: Session, column: str, pairs: Iterable[tuple[str, str]]) -> _Tests:
     """Tests of a JSON text for members, as they stand in it: also where they stand deeper."""
     place = "instr" if session.is_sqlite else "strpos"
     return [(f"{place}({column}, ?) > 0", (to_json({key: value})[1:-1],)) for key, value in pairs]
@@ -267,7 +291,7 @@ class SqlVersions:
 
     def newest_lines(self, space: str, kind: str, asked: LinesAsked) -> Sequence[VersionLine]:
         """As `lines`, the latest change first, by milliseconds, then by name and number."""
-        tests: list[tuple[str, Sequence[Any]]] = [("v.space = ? AND v.kind = ?", (space, kind))]
+        tests: _Tests = [("v.space = ? AND v.kind = ?", (space, kind))]
         if asked.name is not None:
             tests.append(("v.name = ?", (asked.name,)))
         if asked.run_id is not None:
