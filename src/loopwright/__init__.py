@@ -39,6 +39,7 @@ _HOMES = {
     "Schema": "loopwright.core.schema",
     "Settings": "loopwright.workspace",
     "Slices": "loopwright.gates.nouns",
+    "Split": "loopwright.features.nouns",
     "TrainingSpec": "loopwright.loops.nouns",
     "UniqueKey": "loopwright.data.nouns",
     "Upload": "loopwright.engine.operation",
@@ -50,6 +51,9 @@ _HOMES = {
     "col": "loopwright.core.expressions",
     "connect": "loopwright.app.connecting",
     "contract": "loopwright.data.declaring",
+    "feature_function": "loopwright.app.feature_functions",
+    "feature_service": "loopwright.app.feature_services",
+    "feature_view": "loopwright.app.feature_views",
     "field": "loopwright.data.declaring",
     "group": "loopwright.data.declaring",
     "lit": "loopwright.core.expressions",
@@ -58,6 +62,8 @@ _HOMES = {
     "row": "loopwright.data.declaring",
     "run": "loopwright.app.recording",
     "save_model": "loopwright.app.packages",
+    "source": "loopwright.app.feature_views",
+    "training_set": "loopwright.app.training_sets",
     "when": "loopwright.core.expressions",
 }
 

@@ -1,10 +1,15 @@
 from loopwright.app.autologging import autolog as autolog
 from loopwright.app.checking import check as check
 from loopwright.app.connecting import connect as connect
+from loopwright.app.feature_functions import feature_function as feature_function
+from loopwright.app.feature_services import feature_service as feature_service
+from loopwright.app.feature_views import feature_view as feature_view
+from loopwright.app.feature_views import source as source
 from loopwright.app.packages import load_model as load_model
 from loopwright.app.packages import register as register
 from loopwright.app.packages import save_model as save_model
 from loopwright.app.recording import run as run
+from loopwright.app.training_sets import training_set as training_set
 from loopwright.client import Client as Client
 from loopwright.core.expressions import all_of as all_of
 from loopwright.core.expressions import col as col
@@ -34,6 +39,7 @@ from loopwright.features.nouns import FeatureService as FeatureService
 from loopwright.features.nouns import FeatureView as FeatureView
 from loopwright.features.nouns import Lookup as Lookup
 from loopwright.features.nouns import Output as Output
+from loopwright.features.nouns import Split as Split
 from loopwright.gates.nouns import Gate as Gate
 from loopwright.gates.nouns import Latency as Latency
 from loopwright.gates.nouns import Metric as Metric

@@ -63,12 +63,13 @@ def test_no_question_from_the_horizon_on_is_answered_otherwise(
         windows=WINDOWS if windowed else {},
     )
     table = history(chance, 120)
-    thinned = seen_from(memory_context(), view, table, NOON, few=0)
+    memory = memory_context()
+    thinned = seen_from(memory, view, table, NOON, few=0)
     assert thinned.num_rows < table.num_rows
     whole, part = MemoryOnline(), MemoryOnline()
     for store, rows in ((whole, table), (part, thinned)):
         store.define(online_view(view, "v@1"))
-        store.push("v@1", sorted(online_rows(view, rows), key=lambda row: row.known_us))
+        store.push("v@1", sorted(online_rows(memory, view, rows), key=lambda row: row.known_us))
     keys = [(k, j) for k in ("a", "b", "c", "z") for j in (1, 2)]
     for step in range(13):
         at_us = to_micros(NOON + step * HOUR / 3)

@@ -22,7 +22,18 @@ from loopwright.engine.operation import operation
 from loopwright.engine.publishing import asset_of, manifest_of, standing
 from loopwright.ports.ledger import Page, PageRequest, Transaction
 
-__all__ = ["OWNER", "CatalogueEntry", "Facets", "describe", "facets", "search"]
+__all__ = [
+    "OWNER",
+    "CatalogueEntry",
+    "Facets",
+    "Owner",
+    "TagWords",
+    "Text",
+    "describe",
+    "describe_asset",
+    "facets",
+    "search",
+]
 
 OWNER = "owner"
 """the tag that says whose a dataset is"""
@@ -33,6 +44,7 @@ Limit = Annotated[int, msgspec.Meta(ge=1, le=1000, description="how many on a pa
 Text = Annotated[str, msgspec.Meta(max_length=1000)]
 Owner = Annotated[str, msgspec.Meta(max_length=200)]
 Word = Annotated[str, msgspec.Meta(min_length=1, max_length=250, pattern=r"^[^\s=]+(=.*)?$")]
+TagWords = Annotated[tuple[Word, ...], msgspec.Meta(max_length=_TAGS)]
 
 
 class CatalogueEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,18 +116,31 @@ def describe(
     *,
     owner: Owner | None = None,
     description: Text | None = None,
-    tags: Annotated[tuple[Word, ...], msgspec.Meta(max_length=_TAGS)] | None = None,
+    tags: TagWords | None = None,
 ) -> Asset:
     """Say whose a dataset is, what it is, and by which words it is found; what is not said stays.
 
     `tags` are keys or `key=value`, all that there shall be; an empty owner is none.
     """
+    return describe_asset(ctx, DATASET, name, owner=owner, description=description, tags=tags)
+
+
+def describe_asset(
+    ctx: Context,
+    kind: str,
+    name: str,
+    *,
+    owner: str | None = None,
+    description: str | None = None,
+    tags: tuple[str, ...] | None = None,
+) -> Asset:
+    """As `describe`, of an asset of any kind."""
     keys = [word.partition("=")[0] for word in tags or ()]
     if OWNER in keys or len(set(keys)) < len(keys):
         raise Invalid("a tag is named twice, or is the owner", hint="give each key once, the owner as owner")
 
     def work(tx: Transaction) -> Asset:
-        asset = asset_of(ctx, tx, DATASET, name)
+        asset = asset_of(ctx, tx, kind, name)
         kept = {key: value for key, value in asset.tags.items() if tags is None or key == OWNER}
         kept |= {key: value for key, _, value in (word.partition("=") for word in tags or ())}
         if owner is not None:
@@ -125,7 +150,7 @@ def describe(
         tx.assets.update(changed)
         given = {"tags": tags, "owner": owner, "description": description}
         what = [key for key, value in given.items() if value is not None]
-        ctx.record(tx, "asset.changed", Address(kind=DATASET, name=name), {"what": what})
+        ctx.record(tx, "asset.changed", Address(kind=kind, name=name), {"what": what})
         return changed
 
     return ctx.write(work)

@@ -82,7 +82,7 @@ class VersionRows:
     keeps: Mapping[str, str] = {
         "data/cutting.py": "parts of dataset versions without the rows that went",
         "data/drafting.py": "parts of dataset versions",
-        "features/publishing.py": "training sets",
+        "features/training.py": "training sets",
     }
 
     def find(self, ctx: Context, subject: Subject, keys: frozenset[str]) -> Held:

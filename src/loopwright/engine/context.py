@@ -13,6 +13,7 @@ import msgspec
 from loopwright.core.errors import Denied
 from loopwright.core.nouns import Event, Json, Link, LinkRole, VersionRef
 from loopwright.ports.courier import Courier, Safe
+from loopwright.ports.functions import Functions
 from loopwright.ports.lakes import Lake
 from loopwright.ports.ledger import Ledger, Transaction
 from loopwright.ports.objects import Objects
@@ -54,6 +55,10 @@ class Ports(Protocol):
     @property
     def online(self) -> Online:
         """Features by entity."""
+
+    @property
+    def functions(self) -> Functions:
+        """Free Python functions that this process was given."""
 
     @property
     def clock(self) -> Clock:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextvars import ContextVar, Token
 from typing import NamedTuple
 
-__all__ = ["Current", "enter", "leave", "run_at"]
+__all__ = ["Current", "current", "enter", "leave", "run_at"]
 
 
 class Current(NamedTuple):
@@ -26,6 +26,11 @@ def enter(face: object, run_id: str) -> Token[Current | None]:
 def leave(token: Token[Current | None]) -> None:
     """Go back to what was before."""
     _CURRENT.reset(token)
+
+
+def current() -> Current | None:
+    """The run that goes on in this thread, and where it is recorded."""
+    return _CURRENT.get()
 
 
 def run_at(face: object) -> str | None:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from loopwright.core.errors import Invalid
-from loopwright.core.expressions import Col, Expr, Scalar, columns_of, evaluate
-from loopwright.features.nouns import FeatureService
-from loopwright.features.rules import feature_of
+from loopwright.core.expressions import Col, Scalar, evaluate
+from loopwright.features.formulas import calling
+from loopwright.features.nouns import FeatureService, Formula, FreeFunction
+from loopwright.features.rules import feature_of, reads_of
+from loopwright.ports.functions import Functions
 from loopwright.ports.online import Online
 
 if TYPE_CHECKING:
@@ -34,10 +36,11 @@ Run = Callable[[Row, Looked], Iterable[Scalar]]
 class Assembler:
     """The vectors of a published feature service, from the online store. Thread safe.
 
-    For the same instant they are those of the offline join, bit for bit.
+    For the same instant they are those of the offline join, bit for bit. `Invalid` where an input is made by
+    a free Python function that this process was not given.
     """
 
-    def __init__(self, online: Online, service: FeatureService) -> None:
+    def __init__(self, online: Online, service: FeatureService, functions: Functions | None = None) -> None:
         unsettled = [lookup.view for lookup in service.lookups if not lookup.store]
         if unsettled:
             raise Invalid(
@@ -46,7 +49,7 @@ class Assembler:
             )
         self._online = online
         self._lookups = tuple((lookup.store, lookup.columns) for lookup in service.lookups)
-        self._runs = _runs(service)
+        self._runs = _runs(service, functions)
         self._levels = tuple(
             (place, {level: float(i) for i, level in enumerate(service.categorical[output.name])})
             for place, output in enumerate(service.outputs)
@@ -131,20 +134,20 @@ def _level(levels: Mapping[str, float], value: Scalar, name: str) -> float:
     return levels.get(value, _NAN)
 
 
-def _runs(service: FeatureService) -> tuple[Run, ...]:
+def _runs(service: FeatureService, functions: Functions | None) -> tuple[Run, ...]:
     """What reads the outputs, in order: plain references to one place in a row are one look."""
     runs: list[Run] = []
     for origin, group in groupby(service.outputs, key=lambda output: _origin(output.expr, service)):
         exprs = [output.expr for output in group]
         if origin == _COMPUTED:
-            runs += [_computed(expr, service) for expr in exprs]
+            runs += [_computed(expr, service, functions) for expr in exprs]
         else:
             names = [expr.name for expr in exprs if isinstance(expr, Col)]
             runs.append(_taken(origin, [name if origin < 0 else _feature(name, service) for name in names]))
     return tuple(runs)
 
 
-def _origin(expr: Expr, service: FeatureService) -> int:
+def _origin(expr: Formula, service: FeatureService) -> int:
     """The lookup that a plain reference reads, or one of the two below."""
     if not isinstance(expr, Col):
         return _COMPUTED
@@ -167,9 +170,22 @@ def _taken(origin: int, names: list[str]) -> Run:
     return lambda row, looked: (get(looked[origin]),)
 
 
-def _computed(expr: Expr, service: FeatureService) -> Run:
-    reads = {name: _reference(name, service) for name in sorted(columns_of(expr))}
+def _computed(expr: Formula, service: FeatureService, functions: Functions | None) -> Run:
+    if isinstance(expr, FreeFunction):
+        return _called(expr, service, functions)
+    reads = {name: _reference(name, service) for name in sorted(reads_of(expr))}
     return lambda row, looked: (evaluate(expr, {name: read(row, looked) for name, read in reads.items()}),)
+
+
+def _called(free: FreeFunction, service: FeatureService, functions: Functions | None) -> Run:
+    if functions is None:
+        raise Invalid(
+            f"the Python function {free.name} is not portable, and no functions are at hand",
+            hint="compute it where the program that defines it runs",
+        )
+    call = calling(functions, free)
+    reads = [_reference(name, service) for name in free.reads]
+    return lambda row, looked: (call([read(row, looked) for read in reads]),)
 
 
 def _reference(name: str, service: FeatureService) -> Read:

@@ -16,9 +16,10 @@ from loopwright.core.errors import Invalid
 from loopwright.core.expressions import Scalar
 from loopwright.core.instants import to_micros
 from loopwright.engine.context import Context
+from loopwright.features.formulas import computed, plain_values
 from loopwright.features.nouns import VIEW, FeatureView
 from loopwright.features.offline import view_of
-from loopwright.features.rules import columns_read, online_view, store_name, value_columns
+from loopwright.features.rules import columns_read, online_view, store_name, stored_columns
 from loopwright.ports.ledger import PageRequest
 from loopwright.ports.online import OnlineRow
 
@@ -65,6 +66,7 @@ class Feed:
     """
 
     def __init__(self, ctx: Context, views: Sequence[str] | None = None) -> None:
+        self._ctx = ctx
         self._online = ctx.ports.online
         self._views = all_views(ctx) if views is None else [live_view(ctx, address) for address in views]
         self._waiting: dict[str, list[OnlineRow]] = {each.store: [] for each in self._views}
@@ -79,7 +81,7 @@ class Feed:
         taken = 0
         for each in self._views:
             if each.view.source == source:
-                rows = online_rows(each.view, table)
+                rows = online_rows(self._ctx, each.view, table)
                 waiting = self._waiting[each.store]
                 waiting[:0] = reversed(rows)
                 waiting.sort(key=_known_us, reverse=True)
@@ -107,20 +109,22 @@ def _known_us(row: OnlineRow) -> int:
     return row.known_us
 
 
-def online_rows(view: FeatureView, table: pa.Table) -> list[OnlineRow]:
+def online_rows(ctx: Context, view: FeatureView, table: pa.Table) -> list[OnlineRow]:
     """The rows of a table as the online store takes them, in their order.
 
-    A row without an event time is left out. Rows that nothing tells apart count as often as they are
-    in this table, and once when they come again.
+    What is derived is computed here, so that a lookup only reads it. A row without an event time is left
+    out. Rows that nothing tells apart count as often as they are in this table, once when they come again.
     """
     columns = {name: _values(table, name) for name in columns_read(view)}
+    named = [columns[name] for name in view.identity or columns]
+    made = computed(ctx.ports.tables, ctx.ports.functions, table, view.derived)
+    columns |= {name: plain_values(values) for name, values in made.items()}
     events = columns[view.event_time]
     knowns = events if view.known_at is None else columns[view.known_at]
     orders: Sequence[Scalar] = [None] * len(events) if view.order is None else columns[view.order]
     entities = zip(*(columns[name] for name in view.entity), strict=True)
-    needed = value_columns(view)
+    needed = (*stored_columns(view), *view.derived)
     values = [columns[name] for name in needed]
-    named = [columns[name] for name in view.identity or columns]
     knowns = [event if known is None else known for event, known in zip(events, knowns, strict=True)]
     ids = _numbered(_ids(named, events, knowns) if view.windows else _short_ids(named))
     taken_rows = zip(*values, strict=True) if values else [()] * len(events)
@@ -172,9 +176,6 @@ def _values(table: pa.Table, name: str) -> list[Any]:
     if name not in table.column_names:
         raise Invalid(f"the rows have no column {name!r}", hint=f"they have {', '.join(table.column_names)}")
     column = table.column(name)
-    if pa.types.is_timestamp(column.type):
-        if column.type.tz is None:
-            raise Invalid(f"the times of {name!r} have no zone", hint="give instants")
-        column = column.cast(pa.timestamp("us", column.type.tz), safe=False).cast(pa.int64())
-    found: list[Any] = column.to_pylist()
-    return found
+    if pa.types.is_timestamp(column.type) and column.type.tz is None:
+        raise Invalid(f"the times of {name!r} have no zone", hint="give instants")
+    return plain_values(column)

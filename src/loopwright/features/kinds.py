@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from loopwright.core.schema import Column, ColumnType, Schema
 from loopwright.data.conforming import arrow_type
 from loopwright.engine.context import Context
+from loopwright.features.formulas import computed
 from loopwright.features.nouns import FeatureService, FeatureView
 from loopwright.features.offline import view_features
 from loopwright.features.rules import TIME, columns_read
@@ -37,8 +38,10 @@ def output_types(ctx: Context, service: FeatureService, views: tuple[Schema, ...
     known: dict[str, ColumnType] = {column.name: column.type for column in service.request.columns}
     for lookup, schema in zip(service.lookups, views, strict=True):
         known |= {f"{lookup.name}.{column.name}": column.type for column in schema.columns}
-    expressions = {output.name: output.expr for output in service.outputs}
-    found = ctx.ports.tables.compute(_empty(known), expressions)
+    import pyarrow as pa
+
+    formulas = {output.name: output.expr for output in service.outputs}
+    found = pa.table(computed(ctx.ports.tables, ctx.ports.functions, _empty(known), formulas))
     return {column.name: _kind(column) for column in ctx.ports.tables.schema_of(found).columns}
 
 

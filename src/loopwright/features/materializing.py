@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from loopwright.core.addresses import Address
-from loopwright.core.expressions import Expr, col
-from loopwright.core.instants import duration, from_micros, to_micros
+from loopwright.core.instants import from_micros, to_micros
 from loopwright.core.nouns import Version
 from loopwright.data.nouns import DATASET
 from loopwright.data.reading import first_rows, read_version
@@ -14,11 +13,11 @@ from loopwright.engine.context import Context
 from loopwright.engine.publishing import manifest_of, resolve
 from loopwright.features.feeding import LiveView, online_rows
 from loopwright.features.nouns import FeatureView, Materialized
-from loopwright.features.rules import columns_read
+from loopwright.features.rules import columns_read, known_within, longest_window
 from loopwright.features.thinning import read_seen_from, seen_from
 from loopwright.ports.online import GRACE, OnlineRow
 
-__all__ = ["materialize_view"]
+__all__ = ["fill_below", "materialize_view"]
 
 _SEEN = "features.materialized"
 """documents that say how many of a dataset's rows were looked at, and up to which watermark, by view"""
@@ -34,12 +33,12 @@ def materialize_view(ctx: Context, each: LiveView, until: datetime) -> Materiali
     watermark = ctx.ports.online.watermark(each.store)
     until_us = max(to_micros(until), watermark or to_micros(until))
     after = _first_needed(each.view, until) if watermark is None else watermark
-    within = _within(each.view, after, until_us)
+    within = known_within(each.view, after, until_us)
     if watermark is None:
-        rows = online_rows(each.view, read_seen_from(ctx, each.view, dataset, within, until - GRACE))
+        rows = online_rows(ctx, each.view, read_seen_from(ctx, each.view, dataset, within, until - GRACE))
     else:
         table = read_version(ctx, dataset, columns=columns_read(each.view), where=within)
-        rows = online_rows(each.view, seen_from(ctx, each.view, table, until - GRACE))
+        rows = online_rows(ctx, each.view, seen_from(ctx, each.view, table, until - GRACE))
         rows += _late(ctx, each, dataset, watermark)
     rows.sort(key=lambda row: row.known_us)
     pushed = ctx.ports.online.push(each.store, rows)
@@ -49,24 +48,32 @@ def materialize_view(ctx: Context, each: LiveView, until: datetime) -> Materiali
     return Materialized(view=each.store, rows=pushed, watermark=from_micros(until_us))
 
 
+def fill_below(ctx: Context, each: LiveView, after: datetime | None, until: datetime, watermark: int) -> int:
+    """Push the rows known in (after, until], where the store has gone further already; how many were new.
+
+    Without a beginning: all that was known by then, as far as it can be seen. What is newer in the store
+    stays, and so does its watermark.
+    """
+    dataset = resolve(ctx, Address(kind=DATASET, name=each.view.source))
+    horizon = min(until, from_micros(watermark) - GRACE)
+    if after is None:
+        within = known_within(each.view, None, to_micros(until))
+        table = read_seen_from(ctx, each.view, dataset, within, horizon)
+    else:
+        within = known_within(each.view, to_micros(after), to_micros(until))
+        table = read_version(ctx, dataset, columns=columns_read(each.view), where=within)
+        table = seen_from(ctx, each.view, table, horizon)
+    rows = sorted(online_rows(ctx, each.view, table), key=lambda row: row.known_us)
+    pushed = ctx.ports.online.push(each.store, rows)
+    ctx.ports.online.flush(watermark, [each.store])
+    return pushed
+
+
 def _first_needed(view: FeatureView, until: datetime) -> int | None:
     """The instant up to which a row can be seen by no question at `until`; None when any row can."""
-    if view.latest:
+    if view.newest:
         return None
-    reach = max(duration(window.over) for window in view.windows.values())
-    return to_micros(until - reach - GRACE)
-
-
-def _within(view: FeatureView, after: int | None, until: int) -> Expr:
-    """Known after one instant and until another; where no known-at is given, by the event time."""
-    event = _between(view.event_time, after, until)
-    if view.known_at is None or view.known_at == view.event_time:
-        return event
-    return _between(view.known_at, after, until) | (col(view.known_at).is_null() & event)
-
-
-def _between(name: str, after: int | None, until: int) -> Expr:
-    return col(name) <= until if after is None else (col(name) > after) & (col(name) <= until)
+    return to_micros(until - GRACE) - longest_window(view)
 
 
 def _late(ctx: Context, each: LiveView, dataset: Version, watermark: int) -> list[OnlineRow]:
@@ -80,4 +87,5 @@ def _late(ctx: Context, each: LiveView, dataset: Version, watermark: int) -> lis
         return []
     table = first_rows(ctx, manifest, seen, new)
     after = _first_needed(each.view, from_micros(watermark))
-    return online_rows(each.view, ctx.ports.tables.select(table, _within(each.view, after, watermark)))
+    missed = ctx.ports.tables.select(table, known_within(each.view, after, watermark))
+    return online_rows(ctx, each.view, missed)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import TypeAlias
 
 import msgspec
 
 from loopwright.core.expressions import Expr, Scalar, Window
 from loopwright.core.nouns import Version
-from loopwright.core.schema import Schema
+from loopwright.core.schema import ColumnType, Schema
 
 __all__ = [
     "SERVICE",
     "VECTOR_PREFIX",
     "VIEW",
+    "Backfill",
     "FeatureService",
     "FeatureView",
+    "Formula",
+    "FreeFunction",
     "Lookup",
     "LookupReply",
     "Materialized",
@@ -34,13 +38,33 @@ VECTOR_PREFIX = "x_"
 """before the name of a model input, where it stands beside columns that may have the same name"""
 
 
+class FreeFunction(msgspec.Struct, frozen=True, kw_only=True, tag="python"):
+    """A free Python function of values of one row: a feature that is not portable.
+
+    It is known by its name and by the digest of its source text; the text itself is not kept, and nothing is
+    ever run that a store holds. Only a process that was given the function computes it.
+    """
+
+    name: str
+    """its module and name, `delays.features.heat`"""
+    digest: str
+    """of its source text"""
+    reads: tuple[str, ...]
+    """what it is given, in order; an instant is its microseconds, no value is None"""
+    gives: ColumnType
+
+
+Formula: TypeAlias = Expr | FreeFunction
+"""what a feature is made by: the closed algebra, which every engine computes alike, or a function"""
+
+
 class FeatureView(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked of an entity's rows in a dataset: columns of the newest row, aggregates over windows.
+    """What is asked of an entity's rows in a dataset: values of the newest row, aggregates over windows.
 
     Only rows count that were known at the instant that is asked about: `known_at <= T`, where a null
     known-at (or none declared) is the event time. `latest` columns are those of the row of the
-    greatest event time, no older than `ttl`; `windows` aggregate the rows with known-at in
-    `(T - over, T]`.
+    greatest event time, no older than `ttl`, and `derived` features are made of that row's columns;
+    `windows` aggregate the rows with known-at in `(T - over, T]`.
     """
 
     name: str
@@ -55,6 +79,7 @@ class FeatureView(msgspec.Struct, frozen=True, kw_only=True):
     ttl: str = "0"
     """how old the newest row may be, `0` without end"""
     latest: tuple[str, ...] = ()
+    derived: Mapping[str, Formula] = {}
     windows: Mapping[str, Window] = {}
     identity: tuple[str, ...] = ()
     """columns that tell rows apart; empty: the dataset's keys, else all columns that the view reads"""
@@ -63,7 +88,17 @@ class FeatureView(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def features(self) -> tuple[str, ...]:
         """The names of its features."""
-        return (*self.latest, *self.windows)
+        return (*self.newest, *self.windows)
+
+    @property
+    def newest(self) -> tuple[str, ...]:
+        """The names of the features that the newest row alone decides."""
+        return (*self.latest, *self.derived)
+
+    @property
+    def functions(self) -> dict[str, FreeFunction]:
+        """Its features that are not portable, by name."""
+        return {name: each for name, each in self.derived.items() if isinstance(each, FreeFunction)}
 
 
 class Lookup(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,10 +122,10 @@ class Lookup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True):
-    """One input of a model: an expression over request columns and features named `view.feature`."""
+    """One input of a model: made of request columns and of features named `view.feature`."""
 
     name: str
-    expr: Expr
+    expr: Formula
 
 
 class FeatureService(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,6 +147,11 @@ class FeatureService(msgspec.Struct, frozen=True, kw_only=True):
         """The names of the model's inputs, in order."""
         return tuple(output.name for output in self.outputs)
 
+    @property
+    def functions(self) -> dict[str, FreeFunction]:
+        """Its inputs that are not portable, by name."""
+        return {each.name: each.expr for each in self.outputs if isinstance(each.expr, FreeFunction)}
+
 
 class Split(msgspec.Struct, frozen=True, kw_only=True):
     """How rows of a training set are put into parts, kept with it; the column `split` names the part.
@@ -132,12 +172,19 @@ class TrainingFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What a training set's body says: how it was made, so that it can be made again."""
 
     service: str
-    """address of the feature service's version"""
+    """address of the feature service's version; empty where features were named one by one"""
     service_digest: str
     sources: Mapping[str, str]
     """address of the dataset version each view was read from, by view version"""
     time: str
     split: Split | None = None
+    definitions: Mapping[str, str] = {}
+    """the digest of each version of a view or service that it was made by, by address"""
+    features: tuple[str, ...] = ()
+    """the columns that are features, in order"""
+    label: str = ""
+    spine: str = ""
+    """address of the dataset version whose rows it has"""
 
 
 class Materialized(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,6 +193,29 @@ class Materialized(msgspec.Struct, frozen=True, kw_only=True):
     view: str
     rows: int
     watermark: datetime
+
+
+class Backfill(msgspec.Struct, frozen=True, kw_only=True):
+    """A past period of a view that was computed window by window, or is being."""
+
+    view: str
+    """address of the version of the view"""
+    start: datetime
+    end: datetime
+    every: str
+    into: str = ""
+    """the dataset that its values at the end of each window are kept in; empty: the online store"""
+    done_until: datetime | None = None
+    """up to here every window is done, and durable; None before the first"""
+    rows: int = 0
+    """rows that were new"""
+    begun_at: datetime
+    updated_at: datetime
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all of the period is done."""
+        return self.done_until is not None and self.done_until >= self.end
 
 
 class ViewSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,6 +227,8 @@ class ViewSummary(msgspec.Struct, frozen=True, kw_only=True):
     features: int
     created_at: datetime
     description: str = ""
+    portable: bool = True
+    """whether every engine and process computes it: no feature is a free Python function"""
 
 
 class ViewDetail(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,6 +241,12 @@ class ViewDetail(msgspec.Struct, frozen=True, kw_only=True):
     """until when all known rows are in the online store"""
     services: tuple[str, ...]
     """addresses of the newest services that look it up"""
+    not_portable: tuple[str, ...] = ()
+    """its features that only a process with their Python function computes"""
+    owner: str = ""
+    tags: Mapping[str, str] = {}
+    backfills: tuple[Backfill, ...] = ()
+    """the newest ones of this version"""
 
 
 class ServiceDetail(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,6 +254,8 @@ class ServiceDetail(msgspec.Struct, frozen=True, kw_only=True):
 
     version: Version
     service: FeatureService
+    not_portable: tuple[str, ...] = ()
+    """its model inputs that only a process with their Python function computes"""
 
 
 class LookupReply(msgspec.Struct, frozen=True, kw_only=True):

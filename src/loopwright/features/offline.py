@@ -8,12 +8,13 @@ import msgspec
 
 from loopwright.core.addresses import Address
 from loopwright.core.errors import Invalid
-from loopwright.core.expressions import Col, Expr
+from loopwright.core.expressions import Col
 from loopwright.core.nouns import Version
 from loopwright.data.reading import permitted, read_version
 from loopwright.engine.context import Context
 from loopwright.engine.publishing import manifest_of, resolve
-from loopwright.features.nouns import VECTOR_PREFIX, VIEW, FeatureService, FeatureView, Lookup
+from loopwright.features.formulas import computed
+from loopwright.features.nouns import VECTOR_PREFIX, VIEW, FeatureService, FeatureView, Formula
 from loopwright.features.rules import (
     TIME,
     as_of_join,
@@ -24,15 +25,28 @@ from loopwright.features.rules import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
-__all__ = ["Sources", "build", "matrix", "outputs_of", "sources_of", "view_features", "view_of"]
+__all__ = [
+    "Picked",
+    "Sources",
+    "build",
+    "matrix",
+    "outputs_of",
+    "picked_features",
+    "sources_of",
+    "view_features",
+    "view_of",
+]
 
 
 _PREFIX = "loopwright:"
 """before the features in the joins, where their names might be those of the spine"""
+_PLACE = "loopwright_place"
 
 
 class Sources(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +55,14 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     views: tuple[FeatureView, ...]
     view_versions: tuple[Version, ...]
     datasets: tuple[Version, ...]
+
+
+class Picked(msgspec.Struct, frozen=True, kw_only=True):
+    """A version of a view, and those of its features that are wanted."""
+
+    view: FeatureView
+    version: Version
+    names: tuple[str, ...]
 
 
 def view_of(ctx: Context, address: str | Address) -> tuple[FeatureView, Version]:
@@ -71,19 +93,12 @@ def build(
 
     found = sources or sources_of(ctx, service)
     known = _request(service, spine)
-    rows: dict[str, pa.Table] = {}
     used = features_used(service)
-    for lookup, view, dataset, names in zip(service.lookups, found.views, found.datasets, used, strict=True):
-        if not names:
-            continue
-        if view.source not in rows:
-            wanted = {
-                name for each in found.views if each.source == view.source for name in columns_read(each)
-            }
-            permitted(ctx, dataset, sorted(wanted))
-            rows[view.source] = read_version(ctx, dataset, columns=sorted(wanted))
-        asked = _asked(lookup, spine, time)
-        features = view_features(ctx, view, asked, rows[view.source], names)
+    joined = zip(service.lookups, found.views, found.datasets, used, strict=True)
+    needed = [each for each in joined if each[3]]
+    rows = _rows(ctx, [view for _, view, _, _ in needed], [dataset for _, _, dataset, _ in needed])
+    for lookup, view, _, names in needed:
+        features = view_features(ctx, view, _asked(lookup.keys, spine, time), rows[view.source], names)
         known |= {f"{lookup.name}.{name}": features.column(name) for name in names}
     for name, values in outputs_of(ctx, service, pa.table(known)).items():
         if f"{VECTOR_PREFIX}{name}" in spine.column_names:
@@ -102,14 +117,59 @@ def _request(service: FeatureService, spine: pa.Table) -> dict[str, pa.ChunkedAr
     return {name: spine.column(name) for name in request_columns(service)}
 
 
-def _asked(lookup: Lookup, spine: pa.Table, time: str) -> pa.Table:
+def picked_features(
+    ctx: Context, chosen: Sequence[Picked], datasets: Sequence[Version], spine: pa.Table, time: str
+) -> dict[str, pa.ChunkedArray]:
+    """The wanted features of each view by `view.feature`, each row as known at its own instant.
+
+    The spine has the entity of each view under the names of the source, and of the same types.
+    """
+    rows = _rows(ctx, [each.view for each in chosen], datasets)
+    found: dict[str, pa.ChunkedArray] = {}
+    for each in chosen:
+        asked = _asked({name: name for name in each.view.entity}, spine, time)
+        _check_types(ctx, each.view, asked, rows[each.view.source])
+        features = view_features(ctx, each.view, asked, rows[each.view.source], each.names)
+        found |= {f"{each.view.name}.{name}": features.column(name) for name in each.names}
+    return found
+
+
+def _rows(ctx: Context, views: Sequence[FeatureView], datasets: Sequence[Version]) -> dict[str, pa.Table]:
+    """By dataset the columns that any of its views reads, each read once."""
+    wanted: dict[str, set[str]] = {}
+    for view in views:
+        wanted.setdefault(view.source, set()).update(columns_read(view))
+    rows: dict[str, pa.Table] = {}
+    for view, dataset in zip(views, datasets, strict=True):
+        if view.source not in rows:
+            columns = sorted(wanted[view.source])
+            permitted(ctx, dataset, columns)
+            rows[view.source] = read_version(ctx, dataset, columns=columns)
+    return rows
+
+
+def _asked(keys: Mapping[str, str], spine: pa.Table, time: str) -> pa.Table:
     """The entity and the instant of each question, under the names that the view's joins use."""
     import pyarrow as pa
 
-    if time not in spine.column_names:
-        raise Invalid(f"the spine has no {time!r}", hint=f"its columns are {', '.join(spine.column_names)}")
-    columns = {entity: spine.column(column) for entity, column in lookup.keys.items()}
+    for name in (*keys.values(), time):
+        if name not in spine.column_names:
+            raise Invalid(
+                f"the spine has no {name!r}", hint=f"its columns are {', '.join(spine.column_names)}"
+            )
+    columns = {entity: spine.column(column) for entity, column in keys.items()}
     return pa.table({**columns, TIME: spine.column(time)})
+
+
+def _check_types(ctx: Context, view: FeatureView, asked: pa.Table, rows: pa.Table) -> None:
+    mine, theirs = ctx.ports.tables.schema_of(asked), ctx.ports.tables.schema_of(rows)
+    for name in view.entity:
+        kinds = mine.column(name).type, theirs.column(name).type
+        if kinds[0] is not kinds[1]:
+            raise Invalid(
+                f"the key {name!r} is {kinds[0]} in the spine and {kinds[1]} in dataset:{view.source}",
+                hint="give both one type",
+            )
 
 
 def view_features(
@@ -122,10 +182,13 @@ def view_features(
     if rows.column(view.event_time).null_count:
         rows = rows.filter(rows.column(view.event_time).is_valid())
     latest = tuple(name for name in names if name in view.latest)
+    derived = {name: view.derived[name] for name in names if name in view.derived}
     windows = {name: view.windows[name] for name in names if name in view.windows}
     only = msgspec.structs.replace(view, latest=latest, windows=windows)
     found: dict[str, pa.ChunkedArray] = {}
-    if latest:
+    if derived:
+        found |= _derived(ctx, only, asked, rows, derived)
+    elif latest:
         joined = tables.join_as_of(asked, rows, as_of_join(only, _PREFIX))
         found |= {name: joined.column(f"{_PREFIX}{name}") for name in latest}
     if windows:
@@ -134,19 +197,33 @@ def view_features(
     return pa.table(found)
 
 
+def _derived(
+    ctx: Context, view: FeatureView, asked: pa.Table, rows: pa.Table, formulas: Mapping[str, Formula]
+) -> dict[str, pa.ChunkedArray]:
+    """Columns of each question's newest row, and what is derived of it: computed once for each such row."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    numbered = rows.append_column(_PLACE, pa.array(np.arange(rows.num_rows)))
+    join = msgspec.structs.replace(as_of_join(view, _PREFIX), columns=(_PLACE,))
+    places = ctx.ports.tables.join_as_of(asked, numbered, join).column(f"{_PREFIX}{_PLACE}")
+    different = pc.unique(places.drop_null())
+    won = rows.take(different)
+    at = pc.index_in(places, value_set=different, skip_nulls=True)
+    made = computed(ctx.ports.tables, ctx.ports.functions, won, formulas)
+    return {name: won.column(name).take(at) for name in view.latest} | {
+        name: values.take(at) for name, values in made.items()
+    }
+
+
 def outputs_of(ctx: Context, service: FeatureService, known: pa.Table) -> dict[str, NDArray[np.float64]]:
     """The model inputs by name, from request columns and features named `view.feature`."""
-    computed: dict[str, Expr] = {
-        output.name: output.expr for output in service.outputs if not isinstance(output.expr, Col)
-    }
-    table = ctx.ports.tables.compute(known, computed) if computed else None
+    formulas = {output.name: output.expr for output in service.outputs if not isinstance(output.expr, Col)}
+    made = computed(ctx.ports.tables, ctx.ports.functions, known, formulas)
     found = {}
     for output in service.outputs:
-        if isinstance(output.expr, Col):
-            column = known.column(output.expr.name)
-        else:
-            assert table is not None
-            column = table.column(output.name)
+        column = known.column(output.expr.name) if isinstance(output.expr, Col) else made[output.name]
         levels = service.categorical.get(output.name)
         found[output.name] = _numbers(column) if levels is None else _places(column, levels)
     return found

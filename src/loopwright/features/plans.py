@@ -19,6 +19,7 @@ from loopwright.engine.context import Context
 from loopwright.engine.publishing import manifest_of, resolve
 from loopwright.features.assembly import Assembler
 from loopwright.features.nouns import SERVICE, FeatureService, LookupReply
+from loopwright.ports.functions import Functions
 from loopwright.ports.online import Online
 
 __all__ = ["LookupPlan", "LookupPlans", "plan_of"]
@@ -90,10 +91,12 @@ def _taker(features: tuple[str, ...]) -> Callable[[_Row], tuple[Scalar, ...]]:
 class LookupPlan:
     """A version of a feature service, compiled. Thread safe."""
 
-    def __init__(self, online: Online, version: Version, service: FeatureService) -> None:
+    def __init__(
+        self, online: Online, version: Version, service: FeatureService, functions: Functions
+    ) -> None:
         self.version = version
         self.lookups = len(service.lookups)
-        self._assembler = Assembler(online, service)
+        self._assembler = Assembler(online, service, functions)
         self._outputs = service.names
         self._address = str(version.ref)
         self._written = msgspec.Raw(msgspec.json.encode(service.names))
@@ -141,7 +144,7 @@ def plan_of(ctx: Context, name: str) -> LookupPlan:
 
 def _compiled(ctx: Context, version: Version) -> LookupPlan:
     service = msgspec.convert(manifest_of(ctx, version).body, FeatureService)
-    return LookupPlan(ctx.ports.online, version, service)
+    return LookupPlan(ctx.ports.online, version, service, ctx.ports.functions)
 
 
 class LookupPlans:

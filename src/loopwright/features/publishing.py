@@ -1,23 +1,21 @@
-"""Keeps definitions and training sets as versions."""
+"""Keeps definitions as versions."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
 
 from loopwright.core.addresses import Address
-from loopwright.core.manifests import Manifest, ManifestEntry
-from loopwright.core.nouns import LinkRole, Version
+from loopwright.core.manifests import Manifest
+from loopwright.core.nouns import Version
 from loopwright.core.schema import Schema
-from loopwright.data.nouns import DATASET, DatasetBody
+from loopwright.data.nouns import DATASET
 from loopwright.data.reading import body_of, schema_of
 from loopwright.engine.context import Context
 from loopwright.engine.publishing import manifest_of, prepare, publish, resolve
 from loopwright.features.kinds import output_types, view_types
-from loopwright.features.nouns import SERVICE, VIEW, FeatureService, FeatureView, Split, TrainingFacts
-from loopwright.features.offline import Sources, build, sources_of, view_of
+from loopwright.features.nouns import SERVICE, VIEW, FeatureService, FeatureView
+from loopwright.features.offline import view_of
 from loopwright.features.rules import (
     check_outputs,
     check_service,
@@ -26,13 +24,8 @@ from loopwright.features.rules import (
     pinned,
     store_name,
 )
-from loopwright.features.splits import split_rows
-from loopwright.ports.ledger import Transaction
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-__all__ = ["define_service", "define_view", "service_of", "training_set"]
+__all__ = ["define_service", "define_view", "service_of"]
 
 
 def define_view(ctx: Context, view: FeatureView) -> Version:
@@ -45,8 +38,11 @@ def define_view(ctx: Context, view: FeatureView) -> Version:
     settled = replace(view, identity=view.identity or body_of(source).keys)
     check_view(settled, schema)
     view_types(ctx, settled, schema)
-    manifest = Manifest(kind=VIEW, body=msgspec.to_builtins(settled))
-    facts = {"features": len(view.features), "source": view.source}
+    body = msgspec.to_builtins(settled)
+    if not settled.derived:
+        del body["derived"]  # what was published before there was such a thing stays the same version
+    manifest = Manifest(kind=VIEW, body=body)
+    facts = {"features": len(view.features), "source": view.source, "functions": len(view.functions)}
     draft = prepare(ctx, view.name, manifest, facts=facts, description=view.description)
     version = ctx.write(lambda tx: publish(ctx, tx, draft))
     ctx.ports.online.define(online_view(settled, store_name(ctx.space, view.name, version.number)))
@@ -82,66 +78,3 @@ def service_of(ctx: Context, address: str | Address) -> FeatureService:
     """A published feature service by name or address."""
     version = resolve(ctx, address, kind=SERVICE)
     return msgspec.convert(manifest_of(ctx, version).body, FeatureService)
-
-
-def training_set(
-    ctx: Context,
-    service: str,
-    spine: pa.Table,
-    *,
-    name: str,
-    time: str,
-    split: Split | None = None,
-) -> Version:
-    """Build the model inputs of each spine row as known at its instant, and keep them as a dataset's version.
-
-    The version has every spine column, a column `split` where one is asked for, and `x_<output>` for
-    each model input. Its body says which service, view and dataset versions it was made from; they
-    become inputs of the current run. The same content is the same version.
-    """
-    version = resolve(ctx, service, kind=SERVICE)
-    definition = msgspec.convert(manifest_of(ctx, version).body, FeatureService)
-    sources = sources_of(ctx, definition)
-    asked = spine if split is None else split_rows(spine, split, time)
-    table = build(ctx, definition, asked, time, sources)
-    facts = TrainingFacts(
-        service=str(version.ref),
-        service_digest=version.digest,
-        sources={
-            str(view.ref): str(dataset.ref)
-            for view, dataset in zip(sources.view_versions, sources.datasets, strict=True)
-        },
-        time=time,
-        split=split,
-    )
-    draft = prepare(ctx, name, _manifest(ctx, table, time, facts), facts={"rows": table.num_rows})
-
-    def work(tx: Transaction) -> Version:
-        for source in _inputs(sources):
-            ctx.touch(tx, LinkRole.INPUT, source.ref)
-        ctx.touch(tx, LinkRole.INPUT, version.ref)
-        return publish(ctx, tx, draft)
-
-    return ctx.write(work)
-
-
-def _inputs(sources: Sources) -> list[Version]:
-    return list({version.id: version for version in (*sources.view_versions, *sources.datasets)}.values())
-
-
-def _manifest(ctx: Context, table: pa.Table, time: str, facts: TrainingFacts) -> Manifest:
-    data = ctx.ports.tables.write(table)
-    entry = ManifestEntry(
-        path="part-00001.parquet",
-        digest=ctx.ports.objects.put(data),
-        size_bytes=len(data),
-        rows=table.num_rows,
-    )
-    body = DatasetBody(event_time=time, facts=msgspec.to_builtins(facts))
-    return Manifest(
-        kind=DATASET,
-        entries=(entry,),
-        schema=ctx.ports.tables.schema_of(table),
-        rows=table.num_rows,
-        body=msgspec.to_builtins(body),
-    )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from msgspec.structs import replace
 
 from loopwright.core.addresses import check_name
 from loopwright.core.errors import Invalid
-from loopwright.core.expressions import columns_of
+from loopwright.core.expressions import Expr, col, columns_of
 from loopwright.core.instants import duration
 from loopwright.core.schema import ColumnType, Schema
-from loopwright.features.nouns import FeatureService, FeatureView, Lookup
+from loopwright.features.nouns import FeatureService, FeatureView, Formula, FreeFunction, Lookup
 from loopwright.ports.online import OnlineView
 from loopwright.ports.tables import AsOfJoin, WindowJoin
 
@@ -24,10 +25,14 @@ __all__ = [
     "columns_read",
     "feature_of",
     "features_used",
+    "known_within",
+    "longest_window",
     "online_view",
     "pinned",
+    "reads_of",
     "request_columns",
     "store_name",
+    "stored_columns",
     "value_columns",
     "window_join",
 ]
@@ -41,9 +46,25 @@ def store_name(space: str, name: str, number: int) -> str:
     return f"{name}@{number}" if space == "default" else f"{space}/{name}@{number}"
 
 
+def reads_of(formula: Formula) -> frozenset[str]:
+    """The names of all columns that a formula is made of."""
+    return frozenset(formula.reads) if isinstance(formula, FreeFunction) else columns_of(formula)
+
+
+def stored_columns(view: FeatureView) -> tuple[str, ...]:
+    """The dataset's columns that the online store keeps of a row, beside what is derived of it."""
+    return _columns(view, with_derived=False)
+
+
 def value_columns(view: FeatureView) -> tuple[str, ...]:
     """The dataset's columns that the view's features are made of."""
+    return _columns(view, with_derived=True)
+
+
+def _columns(view: FeatureView, *, with_derived: bool) -> tuple[str, ...]:
     read = list(view.latest)
+    for formula in view.derived.values() if with_derived else ():
+        read += sorted(reads_of(formula))
     for window in view.windows.values():
         read += sorted(columns_of(window.expr))
     return tuple(dict.fromkeys(read))
@@ -63,7 +84,9 @@ def check_view(view: FeatureView, source: Schema) -> None:
     if not view.entity:
         raise Invalid(f"the view {view.name!r} names no entity", hint="give the columns that name one")
     if not view.features:
-        raise Invalid(f"the view {view.name!r} has no features", hint="give `latest` columns or `windows`")
+        raise Invalid(
+            f"the view {view.name!r} has no features", hint="give `latest` columns, `derived` or `windows`"
+        )
     for name in columns_read(view):
         if name not in source.names:
             raise Invalid(
@@ -79,12 +102,10 @@ def check_view(view: FeatureView, source: Schema) -> None:
 
 
 def _check_features(view: FeatureView) -> None:
-    twice = [name for name in view.latest if name in view.windows]
-    if twice or len(set(view.latest)) < len(view.latest):
-        raise Invalid(
-            f"the view {view.name!r} has the feature {(twice or list(view.latest))[0]!r} twice",
-            hint="rename one",
-        )
+    twice = [name for name, count in Counter(view.features).items() if count > 1]
+    if twice:
+        raise Invalid(f"the view {view.name!r} has the feature {twice[0]!r} twice", hint="rename one")
+    _check_derived(view)
     apart = {*view.entity, view.event_time, view.known_at, view.order}
     for name in view.latest:
         if name in apart:
@@ -101,9 +122,41 @@ def _check_features(view: FeatureView) -> None:
             )
 
 
+def _check_derived(view: FeatureView) -> None:
+    read = {*columns_read(view)}
+    for name, formula in view.derived.items():
+        if name in read:
+            raise Invalid(
+                f"the feature {name!r} of the view {view.name!r} has the name of a column it reads",
+                hint="give what is derived a name of its own",
+            )
+        if not reads_of(formula):
+            raise Invalid(
+                f"the feature {name!r} of the view {view.name!r} is made of no column",
+                hint="a constant is no feature: name a column of the source",
+            )
+
+
+def longest_window(view: FeatureView) -> int:
+    """The length of the view's longest window in microseconds, 0 without one."""
+    return max((duration(each.over) // duration("1us") for each in view.windows.values()), default=0)
+
+
+def known_within(view: FeatureView, after: int | None, until: int) -> Expr:
+    """Known after one instant and until another; where no known-at is given, by the event time."""
+    event = _between(view.event_time, after, until)
+    if view.known_at is None or view.known_at == view.event_time:
+        return event
+    return _between(view.known_at, after, until) | (col(view.known_at).is_null() & event)
+
+
+def _between(name: str, after: int | None, until: int) -> Expr:
+    return col(name) <= until if after is None else (col(name) > after) & (col(name) <= until)
+
+
 def online_view(view: FeatureView, store: str) -> OnlineView:
     """What the online store keeps of a view."""
-    return OnlineView(name=store, ttl=duration(view.ttl), latest=view.latest, windows=dict(view.windows))
+    return OnlineView(name=store, ttl=duration(view.ttl), latest=view.newest, windows=dict(view.windows))
 
 
 def as_of_join(view: FeatureView, prefix: str = "") -> AsOfJoin:
@@ -163,7 +216,7 @@ def features_used(service: FeatureService) -> tuple[tuple[str, ...], ...]:
     """For each lookup, the features that some output refers to, in the order they are first used."""
     used: list[dict[str, None]] = [{} for _ in service.lookups]
     for output in service.outputs:
-        for reference in sorted(columns_of(output.expr)):
+        for reference in sorted(reads_of(output.expr)):
             found = feature_of(reference, service.lookups)
             if found is not None:
                 used[found[0]][found[1]] = None
@@ -174,7 +227,7 @@ def request_columns(service: FeatureService) -> tuple[str, ...]:
     """The request columns that some output or key needs, in the request's order."""
     needed = {name for lookup in service.lookups for name in lookup.columns}
     for output in service.outputs:
-        needed |= {name for name in columns_of(output.expr) if feature_of(name, service.lookups) is None}
+        needed |= {name for name in reads_of(output.expr) if feature_of(name, service.lookups) is None}
     return tuple(name for name in service.request.names if name in needed)
 
 
@@ -195,7 +248,7 @@ def check_service(service: FeatureService, views: tuple[FeatureView, ...]) -> No
         for column in lookup.columns:
             _check_request(service, column, f"a key of {lookup.name}")
     for output in service.outputs:
-        for reference in columns_of(output.expr):
+        for reference in reads_of(output.expr):
             _check_reference(service, views, output.name, reference)
     for name in service.categorical:
         if name not in service.names:

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from loopwright.core.expressions import Expr, col
-from loopwright.core.instants import duration, to_micros
+from loopwright.core.instants import to_micros
 from loopwright.core.nouns import Version
 from loopwright.data.reading import read_version, rows_at
 from loopwright.engine.context import Context
 from loopwright.engine.publishing import manifest_of
 from loopwright.features.nouns import FeatureView
-from loopwright.features.rules import TIME, as_of_join, columns_read
+from loopwright.features.rules import TIME, as_of_join, columns_read, longest_window
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["read_seen_from", "seen_from"]
+__all__ = ["entities_at", "read_seen_from", "seen_from"]
 
 _PLACE = "loopwright_place"
 _FEW = 10_000
@@ -34,7 +34,7 @@ def seen_from(
     Those that are seen later or that a window reaches, and of the others the one of each entity that
     is the newest at the horizon: what the online store would keep of all of them, found by one join.
     """
-    if not view.latest or table.num_rows < few:
+    if not view.newest or table.num_rows < few:
         return table
     import numpy as np
     import pyarrow as pa
@@ -50,7 +50,7 @@ def read_seen_from(
 
     Keys and times are read first, and of the other columns no more than one at a time is in memory.
     """
-    if not view.latest or (manifest_of(ctx, dataset).rows or 0) < few:
+    if not view.newest or (manifest_of(ctx, dataset).rows or 0) < few:
         return read_version(ctx, dataset, columns=columns_read(view), where=within)
     import numpy as np
     import pyarrow as pa
@@ -80,7 +80,7 @@ def _places(
     import numpy as np
     import pyarrow as pa
 
-    asked = _asked(numbered, view.entity, horizon)
+    asked = entities_at(numbered, view.entity, horizon)
     newest = ctx.ports.tables.join_as_of(asked, numbered, replace(as_of_join(view), columns=(_PLACE,)))
     reached = _reached(view, to_micros(horizon))
     later = ctx.ports.tables.select(numbered, reached if within is None else reached & within)
@@ -88,7 +88,7 @@ def _places(
     return pa.array(np.unique(np.concatenate(places)))
 
 
-def _asked(table: pa.Table, entity: tuple[str, ...], at: datetime) -> pa.Table:
+def entities_at(table: pa.Table, entity: tuple[str, ...], at: datetime) -> pa.Table:
     """Each entity once, asked about at one instant."""
     import pyarrow as pa
 
@@ -99,14 +99,9 @@ def _asked(table: pa.Table, entity: tuple[str, ...], at: datetime) -> pa.Table:
 
 def _reached(view: FeatureView, horizon_us: int) -> Expr:
     """Seen after the horizon, or within the longest window that ends there."""
-    first = horizon_us - max((_window_us(each.over) for each in view.windows.values()), default=0)
+    first = horizon_us - longest_window(view)
     event = col(view.event_time)
     if view.known_at is None or view.known_at == view.event_time:
         return event > first
     known = col(view.known_at)
     return (event > horizon_us) | (known > first) | (known.is_null() & (event > first))
-
-
-def _window_us(over: str) -> int:
-    """The length of a window in microseconds."""
-    return duration(over) // duration("1us")

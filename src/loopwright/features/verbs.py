@@ -12,12 +12,14 @@ from loopwright.core.addresses import Address, AssetName, parse_selector
 from loopwright.core.errors import Invalid, NotFound
 from loopwright.core.expressions import Scalar
 from loopwright.core.instants import from_micros
-from loopwright.core.nouns import Version
+from loopwright.core.nouns import Asset, Version
+from loopwright.data.catalogue import OWNER, Owner, TagWords, Text, describe_asset
 from loopwright.data.nouns import DATASET
 from loopwright.data.reading import schema_of
 from loopwright.engine.context import Context
 from loopwright.engine.operation import operation
-from loopwright.engine.publishing import manifest_of, resolve
+from loopwright.engine.publishing import asset_of, manifest_of, resolve
+from loopwright.features.backfilling import backfills_of
 from loopwright.features.feeding import Feed, live_view, online_rows
 from loopwright.features.files import JoinReport, join_files
 from loopwright.features.kinds import view_types
@@ -35,8 +37,9 @@ from loopwright.features.nouns import (
 )
 from loopwright.features.offline import build, matrix, view_of
 from loopwright.features.plans import plan_of
-from loopwright.features.publishing import define_service, define_view, service_of, training_set
+from loopwright.features.publishing import define_service, define_view, service_of
 from loopwright.features.rules import store_name
+from loopwright.features.training import training_set
 from loopwright.ports.ledger import Page, PageRequest
 from loopwright.ports.tables import AsOfJoin
 
@@ -51,6 +54,7 @@ __all__ = [
     "categorical_of",
     "define_service",
     "define_view",
+    "describe",
     "features",
     "join",
     "lookup",
@@ -85,7 +89,7 @@ def categorical_of(ctx: Context, service: str) -> Mapping[str, tuple[str, ...]]:
 def push(ctx: Context, view: str, rows: pa.Table) -> int:
     """Push rows of a view's dataset to the online store; how many were new. Durable at the next flush."""
     each = live_view(ctx, view)
-    return ctx.ports.online.push(each.store, online_rows(each.view, rows))
+    return ctx.ports.online.push(each.store, online_rows(ctx, each.view, rows))
 
 
 @operation("features.list", scope="feature:read", route="GET /features")
@@ -103,7 +107,8 @@ def features(
             version=version.number,
             features=int(version.facts.get("features", 0)),
             created_at=version.created_at,
-            description=version.description,
+            description=asset.description or version.description,
+            portable=not version.facts.get("functions"),
         )
         for asset, version in newest
         if version is not None
@@ -117,12 +122,18 @@ def show_view(ctx: Context, name: AssetName, *, version: str = "") -> ViewDetail
     view, found = view_of(ctx, _address(VIEW, name, version))
     source = manifest_of(ctx, resolve(ctx, Address(kind=DATASET, name=view.source)))
     types = view_types(ctx, view, schema_of(source))
+    with ctx.read() as tx:
+        tags = dict(asset_of(ctx, tx, VIEW, name).tags)
     return ViewDetail(
         version=found,
         view=view,
         types={column.name: str(column.type) for column in types.columns},
         watermark=_watermark(ctx, store_name(ctx.space, view.name, found.number)),
         services=_services_of(ctx, found),
+        not_portable=tuple(view.functions),
+        owner=tags.pop(OWNER, ""),
+        tags=tags,
+        backfills=backfills_of(ctx, found),
     )
 
 
@@ -153,7 +164,24 @@ def _services_of(ctx: Context, view: Version) -> tuple[str, ...]:
 def show_service(ctx: Context, name: AssetName, *, version: str = "") -> ServiceDetail:
     """Show a feature service: the model inputs it makes, in order, and from what."""
     found = resolve(ctx, _address(SERVICE, name, version))
-    return ServiceDetail(version=found, service=service_of(ctx, str(found.ref)))
+    service = service_of(ctx, str(found.ref))
+    return ServiceDetail(version=found, service=service, not_portable=tuple(service.functions))
+
+
+@operation("features.describe", scope="feature:write", route="PATCH /features/views/{name}")
+def describe(
+    ctx: Context,
+    name: AssetName,
+    *,
+    owner: Owner | None = None,
+    description: Text | None = None,
+    tags: TagWords | None = None,
+) -> Asset:
+    """Say whose a feature view is, what it is, and by which words it is found; what is not said stays.
+
+    `tags` are keys or `key=value`, all that there shall be; an empty owner is none.
+    """
+    return describe_asset(ctx, VIEW, name, owner=owner, description=description, tags=tags)
 
 
 @operation("features.publish_view", scope="feature:write", route="POST /features/views", status=201)

@@ -11,12 +11,12 @@ import numpy as np
 
 from loopwright.core.addresses import Address, ByNumber
 from loopwright.core.errors import NotFound
-from loopwright.core.expressions import columns_of
 from loopwright.core.nouns import Signal
 from loopwright.data.reading import read_version
 from loopwright.engine.context import Context
 from loopwright.engine.publishing import resolve
 from loopwright.features.nouns import VECTOR_PREFIX, FeatureService
+from loopwright.features.rules import reads_of
 from loopwright.features.verbs import service_of
 from loopwright.monitoring.readings import SKEW
 from loopwright.ports.ledger import PageRequest
@@ -127,7 +127,7 @@ def _inputs_from(service: FeatureService, view: str) -> list[str]:
     return [
         output.name
         for output in service.outputs
-        if prefixes and any(name.startswith(prefixes) for name in columns_of(output.expr))
+        if prefixes and any(name.startswith(prefixes) for name in reads_of(output.expr))
     ]
 
 

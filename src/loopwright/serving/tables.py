@@ -120,7 +120,7 @@ class _Loader:
         trained = replace(service, categorical=model.categorical)
         recipe = digest_value(trained)
         if recipe not in self._assemblers:
-            self._assemblers[recipe] = Assembler(self._ctx.ports.online, trained)
+            self._assemblers[recipe] = Assembler(self._ctx.ports.online, trained, self._ctx.ports.functions)
         return LoadedModel(
             version=number,
             flavor=model.flavor,

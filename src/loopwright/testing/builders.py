@@ -18,6 +18,7 @@ from blake3 import blake3
 from loopwright.core.errors import Corrupt, Unavailable
 from loopwright.engine.context import Context, Principal
 from loopwright.ports.courier import Courier, Safe
+from loopwright.ports.functions import Functions
 from loopwright.ports.lakes import Lake
 from loopwright.ports.ledger import Ledger
 from loopwright.ports.objects import Objects
@@ -153,6 +154,12 @@ class MemoryPorts:
     def signer(self) -> Signer:
         """A pair of keys in the folder."""
         made: Signer = import_module("loopwright.adapters.world").FileSigner(self.folder / "packages.key")
+        return made
+
+    @cached_property
+    def functions(self) -> Functions:
+        """The real ones, which are in memory."""
+        made: Functions = import_module("loopwright.adapters.world").ProcessFunctions()
         return made
 
     @cached_property

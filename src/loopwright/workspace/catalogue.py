@@ -9,7 +9,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from loopwright.adapters.world import FileKeys, FileSigner, RandomIds, ReplayClock, SystemClock
+from loopwright.adapters.world import (
+    FileKeys,
+    FileSigner,
+    ProcessFunctions,
+    RandomIds,
+    ReplayClock,
+    SystemClock,
+)
 from loopwright.core.errors import Invalid
 from loopwright.workspace.settings import Settings
 
@@ -17,6 +24,7 @@ if TYPE_CHECKING:
     from loopwright.adapters.sql import UpgradeReport
     from loopwright.engine.context import Context
     from loopwright.ports.courier import Courier, Safe
+    from loopwright.ports.functions import Functions
     from loopwright.ports.lakes import Lake
     from loopwright.ports.ledger import Ledger
     from loopwright.ports.objects import Objects
@@ -63,6 +71,8 @@ _MODULES = (
     "data.sources",
     "data.exchanging",
     "features.verbs",
+    "features.training",
+    "features.backfilling",
     "tracking.verbs",
     "tracking.recording",
     "tracking.artifacts",
@@ -213,6 +223,7 @@ class Assembly:
         self._settings = settings
         self._clock = clock or SystemClock()
         self._ids = RandomIds()
+        self._functions = ProcessFunctions()
 
     @property
     def folder(self) -> Path:
@@ -228,6 +239,11 @@ class Assembly:
     def ids(self) -> Ids:
         """Ids that sort by time."""
         return self._ids
+
+    @property
+    def functions(self) -> Functions:
+        """Those that code of this process handed over."""
+        return self._functions
 
     @property
     def trash_days(self) -> int:

@@ -1,6 +1,7 @@
-"""Clock, ids and keys of the machine, and the clock of a replay."""
+"""Clock, ids, keys and functions of the process, and the clock of a replay."""
 
 from loopwright.adapters.world.clocks import FollowingClock, KeptInstant, ReplayClock, SystemClock
+from loopwright.adapters.world.functions import ProcessFunctions
 from loopwright.adapters.world.ids import RandomIds
 from loopwright.adapters.world.keys import FileKeys, FileSigner
 
@@ -9,6 +10,7 @@ __all__ = [
     "FileSigner",
     "FollowingClock",
     "KeptInstant",
+    "ProcessFunctions",
     "RandomIds",
     "ReplayClock",
     "SystemClock",

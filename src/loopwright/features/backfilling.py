@@ -1,0 +1,156 @@
+"""Backfills: a past period of a view is computed window by window, and goes on where it was cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import msgspec
+from msgspec.structs import replace
+
+from loopwright.core.addresses import Address, AssetName, check_name, parse_address, parse_selector
+from loopwright.core.errors import Invalid
+from loopwright.core.instants import duration, format_duration, format_instant, to_micros
+from loopwright.core.nouns import Job, Json, Version
+from loopwright.engine.context import Context
+from loopwright.engine.jobs import enqueue
+from loopwright.engine.operation import on_job, operation
+from loopwright.features.feeding import LiveView, live_view
+from loopwright.features.formulas import check_computable
+from loopwright.features.materializing import fill_below, materialize_view
+from loopwright.features.nouns import VIEW, Backfill
+from loopwright.features.offline import view_of
+from loopwright.features.retelling import keep_values
+
+__all__ = ["backfill", "backfill_view", "backfills_of", "run_backfill"]
+
+_JOB = "features.backfill"
+_PERIODS = "features.backfills"
+"""documents that say how far each period of a version of a view was computed"""
+_WINDOWS = 100_000
+_SHOWN = 20
+
+
+@operation(_JOB, scope="feature:write", route="POST /features/views/{name}/backfill")
+def backfill(
+    ctx: Context,
+    name: AssetName,
+    start: datetime,
+    end: datetime,
+    *,
+    every: str = "1d",
+    version: str = "",
+    into: str = "",
+    again: bool = False,
+) -> Job:
+    """Compute a past period of a view, a window at a time, as a job.
+
+    It fills the online store: what is newer there stays. With `into` its values for each entity at the end of
+    each window become rows of that dataset. What was cut off goes on after the last window that is durable; a
+    later `end` takes only what is new; `again` begins anew.
+    """
+    selector = parse_selector(version) if version else None
+    view, found = view_of(ctx, Address(kind=VIEW, name=name, selector=selector))
+    if into and check_name(into) == view.source:
+        raise Invalid(f"{into!r} is what the view is made of", hint="name another dataset")
+    _check(start, end, duration(every), ctx.now())
+    check_computable(ctx.ports.functions, view.derived.values())
+    asked = Backfill(
+        view=str(found.ref),
+        start=start,
+        end=end,
+        every=format_duration(duration(every)),
+        into=into,
+        begun_at=ctx.now(),
+        updated_at=ctx.now(),
+    )
+    return enqueue(ctx, _JOB, {**msgspec.to_builtins(asked), "again": again})
+
+
+def _check(start: datetime, end: datetime, every: timedelta, now: datetime) -> None:
+    if to_micros(start) >= to_micros(end):
+        raise Invalid("the period ends before it begins", hint="give start before end")
+    if end > now:
+        raise Invalid(
+            f"the period ends at {format_instant(end)}, which is still to come",
+            hint="end it now at the latest; what comes then is materialized",
+        )
+    if every <= timedelta(0):
+        raise Invalid("the windows have no length", hint="give every such as 1d")
+    if (end - start) / every > _WINDOWS:
+        raise Invalid(f"the period has more than {_WINDOWS:,} windows", hint="make them longer")
+
+
+@on_job(_JOB)
+def run_backfill(ctx: Context, job: Job) -> Json:
+    """Carry it out; the next attempt goes on after the last window that is durable."""
+    given = {key: value for key, value in job.arguments.items() if key != "again"}
+    asked = msgspec.convert(given, Backfill)
+    is_first = job.attempt <= 1
+    done: Json = msgspec.to_builtins(
+        backfill_view(ctx, asked, again=bool(job.arguments.get("again")) and is_first)
+    )
+    return done
+
+
+def backfill_view(ctx: Context, asked: Backfill, *, again: bool = False) -> Backfill:
+    """Compute what is left of a period; each window is durable before the next begins."""
+    each = live_view(ctx, parse_address(asked.view))
+    with ctx.read() as tx:
+        kept = None if again else tx.documents.get(ctx.space, _PERIODS, _key(asked))
+    period = replace(asked, **_progress(kept))
+    for after, until in _windows(period):
+        rows = _filled(ctx, each, after, until) if not asked.into else keep_values(ctx, asked, until)
+        period = replace(period, done_until=until, rows=period.rows + rows, updated_at=ctx.now())
+        _note(ctx, period)
+    return period
+
+
+def _progress(kept: Json | None) -> Json:
+    if kept is None:
+        return {}
+    before = msgspec.convert(kept, Backfill)
+    return {
+        "done_until": before.done_until,
+        "rows": before.rows,
+        "begun_at": before.begun_at,
+        "updated_at": before.updated_at,
+    }
+
+
+def _windows(period: Backfill) -> Iterator[tuple[datetime | None, datetime]]:
+    """The instants up to which it is computed, each with the one before; first what is known at its start."""
+    every = duration(period.every)
+    after, until = None, period.start
+    while True:
+        if period.done_until is None or until > period.done_until:
+            yield after, until
+        if until >= period.end:
+            return
+        after, until = until, min(until + every, period.end)
+
+
+def _filled(ctx: Context, each: LiveView, after: datetime | None, until: datetime) -> int:
+    watermark = ctx.ports.online.watermark(each.store)
+    if watermark is None or watermark < to_micros(until):
+        return materialize_view(ctx, each, until).rows
+    return fill_below(ctx, each, after, until, watermark)
+
+
+def _key(period: Backfill) -> str:
+    """Without its end, so that a later one takes only what is new; a dataset's name comes last."""
+    return f"{period.view}|{format_instant(period.start)}|{period.every}|{period.into}"
+
+
+def _note(ctx: Context, period: Backfill) -> None:
+    body = msgspec.to_builtins(period)
+    ctx.write(lambda tx: tx.documents.put(ctx.space, _PERIODS, _key(period), body))
+
+
+def backfills_of(ctx: Context, view: Version) -> tuple[Backfill, ...]:
+    """The periods of a version of a view that were computed, the newest first."""
+    start = f"{view.ref}|"
+    with ctx.read() as tx:
+        kept = tx.documents.all(ctx.space, _PERIODS, start=start, end=start + "~")
+    found = [msgspec.convert(body, Backfill) for body in kept.values()]
+    return tuple(sorted(found, key=lambda each: each.updated_at, reverse=True)[:_SHOWN])
