@@ -21,7 +21,7 @@ from loopwright.data.folders import add_folder
 from loopwright.workspace import Workspace, load_settings
 
 SECRET = b"told to nobody"
-ROUNDS = 150
+ROUNDS = 60
 
 
 @contextmanager
@@ -151,7 +151,7 @@ def test_a_folder_is_never_added_from_outside(tmp_path: Path, outside: Path) -> 
     with opened(tmp_path) as workspace:
         ctx = workspace.context()
         with swapped(inner, outside):
-            for _ in range(ROUNDS // 5):
+            for _ in range(ROUNDS // 8):
                 with suppress(LoopwrightError):
                     add_folder(ctx, "data", tmp_path / "data")
         kept = b"".join(ctx.ports.objects.get(each.digest) for each in ctx.ports.objects.list())
@@ -171,7 +171,7 @@ def test_a_checkout_is_never_written_outside(tmp_path: Path, outside: Path) -> N
         checkout(ctx, "data", out)
         seen: set[str] = set()
         with swapped(out / "inner", outside):
-            for _ in range(ROUNDS // 5):
+            for _ in range(ROUNDS // 8):
                 with suppress(LoopwrightError):
                     checkout(ctx, "data", out, replace=True)
                 seen |= set(os.listdir(outside))

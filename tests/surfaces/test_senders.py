@@ -9,9 +9,15 @@ import pytest
 from starlette.types import Message
 
 from loopwright.core.errors import Unavailable
+from loopwright.surfaces import senders as senders_module
 from loopwright.surfaces.senders import Pace, Senders, Sending
 
 PACE = Pace(each_bytes=100, over_s=10.0)
+
+
+@pytest.fixture(autouse=True)
+def _looked_at_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(senders_module, "_LOOKED_AT_S", 0.01)
 
 
 class Clock:
@@ -54,9 +60,15 @@ def told(story: Callable[[Senders, Clock], Awaitable[None]], *, threads: int, wa
     asyncio.run(asyncio.wait_for(main(), 30))
 
 
+async def counted() -> None:
+    """Until what was put in is taken."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
 async def rest() -> None:
     """Until whoever waits has looked."""
-    await asyncio.sleep(0.6)
+    await asyncio.sleep(0.1)
 
 
 def test_nobody_gives_way_while_there_is_room() -> None:
@@ -81,6 +93,7 @@ def test_the_slowest_gives_way_and_only_when_its_time_is_over() -> None:
         await asyncio.sleep(0)
         for line, size in ((quick, 5000), (slow, 900), (slowest, 100)):
             line.pieces.put_nowait(b"x" * size)
+        await counted()
         clock.now = 9.0
         await rest()
         assert not any(each.done() for each in running)
@@ -103,6 +116,7 @@ def test_who_sends_enough_keeps_his_thread() -> None:
         await asyncio.sleep(0)
         for _ in range(3):
             quick.pieces.put_nowait(b"x" * 2000)
+            await counted()
             clock.now += 11.0
             await rest()
         assert not first.done()
@@ -121,6 +135,7 @@ def test_who_was_quick_once_gives_way_when_he_is_slow_now() -> None:
         line.pieces.put_nowait(b"x" * 1_000_000)
         second = asyncio.ensure_future(late.upload(senders))
         late.pieces.put_nowait(b"")
+        await counted()
         clock.now = 11.0
         await rest()
         assert not first.done()
