@@ -51,6 +51,7 @@ _HOMES = {
     "col": "loopwright.core.expressions",
     "connect": "loopwright.app.connecting",
     "contract": "loopwright.data.declaring",
+    "dataset": "loopwright.app.datasets",
     "feature_function": "loopwright.app.feature_functions",
     "feature_service": "loopwright.app.feature_services",
     "feature_view": "loopwright.app.feature_views",

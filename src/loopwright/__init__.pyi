@@ -1,6 +1,7 @@
 from loopwright.app.autologging import autolog as autolog
 from loopwright.app.checking import check as check
 from loopwright.app.connecting import connect as connect
+from loopwright.app.datasets import dataset as dataset
 from loopwright.app.feature_functions import feature_function as feature_function
 from loopwright.app.feature_services import feature_service as feature_service
 from loopwright.app.feature_views import feature_view as feature_view

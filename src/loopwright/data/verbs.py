@@ -214,20 +214,27 @@ def quarantine(ctx: Context, name: AssetName, *, limit: Limit = 100, token: str 
 
 
 @operation("data.download", scope="dataset:read", route="GET /datasets/{name}/file")
-def download(ctx: Context, name: AssetName, *, version: Selected = "", purpose: str = "") -> Blob:
-    """Download a version as one Parquet file."""
+def download(
+    ctx: Context,
+    name: AssetName,
+    *,
+    version: Selected = "",
+    columns: tuple[str, ...] = (),
+    purpose: str = "",
+) -> Blob:
+    """Download a version, or some columns of it, as one Parquet file."""
     found = _version(ctx, name, version)
-    permitted(ctx, found, purpose=purpose)
+    permitted(ctx, found, columns or None, purpose=purpose)
     manifest = manifest_of(ctx, found)
     schema_of(manifest)
     entries = manifest.entries
     filename = f"{found.number}.parquet"
     if ctx.run_id is not None:
         ctx.write(lambda tx: ctx.touch(tx, LinkRole.INPUT, found.ref))
-    if len(entries) == 1:
+    if len(entries) == 1 and not columns:
         file = ctx.ports.objects.open(entries[0].digest)
         return Blob(file=file, size_bytes=entries[0].size_bytes, media_type=_PARQUET, filename=filename)
-    data = ctx.ports.tables.write(read_version(ctx, found))
+    data = ctx.ports.tables.write(read_version(ctx, found, columns=columns or None))
     return Blob(file=io.BytesIO(data), size_bytes=len(data), media_type=_PARQUET, filename=filename)
 
 
