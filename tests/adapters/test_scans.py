@@ -37,12 +37,22 @@ class TestPolars(ScansSuite):
         return PolarsScanner()
 
 
+class TestPolarsInParts(ScansSuite):
+    """Keys and groups wait in files, a few rows of them in memory at once."""
+
+    @pytest.fixture
+    def scanner(self) -> Scanner:
+        return PolarsScanner(SMALL)
+
+
 class TestDuckDB(ScansSuite):
     @pytest.fixture
     def scanner(self) -> Scanner:
         return DuckDBScanner()
 
 
+TINY, SMALL = 1, 1_000_000
+"""bytes of memory: as little as there may be, and for a few hundred rows at once"""
 NUMBERS = ("n", "x")
 SOME: tuple[Scalar, ...] = ("", "ab", "é", 1)
 LIMITS = st.integers(-4, 4) | st.sampled_from([-1.5, 0.0, 0.25, 2.0, math.nan])
@@ -137,6 +147,38 @@ def plans(draw: st.DrawFn) -> ScanPlan:
 @given(table=tables(), plan=plans())
 def test_polars_means_what_python_means(table: pa.Table, plan: ScanPlan) -> None:
     with PolarsScanner().open(table) as held:
+        same_scan(held.scan(plan), scan_twin(table, plan))
+
+
+@settings(max_examples=30, deadline=None)
+@given(table=tables(), plan=plans())
+def test_polars_in_parts_means_what_python_means(table: pa.Table, plan: ScanPlan) -> None:
+    with PolarsScanner(TINY).open(table) as held:
+        same_scan(held.scan(plan), scan_twin(table, plan))
+
+
+def test_a_key_that_most_rows_have_is_compared_a_number_of_rows_at_a_time() -> None:
+    """Parts that are larger than what is held at once: repeats, groups and different values all the same."""
+    rows = 700
+    table = pa.table(
+        {
+            "n": [None if at % 50 == 9 else at if at % 7 == 0 else 1 for at in range(rows)],
+            "x": [float(at % 3) for at in range(rows)],
+            "s": ["a" if at % 9 else "b" for at in range(rows)],
+            "b": [at % 2 == 0 for at in range(rows)],
+        }
+    )
+    plan = ScanPlan(
+        unique=(UniqueCheck(name="u", columns=("n",)), UniqueCheck(name="v", columns=("n", "x"))),
+        groups=(
+            GroupCheck(name="g", by=("s",), op="std", expr=col("x"), high=0.5),
+            GroupCheck(name="h", by=("n",), op="distinct", expr=col("x"), high=2.0),
+        ),
+        measures=(Measure(name="d", op="distinct", column="n"), Measure(name="m", op="mean", column="x")),
+        keys=("s",),
+        first=5,
+    )
+    with PolarsScanner(TINY).open(table) as held:
         same_scan(held.scan(plan), scan_twin(table, plan))
 
 

@@ -11,6 +11,7 @@ from msgspec import json
 from loopwright.core.addresses import Address, AssetName, parse_selector
 from loopwright.core.errors import CheckFailed, Invalid, NotFound
 from loopwright.core.nouns import Verdict, Version
+from loopwright.core.sizes import parse_size
 from loopwright.data.checked import results_in
 from loopwright.data.contracts import contract_of
 from loopwright.data.declaring import contract as contract_from
@@ -66,14 +67,21 @@ class Inferred(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check_source(
-    scanner: Scanner, contract: Contract, source: Any, before: Before, *, subject: str = "rows"
+    scanner: Scanner,
+    contract: Contract,
+    source: Any,
+    before: Before,
+    *,
+    subject: str = "rows",
+    memory: str = "",
 ) -> CheckReport:
     """Hold a contract against any source of rows that a scanner takes, in one scan; nothing is changed.
 
-    Lazy frames and streams are read to their end. Keys are unique within the source.
+    Lazy frames and streams are read to their end. Keys are unique within the source. `memory` is what the
+    process may take (the scanner's own limit).
     """
     check_contract(contract)
-    with scanner.open(source) as held:
+    with scanner.open(source, memory_bytes=parse_size(memory) if memory else None) as held:
         faults = schema_faults(contract, held.schema)
         if faults:
             results = tuple(
@@ -137,10 +145,11 @@ def checks(ctx: Context, name: AssetName, *, version: Selected = "") -> tuple[Ru
 
 
 @operation("data.check_file", scope="dataset:read", local=True, command="data check-file")
-def check_file(ctx: Context, file: str, *, contract: str) -> CheckReport:
+def check_file(ctx: Context, file: str, *, contract: str, memory: str = "") -> CheckReport:
     """Hold a contract, a file of JSON, against a Parquet, CSV or NDJSON file of this machine.
 
-    Exit code 1 when a rule is broken, whatever its severity.
+    Exit code 1 when a rule is broken, whatever its severity. `memory`, such as 4GB, is what may be taken;
+    without it half of the machine's. Keys that do not fit wait in temporary files.
     """
     chosen = contract_from(_text(contract))
     if chosen.references or chosen.comparisons or any(r.baseline for r in chosen.distributions):
@@ -149,7 +158,12 @@ def check_file(ctx: Context, file: str, *, contract: str) -> CheckReport:
             hint="check a version of a dataset: data check",
         )
     report = check_source(
-        ctx.ports.scanner, chosen, file, Before(now=ctx.now()), subject=os.path.basename(file)
+        ctx.ports.scanner,
+        chosen,
+        file,
+        Before(now=ctx.now()),
+        subject=os.path.basename(file),
+        memory=memory,
     )
     if not report.holds:
         torn = [f"{each.rule}: {each.found}" for each in report.rules if not each.held]

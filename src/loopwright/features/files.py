@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ import msgspec
 
 from loopwright.core.errors import Invalid, NotFound, Unavailable
 from loopwright.engine.context import Context
+from loopwright.engine.scratch import scratch
 from loopwright.ports.tables import AsOfJoin
 
 if TYPE_CHECKING:
@@ -29,14 +29,19 @@ class JoinReport(msgspec.Struct, frozen=True, kw_only=True):
     """names of the columns that were added"""
 
 
-def join_files(ctx: Context, spine: str, view: str, out: str, *, join: AsOfJoin) -> JoinReport:
-    """Join a view's file to a spine's file and write the result, whole or not at all."""
+def join_files(
+    ctx: Context, spine: str, view: str, out: str, *, join: AsOfJoin, memory_bytes: int | None = None
+) -> JoinReport:
+    """Join a view's file to a spine's file and write the result, whole or not at all.
+
+    The process takes `memory_bytes` of anonymous memory at the most (half of the machine's).
+    """
     for path in (spine, view):
         if not Path(path).is_file():
             raise NotFound(f"there is no file {path}", hint="give the path of a Parquet file")
     _check_zone(join.zone)
-    with _whole(out) as beside:
-        found = ctx.ports.tables.join_files(spine, view, beside, join)
+    with _whole(Path(out)) as draft:
+        found = ctx.ports.tables.join_files(spine, view, draft, join, memory_bytes=memory_bytes)
     return JoinReport(out=out, rows=found.rows, columns=found.columns)
 
 
@@ -48,16 +53,14 @@ def _check_zone(zone: str) -> None:
 
 
 @contextmanager
-def _whole(path: str) -> Iterator[str]:
+def _whole(path: Path) -> Iterator[str]:
     """A file beside, which takes the place of the path at the end, and is removed otherwise."""
-    beside = Path(path).with_name(f".{Path(path).name}.{os.getpid()}")
-    try:
-        yield str(beside)
-        beside.replace(path)
-    except OSError as error:
-        raise Unavailable(
-            f"{path} cannot be written: {error.strerror or error}",
-            hint="choose another place or free some space",
-        ) from error
-    finally:
-        beside.unlink(missing_ok=True)
+    with scratch(path.parent) as folder:
+        try:
+            yield str(folder / path.name)
+            (folder / path.name).replace(path)
+        except OSError as error:
+            raise Unavailable(
+                f"{path} cannot be written: {error.strerror or error}",
+                hint="choose another place or free some space",
+            ) from error

@@ -13,6 +13,7 @@ from loopwright.core.errors import Invalid, NotFound
 from loopwright.core.expressions import Scalar
 from loopwright.core.instants import from_micros
 from loopwright.core.nouns import Asset, Version
+from loopwright.core.sizes import parse_size
 from loopwright.data.catalogue import OWNER, Owner, TagWords, Text, describe_asset
 from loopwright.data.nouns import DATASET
 from loopwright.data.reading import schema_of
@@ -225,13 +226,15 @@ def join(
     mode: Literal["known", "event"] = "known",
     prefix: str = "",
     zone: str = "",
+    memory: str = "",
 ) -> JoinReport:
     """Join the newest row known at each instant, from Parquet files to a Parquet file.
 
     One row per row of the spine, in its order: all its columns, then those of the view but its keys,
     times and order. A row counts that happened no later than the instant and, in mode `known`, was
     known by then; the greatest event time wins, then known-at, then order. `ttl` is in seconds, 0 for
-    no limit. `zone` declares the zone of times that are written without one.
+    no limit. `zone` declares the zone of times that are written without one. `memory`, such as 4GB, is what
+    may be taken; without it half of the machine's. What does not fit waits in a folder beside the result.
     """
     if not math.isfinite(ttl) or ttl < 0:
         raise Invalid(f"{ttl} is no ttl", hint="give seconds; 0 means no limit")
@@ -246,4 +249,4 @@ def join(
         prefix=prefix,
         zone=zone,
     )
-    return join_files(ctx, spine, view, out, join=asked)
+    return join_files(ctx, spine, view, out, join=asked, memory_bytes=parse_size(memory) if memory else None)

@@ -160,10 +160,13 @@ class Held(Protocol):
 
 
 class Scanner(Protocol):
-    """One engine of scans. Thread safe; memory does not grow with the rows but for keys to be compared."""
+    """One engine of scans. Thread safe; memory grows with the rows no further than it is let."""
 
-    def open(self, source: Any) -> AbstractContextManager[Held]:
+    def open(self, source: Any, *, memory_bytes: int | None = None) -> AbstractContextManager[Held]:
         """Make rows ready to be scanned: nothing is read yet that need not be.
+
+        The process takes no more than `memory_bytes` of anonymous memory, in reason (the engine's own limit
+        where it is not given): keys and groups that do not fit wait in temporary files.
 
         A source is an Arrow table, record batches or a reader of them (kept in a file meanwhile, as they
         come only once), a frame or lazy frame of Polars, a pandas frame, or Parquet, CSV or NDJSON files

@@ -142,10 +142,13 @@ class Tables(PartFiles, Protocol):
     def join_as_of(self, spine: pa.Table, view: pa.Table, join: AsOfJoin) -> pa.Table:
         """The spine's columns in order, then the view's (but for keys, event time, known-at and order)."""
 
-    def join_files(self, spine: str, view: str, out: str, join: AsOfJoin) -> FilesJoined:
+    def join_files(
+        self, spine: str, view: str, out: str, join: AsOfJoin, *, memory_bytes: int | None = None
+    ) -> FilesJoined:
         """As `join_as_of`, from Parquet files to a new one; columns keep their types.
 
-        The view is read a part and a column at a time, so memory grows with the spine alone.
+        The process takes no more than `memory_bytes` of anonymous memory, in reason (the engine's own limit
+        where it is not given): what does not fit waits in a folder beside `out`, which goes at the end.
         """
 
     def join_windows(self, spine: pa.Table, view: pa.Table, join: WindowJoin) -> pa.Table:

@@ -18,6 +18,7 @@ from loopwright.adapters.world import (
     SystemClock,
 )
 from loopwright.core.errors import Invalid
+from loopwright.core.sizes import parse_size
 from loopwright.workspace.settings import Settings
 
 if TYPE_CHECKING:
@@ -316,15 +317,19 @@ class Assembly:
         if self._settings.table_engine == "duckdb":
             from loopwright.adapters.tables.engine_duckdb import DuckDBTables
 
-            return DuckDBTables()
+            return DuckDBTables(self._memory)
         from loopwright.adapters.tables import PolarsTables
 
-        return PolarsTables()
+        return PolarsTables(self._memory)
 
     @cached_property
     def scanner(self) -> Scanner:
         """Polars, or DuckDB where the setting says so."""
-        return scanner_of(self._settings.scan_engine)
+        return scanner_of(self._settings.scan_engine, self._memory)
+
+    @property
+    def _memory(self) -> int | None:
+        return parse_size(self._settings.memory) if self._settings.memory else None
 
     @cached_property
     def online(self) -> Online:
@@ -369,16 +374,16 @@ class Assembly:
                 opened.close()
 
 
-def scanner_of(engine: str) -> Scanner:
-    """The engine of checks of that name, without a workspace."""
+def scanner_of(engine: str, memory_bytes: int | None = None) -> Scanner:
+    """The engine of checks of that name, without a workspace; unlimited means half of the memory there is."""
     if engine == "polars":
         from loopwright.adapters.tables.scan_polars import PolarsScanner
 
-        return PolarsScanner()
+        return PolarsScanner(memory_bytes)
     if engine == "duckdb":
         from loopwright.adapters.tables.scan_duckdb import DuckDBScanner
 
-        return DuckDBScanner()
+        return DuckDBScanner(memory_bytes)
     raise Invalid(f"there is no engine {engine!r} of checks", hint="polars or duckdb")
 
 

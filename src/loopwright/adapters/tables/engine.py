@@ -28,7 +28,13 @@ __all__ = ["PolarsTables"]
 
 
 class PolarsTables:
-    """Tables by Polars. Without state, so thread safe; equal input gives equal output."""
+    """Tables by Polars. Thread safe; equal input gives equal output.
+
+    `memory_bytes` is what a join of files may take where it is not told; half of the machine's by default.
+    """
+
+    def __init__(self, memory_bytes: int | None = None) -> None:
+        self._memory_bytes = memory_bytes
 
     def write(self, table: pa.Table) -> bytes:
         """The table as one Parquet file (zstd); equal tables give equal bytes."""
@@ -89,9 +95,11 @@ class PolarsTables:
         """One row per spine row: the newest row of its key that was known at its instant."""
         return join_as_of(spine, view, join)
 
-    def join_files(self, spine: str, view: str, out: str, join: AsOfJoin) -> FilesJoined:
-        """The same from files to a file, the view a part and a column at a time."""
-        return join_files(spine, view, out, join)
+    def join_files(
+        self, spine: str, view: str, out: str, join: AsOfJoin, *, memory_bytes: int | None = None
+    ) -> FilesJoined:
+        """The same from files to a file, in parts where memory does not hold it in one piece."""
+        return join_files(spine, view, out, join, memory_bytes=memory_bytes or self._memory_bytes)
 
     def join_windows(self, spine: pa.Table, view: pa.Table, join: WindowJoin) -> pa.Table:
         """One row per spine row: aggregates of its key's rows known in the windows before its instant."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -73,12 +75,24 @@ def join_source(spine: pa.Table, view: Source, join: AsOfJoin) -> Joined:
     names = [*join.keys, join.event_time, *(() if join.known_at is None else (join.known_at,))]
     rows = _Rows(questions)
     with ThreadPoolExecutor(_WORKERS) as pool:
-        for found in pool.map(
-            lambda batch: _put(questions, keys, batch, join), view.batches(list(dict.fromkeys(names)))
-        ):
+        batches = view.batches(list(dict.fromkeys(names)))
+        for found in _ahead(pool, lambda batch: _put(questions, keys, batch, join), batches):
             rows.add(found)
     winners = _running(questions, rows.best(view, join.order))
     return Joined(winners, brought)
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, work: Callable[[Batch], _Put], batches: Iterable[Batch]
+) -> Iterator[_Put]:
+    """What the work gives for each batch, in order, a few under way: a pool's own map starts them all."""
+    waiting: deque[Future[_Put]] = deque()
+    for batch in batches:
+        waiting.append(pool.submit(work, batch))
+        if len(waiting) > _WORKERS:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def brought_of(spine: pa.Table, view: pa.Schema, join: AsOfJoin) -> dict[str, str]:

@@ -18,7 +18,18 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Bools = NDArray[np.bool_]
 
-__all__ = ["Axis", "Instants", "KeyCodes", "axis_of", "column_of", "instants_of", "match_keys", "micros_of"]
+__all__ = [
+    "Axis",
+    "Instants",
+    "KeyCodes",
+    "axis_of",
+    "column_of",
+    "instants_of",
+    "key_kinds",
+    "match_keys",
+    "micros_of",
+    "plain_keys",
+]
 
 _PER_UNIT = {"s": (1_000_000, 1), "ms": (1_000, 1), "us": (1, 1), "ns": (1, 1_000)}
 _LIMIT = 1 << 62
@@ -224,6 +235,29 @@ def _shared_kind(left: pa.DataType, right: pa.DataType, name: str) -> pa.DataTyp
         f"the key {name!r} is {left} in the spine and {right} in the view",
         hint="give the key the same type on both sides",
     )
+
+
+def key_kinds(spine: pa.Schema, view: pa.Schema, keys: Sequence[str]) -> tuple[pa.DataType, ...]:
+    """The types that the key columns of both sides are compared as."""
+    left, right = spine.empty_table(), view.empty_table()
+    return tuple(
+        _shared_kind(column_of(left, key, "spine's key").type, column_of(right, key, "view's key").type, key)
+        for key in keys
+    )
+
+
+def plain_keys(
+    table: pa.Table, keys: Sequence[str], kinds: Sequence[pa.DataType]
+) -> tuple[list[pa.ChunkedArray], Bools]:
+    """The key columns as they are compared, and which rows have no null part."""
+    plain = [
+        _plain(column_of(table, key, "key"), kind).cast(kind) for key, kind in zip(keys, kinds, strict=True)
+    ]
+    there = np.ones(table.num_rows, dtype=np.bool_)
+    for column in plain:
+        if column.null_count:
+            there &= column.is_valid().to_numpy().astype(bool, copy=False)
+    return plain, there
 
 
 class KeyCodes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from loopwright.adapters.tables.compile import Kind
+from loopwright.adapters.tables.memory import budget_of, spare_of
 from loopwright.adapters.tables.scan_frames import lazy_frame, platform_schema
 from loopwright.adapters.tables.scan_polars import plain_value, reject_unknown
 from loopwright.adapters.tables.scan_sql import Term, condition_sql, expression_sql, name_sql, text_sql
@@ -22,6 +22,7 @@ from loopwright.core.expressions import Col
 from loopwright.core.instants import format_instant, from_micros
 from loopwright.core.nouns import Json
 from loopwright.core.schema import ColumnType, Schema
+from loopwright.engine.scratch import scratch
 from loopwright.ports.scans import (
     Aggregate,
     FailedGroups,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DuckDBHeld", "DuckDBScanner", "database", "defined_rows", "fetched"]
 
+_MIB = 1 << 20
 _ROW = "__loopwright_row"
 _NUMBERED = f"(SELECT rows.*, row_number() OVER () - 1 AS {_ROW} FROM rows)"
 _ORDERED = {"sum": "sum", "mean": "avg", "std": "stddev_samp", "min": "min", "max": "max"}
@@ -53,14 +55,20 @@ _SETTINGS = (
 
 
 class DuckDBScanner:
-    """Scans by DuckDB, each in a database of its own in memory, which spills to a folder of its own."""
+    """Scans by DuckDB, each in a database of its own in memory, which spills to a folder of its own.
+
+    `memory_bytes` is what a scan may take where it is not told; half of the machine's by default.
+    """
+
+    def __init__(self, memory_bytes: int | None = None) -> None:
+        self._memory_bytes = memory_bytes
 
     @contextmanager
-    def open(self, source: Any) -> Iterator[DuckDBHeld]:
+    def open(self, source: Any, *, memory_bytes: int | None = None) -> Iterator[DuckDBHeld]:
         """Make rows ready to be scanned: Parquet files and Arrow tables as they are, others as a file."""
         with ExitStack() as stack:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="loopwright-duckdb-"))
-            connection = _connected(folder)
+            folder = str(stack.enter_context(scratch()))
+            connection = _connected(folder, memory_bytes or self._memory_bytes)
             stack.callback(connection.close)
             with lazy_frame(source) as frame:
                 schema = platform_schema(frame)
@@ -70,10 +78,10 @@ class DuckDBScanner:
 
 
 @contextmanager
-def database() -> Iterator[duckdb.DuckDBPyConnection]:
+def database(memory_bytes: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """An empty database in memory that spills to a folder of its own; both go at the end."""
-    with tempfile.TemporaryDirectory(prefix="loopwright-duckdb-") as folder:
-        connection = _connected(folder)
+    with scratch() as folder:
+        connection = _connected(str(folder), memory_bytes)
         try:
             yield connection
         finally:
@@ -96,12 +104,13 @@ def defined_rows(connection: duckdb.DuckDBPyConnection, table: pa.Table) -> dict
     return {column.name: column.type for column in schema.columns}
 
 
-def _connected(folder: str) -> duckdb.DuckDBPyConnection:
+def _connected(folder: str, memory_bytes: int | None) -> duckdb.DuckDBPyConnection:
     try:
         import duckdb
     except ImportError as error:
         raise Unavailable("DuckDB is not installed", hint='pip install "loopwright[duckdb]"') from error
-    connection = duckdb.connect(":memory:", config={"temp_directory": folder})
+    limit = f"{spare_of(budget_of(memory_bytes)) // _MIB}MiB"
+    connection = duckdb.connect(":memory:", config={"temp_directory": folder, "memory_limit": limit})
     for setting in _SETTINGS:
         connection.execute(setting)
     return connection
@@ -217,6 +226,10 @@ class DuckDBHeld:
 
         try:
             return self._connection.execute(sql).fetchall()
+        except duckdb.OutOfMemoryException as error:
+            raise Unavailable(
+                "memory does not suffice for this scan", hint="let it take more by the setting `memory`"
+            ) from error
         except duckdb.Error as error:
             said = str(error).splitlines()[0][:200]
             raise Invalid(f"the rows cannot be scanned: {said}", hint="see to the values it names") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 
 from loopwright.core.errors import Invalid
 from loopwright.core.schema import Column, ColumnType, Schema
+from loopwright.engine.scratch import scratch
 
 __all__ = ["INSTANT", "lazy_frame", "platform_schema"]
 
@@ -123,8 +123,7 @@ def _batches(first: Any, others: Iterator[Any]) -> Iterator[pa.RecordBatch]:
 
 def _spooled(schema: pa.Schema, batches: Iterable[pa.RecordBatch], stack: ExitStack) -> pl.LazyFrame:
     """Rows that come once, in a file that goes away when the scans are done."""
-    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="loopwright-scan-"))
-    path = Path(folder) / "rows.parquet"
+    path = stack.enter_context(scratch()) / "rows.parquet"
     try:
         with pq.ParquetWriter(path, schema, compression="zstd", compression_level=_LEVEL) as writer:
             for batch in batches:

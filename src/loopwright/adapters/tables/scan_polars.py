@@ -11,28 +11,35 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from functools import reduce
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 import numpy as np
 import polars as pl
 
-from loopwright.adapters.tables.compile import Kind, compile_condition, compile_expression, kind_of
+from loopwright.adapters.tables.compile import Kind, compile_condition, kind_of
+from loopwright.adapters.tables.memory import budget_of, spare_of
 from loopwright.adapters.tables.scan_frames import INSTANT, lazy_frame, platform_schema
+from loopwright.adapters.tables.scan_parted import Room, distinct_in_parts, groups_in_parts, unique_in_parts
+from loopwright.adapters.tables.scan_terms import (
+    GROUP_VALUE,
+    failing_groups,
+    group_value,
+    measured,
+    number_of,
+)
 from loopwright.core.errors import Invalid
-from loopwright.core.expressions import Expr, columns_of, evaluate
+from loopwright.core.expressions import columns_of, evaluate
 from loopwright.core.instants import format_instant
 from loopwright.core.nouns import Json
 from loopwright.core.schema import Schema
+from loopwright.engine.scratch import scratch
 from loopwright.ports.scans import (
-    Aggregate,
     FailedGroups,
     FailedRows,
     FailingRow,
-    GroupCheck,
     Histogram,
     Levels,
-    Measure,
     ReferenceCheck,
     Scanned,
     ScanPlan,
@@ -45,23 +52,30 @@ if TYPE_CHECKING:
 __all__ = ["PolarsHeld", "PolarsScanner", "plain_value", "reject_unknown"]
 
 _ROW = "__loopwright_row"
-_VALUE = "__loopwright_value"
 _ROWS = "rows"
+_A_KEY = 200
+"""bytes that the keys and groups of a row come to at the most while they are compared"""
 _FEW_ROWS = 20_000
 """up to here a pool of threads costs more than the checks"""
 _FEW_KNOWN = 1_000
 """up to here a set of known values is looked through, above it is joined with"""
-_OF_ANY_KIND = ("rows", "count", "nulls", "distinct")
 
 
 class PolarsScanner:
-    """Scans by Polars' streaming engine. Without state, so thread safe."""
+    """Scans by Polars' streaming engine. Thread safe.
+
+    `memory_bytes` is what a scan may take where it is not told; half of the machine's by default.
+    """
+
+    def __init__(self, memory_bytes: int | None = None) -> None:
+        self._memory_bytes = memory_bytes
 
     @contextmanager
-    def open(self, source: Any) -> Iterator[PolarsHeld]:
+    def open(self, source: Any, *, memory_bytes: int | None = None) -> Iterator[PolarsHeld]:
         """Make rows ready to be scanned; those that come only once are kept in a file until the end."""
+        spare = spare_of(budget_of(memory_bytes or self._memory_bytes))
         with lazy_frame(source) as frame:
-            yield PolarsHeld(frame, _few(frame, source))
+            yield PolarsHeld(frame, spare, _few(frame, source))
 
 
 def _few(frame: pl.LazyFrame, source: Any) -> pl.DataFrame | None:
@@ -79,8 +93,9 @@ class _Ask(NamedTuple):
 class PolarsHeld:
     """A frame of the platform's types, ready to be scanned."""
 
-    def __init__(self, frame: pl.LazyFrame, few: pl.DataFrame | None = None) -> None:
+    def __init__(self, frame: pl.LazyFrame, spare: int, few: pl.DataFrame | None = None) -> None:
         self._frame = frame if few is None else few.lazy()
+        self._spare = spare
         self._few = few
 
     @property
@@ -89,13 +104,45 @@ class PolarsHeld:
         return platform_schema(self._frame)
 
     def scan(self, plan: ScanPlan) -> Scanned:
-        """All of the plan in one pass, and one more for the first of what failed."""
+        """All of the plan in one pass, and one more for the first of what failed.
+
+        Keys and groups that memory does not hold are spread over files first, a pass for each.
+        """
+        reject_unknown(plan, tuple(self._frame.collect_schema()))
+        rows = self._rows() if _is_keyed(plan) else 0
+        return self._in_one(plan) if rows * _A_KEY <= self._spare else self._in_parts(plan, rows)
+
+    def _rows(self) -> int:
+        if self._few is not None:
+            return self._few.height
+        (found,) = self._collect([self._frame.select(pl.len())])
+        return int(found.item())
+
+    def _in_parts(self, plan: ScanPlan, rows: int) -> Scanned:
+        counted = tuple(each for each in plan.measures if each.op != "distinct")
+        found = self._in_one(msgspec.structs.replace(plan, unique=(), groups=(), measures=counted))
+        checks, groups, measures = dict(found.checks), dict(found.groups), dict(found.measures)
+        with scratch() as folder, _translated():
+            room = Room(self._frame, folder, self._spare, rows)
+            for check in plan.unique:
+                failed, first = unique_in_parts(room, check, plan)
+                checks[check.name] = FailedRows(failed=failed, first=_rows_of(first, plan.keys))
+            for group in plan.groups:
+                total, torn, named = groups_in_parts(room, group, plan.first)
+                groups[group.name] = FailedGroups(groups=total, failed=torn, first=_groups_of(named))
+            for each in plan.measures:
+                if each.op == "distinct":
+                    measures[each.name] = distinct_in_parts(room, each)
+        return msgspec.structs.replace(found, checks=checks, groups=groups, measures=measures)
+
+    def _in_one(self, plan: ScanPlan) -> Scanned:
         types = self._frame.collect_schema()
-        reject_unknown(plan, tuple(types))
         frame, referred = _with_references(self._frame, plan.references, types)
         asks = [*_of_rows(plan.rows, types), *referred]
-        keys = {check.name: _number_of(check.columns, types) for check in plan.unique}
-        groups = {check.name: _grouped(frame, check, types) for check in plan.groups}
+        keys = {check.name: number_of(check.columns, types) for check in plan.unique}
+        groups = {
+            check.name: failing_groups(frame, check, group_value(check, types)) for check in plan.groups
+        }
         found, *grouped = self._collect(
             [_first_pass(frame, plan, asks, keys, types), *(_tally(each) for each in groups.values())]
         )
@@ -108,13 +155,10 @@ class PolarsHeld:
         return _scanned(plan, row, dict(zip(groups, grouped, strict=True)), named)
 
     def _collect(self, frames: Sequence[pl.LazyFrame]) -> list[pl.DataFrame]:
-        try:
+        with _translated():
             if self._few is not None:
                 return [frame.collect() for frame in frames]
             return pl.collect_all(frames, engine="streaming")
-        except (pl.exceptions.ComputeError, pl.exceptions.InvalidOperationError) as error:
-            said = str(error).splitlines()[0][:200]
-            raise Invalid(f"the rows cannot be scanned: {said}", hint="write the file again") from error
 
     def _second_pass(
         self,
@@ -132,7 +176,7 @@ class PolarsHeld:
         columns = {check.name: check.columns for check in plan.unique}
         types = frame.collect_schema()
         for name, values in twice.items():
-            is_candidate = _number_of(columns[name], types).is_in(pl.Series(values).implode())
+            is_candidate = number_of(columns[name], types).is_in(pl.Series(values).implode())
             asked.append(
                 indexed.filter(is_candidate).select(list(dict.fromkeys([_ROW, *columns[name], *plan.keys])))
             )
@@ -147,6 +191,20 @@ class PolarsHeld:
             {name: _surplus(next(found), columns[name]) for name in twice},
             {name: next(found) for name in groups},
         )
+
+
+def _is_keyed(plan: ScanPlan) -> bool:
+    """Whether memory may grow with the rows: all else is counted as they pass."""
+    return bool(plan.unique or plan.groups or any(each.op == "distinct" for each in plan.measures))
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (pl.exceptions.ComputeError, pl.exceptions.InvalidOperationError) as error:
+        said = str(error).splitlines()[0][:200]
+        raise Invalid(f"the rows cannot be scanned: {said}", hint="write the file again") from error
 
 
 class _Named(NamedTuple):
@@ -214,18 +272,6 @@ def _known(values: Any, kind: pl.DataType, check: ReferenceCheck) -> pl.Series:
     return known.drop_nulls().cast(kind, strict=False).unique()
 
 
-def _number_of(columns: Sequence[str], types: Mapping[str, pl.DataType]) -> pl.Expr:
-    """A 64-bit number of a row's key, null where a part is: equal keys have equal ones."""
-    if len(columns) == 1 and types[columns[0]] in (pl.Int64, INSTANT):
-        return pl.col(columns[0]).to_physical()
-    hashed = [pl.col(name).hash(seed=place) for place, name in enumerate(columns)]
-    number = reduce(lambda left, right: (left ^ right) * pl.lit(_MIX, dtype=pl.UInt64), hashed)
-    return pl.when(pl.all_horizontal(pl.col(columns).is_not_null())).then(number)
-
-
-_MIX = 0x9E3779B97F4A7C15
-
-
 def _first_pass(
     frame: pl.LazyFrame,
     plan: ScanPlan,
@@ -236,39 +282,12 @@ def _first_pass(
     asked = [pl.len().alias(_ROWS)]
     asked += [ask.failing.sum().alias(f"check {ask.name}") for ask in asks]
     asked += [number.drop_nulls().implode().alias(f"unique {name}") for name, number in keys.items()]
-    asked += [_measured(each, types).alias(f"measure {each.name}") for each in plan.measures]
+    asked += [measured(each, types).alias(f"measure {each.name}") for each in plan.measures]
     for histogram in plan.histograms:
         asked += _binned(histogram, types)
     for levels in plan.levels:
         asked += _levelled(levels, types)
     return frame.select(asked)
-
-
-def _measured(measure: Measure, types: Mapping[str, pl.DataType]) -> pl.Expr:
-    if measure.op == "rows":
-        return pl.len()
-    if not measure.column:
-        raise Invalid(f"{measure.op} is measured of no column", hint="name one")
-    kind = kind_of(types[measure.column], measure.column)
-    column = pl.col(measure.column)
-    number = column.dt.epoch("us") if types[measure.column] == INSTANT else column
-    return _aggregated(measure.op, number, kind, measure.column)
-
-
-def _aggregated(op: Aggregate, value: pl.Expr, kind: Kind, what: str) -> pl.Expr:
-    if kind is Kind.STRING and op not in _OF_ANY_KIND:
-        raise Invalid(f"{op} of {what!r} is asked, which is a string", hint="ask it of numbers or instants")
-    if op == "rows":
-        return pl.len()
-    if op == "count":
-        return value.count()
-    if op == "nulls":
-        return value.null_count()
-    number = value.cast(pl.Int64) if kind is Kind.BOOL else value
-    number = number.fill_nan(None) if kind is Kind.FLOAT else number
-    if op == "distinct":
-        return number.drop_nulls().n_unique()
-    return number.std(ddof=1) if op == "std" else getattr(number, op)()
 
 
 def _binned(asked: Histogram, types: Mapping[str, pl.DataType]) -> list[pl.Expr]:
@@ -290,33 +309,6 @@ def _levelled(asked: Levels, types: Mapping[str, pl.DataType]) -> list[pl.Expr]:
     found = [(term == pl.lit(value)).sum() for value in asked.values]
     found.append(term.count())
     return [each.alias(f"level {place} {asked.name}") for place, each in enumerate(found)]
-
-
-def _grouped(frame: pl.LazyFrame, check: GroupCheck, types: Mapping[str, pl.DataType]) -> pl.LazyFrame:
-    """One row a group: its key, the aggregate, and whether it fails."""
-    value = _group_value(check, types).alias(_VALUE)
-    failing = [pl.lit(value=False)]
-    if check.low is not None:
-        failing.append(pl.col(_VALUE) < check.low)
-    if check.high is not None:
-        failing.append(pl.col(_VALUE) > check.high)
-    grouped = frame.group_by(list(check.by)).agg(value.cast(pl.Float64).fill_nan(None))
-    return grouped.with_columns(pl.any_horizontal(failing).fill_null(value=False).alias("failed"))
-
-
-def _group_value(check: GroupCheck, types: Mapping[str, pl.DataType]) -> pl.Expr:
-    if check.op == "rows":
-        return pl.len()
-    if check.expr is None:
-        raise Invalid(f"the group check {check.name!r} has no expression", hint="say what is aggregated")
-    value = compile_expression(check.expr, types)
-    kind = kind_of(_dtype(check.expr, types), check.name)
-    return _aggregated(check.op, value, kind, check.name)
-
-
-def _dtype(expr: Expr, types: Mapping[str, pl.DataType]) -> pl.DataType:
-    empty = pl.LazyFrame(schema=dict(types))
-    return empty.select(compile_expression(expr, types).alias(_VALUE)).collect_schema()[_VALUE]
 
 
 def _tally(groups: pl.LazyFrame) -> pl.LazyFrame:
@@ -397,7 +389,7 @@ def _groups_of(found: pl.DataFrame | None) -> tuple[Json, ...]:
     if found is None:
         return ()
     return tuple(
-        {name if name != _VALUE else "value": plain_value(value) for name, value in row.items()}
+        {name if name != GROUP_VALUE else "value": plain_value(value) for name, value in row.items()}
         for row in found.iter_rows(named=True)
     )
 
