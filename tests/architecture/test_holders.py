@@ -6,6 +6,7 @@ from loopwright.loops.erasing import HOLDERS
 from tests.architecture.sources import dotted, modules, parsed
 
 CARRIERS = {
+    "data/cursors.py": "the place of a source without the value that went",
     "data/parcels.py": "bytes of a question's answer, compared with those of the last time",
     "data/reading.py": "an empty file that stands for a column nobody has",
     "data/verbs.py": "an export, which is the caller's",
@@ -23,7 +24,7 @@ SLICES = (
     "llm",
 )
 ROOMS = (*SLICES, "loops", "app")
-WRITES = {"prepare_segment", "write_segment"}
+WRITES = {"prepare_segment", "write_segment", "put_record", "keep_record", "note_reading"}
 
 
 def _keeps_rows(call: ast.Call) -> bool:

@@ -210,7 +210,9 @@ def test_dry_run_tells_and_changes_nothing(ctx: Context) -> None:
     assert told.dry_run
     assert {line.holder: line.places for line in told.holders} == {
         "answers": 0,
+        "evaluation": 0,
         "online": 0,
+        "sources": 0,
         "streams": 0,
         "versions": 10,
     }

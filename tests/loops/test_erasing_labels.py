@@ -43,10 +43,12 @@ def test_no_row_no_answer_and_no_label_is_left(tmp_path: Path) -> None:
             "online": 0,
             "streams": 2,
             "answers": 2,
+            "evaluation": 0,
+            "sources": 0,
             "versions": 4,
         }
         done = erase(ctx, (f"passenger={WHO}",))
-        assert (done.left, [line.rows for line in done.holders]) == (0, [0, 2, 2, 4])
+        assert (done.left, [line.rows for line in done.holders]) == (0, [0, 2, 2, 0, 0, 4])
 
         view = call("labels.show", queue="late")
         assert (view.items, view.done, view.agreed) == (4, 4, 4)

@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from loopwright.core.digests import canonical
-from loopwright.core.errors import Conflict, Corrupt, NotFound
+from loopwright.core.errors import Conflict, Corrupt, Invalid, NotFound
 from loopwright.core.manifests import Manifest, ManifestEntry, decode_manifest, encode_manifest
 from loopwright.core.nouns import Json, Version
 from loopwright.core.schema import Schema
@@ -30,7 +30,7 @@ from loopwright.ports.ledger import Segment, Transaction
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["StreamRows", "VersionRows", "object_holds"]
+__all__ = ["StreamRows", "VersionRows", "object_holds", "values_of_object"]
 
 _ATTEMPTS = 20
 _ID = "prediction_id"
@@ -291,7 +291,10 @@ def _pointed_anew(
             new = replace(version, digest=successor, facts=facts, updated_at=ctx.now())
             tx.versions.supersede(new)
             tx.documents.put(ctx.space, TOMBSTONES, version.digest, {"successor": successor})
-            ctx.record(tx, "version.erased", version.ref, {"digest": version.digest, "successor": successor})
+            told = {"digest": version.digest, "successor": successor}
+            ctx.record(
+                tx, "version.erased", version.ref, {**told, "rows": renewal.removed.get(version.digest, 0)}
+            )
             changed.append((version, new))
         return changed
 
@@ -330,14 +333,14 @@ class StreamRows:
         ids = frozenset(name for _, (_, gone) in own for name in _ids(gone))
         labels = [(each, found) for each in segments if (found := _rows_about(ctx, each, ids)) is not None]
         objects, rows = set[str](), 0
-        of_one: dict[str, tuple[Segment, pa.Table]] = {}
+        of_one: dict[str, tuple[Segment, pa.Table]] = {}  # what tells whom they are about goes last
         for segment, (stays, gone) in (*own, *labels):
             if segment.id in of_one:
                 continue
             of_one[segment.id] = (segment, stays)
             rows, objects = rows + gone.num_rows, objects | {segment.digest}
         if is_erased:
-            for segment, stays in of_one.values():
+            for segment, stays in reversed(of_one.values()):
                 _replace(ctx, segment, stays)
         return Held(rows=rows, places=len(of_one), objects=frozenset(objects), keys=ids)
 
@@ -427,6 +430,22 @@ def object_holds(ctx: Context, digest: str, subject: Subject) -> bool:
     chosen = None if names is None else _chosen(subject, schema, names)
     entry = ManifestEntry(path="rows.parquet", digest=digest, size_bytes=stat.size_bytes, rows=1)
     return chosen is not None and _hits(ctx, entry, schema, chosen) > 0
+
+
+def values_of_object(ctx: Context, digest: str, columns: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Every combination of values of these columns in an object; none where it is no table that has them."""
+    try:
+        with ctx.ports.objects.open(digest) as file:
+            is_table = file.read(4) == b"PAR1"
+        schema, names = _named(ctx, digest, columns) if is_table else (Schema(columns=()), None)
+    except (NotFound, Corrupt, Invalid):
+        return
+    if names is None:
+        return
+    needed = Schema(columns=tuple(schema.column(name) for name in names))
+    yield from _values_in(
+        ctx, ManifestEntry(path="rows.parquet", digest=digest, size_bytes=0, rows=1), needed
+    )
 
 
 def _profile_tells(data: bytes, subject: Subject) -> bool:

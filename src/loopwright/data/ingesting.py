@@ -15,6 +15,7 @@ from loopwright.core.nouns import Json, Version
 from loopwright.core.schema import ColumnType
 from loopwright.data.appending import append
 from loopwright.data.contracts import contract_of
+from loopwright.data.cursors import plain_state
 from loopwright.data.nouns import DATASET, Appended
 from loopwright.data.parcels import Parcel, of_files, of_records, of_rows
 from loopwright.data.reading import schema_of
@@ -74,7 +75,7 @@ def _parcels(ctx: Context, declared: Declared, opened: Any, state: Json) -> Iter
     source = declared.source
     match ctx.ports.sources.kind(source.address):
         case "rows":
-            return of_rows(ctx, source, cast("RowSource", opened), state)
+            return of_rows(ctx, source, cast("RowSource", opened), plain_state(ctx, declared, state))
         case "records":
             return of_records(source, cast("RecordStream", opened), state)
     types = known_types(ctx, source.into, source.contract)

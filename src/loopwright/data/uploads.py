@@ -6,14 +6,17 @@ What comes from strangers is held to limits before it is unpacked: a small file 
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from loopwright.core.errors import Invalid, TooLarge
 from loopwright.core.schema import ColumnType
-from loopwright.data.conforming import arrow_type
+from loopwright.data.conforming import COLUMNS_LIMIT, arrow_type, check_sound
+from loopwright.data.footers import ColumnPart, column_parts
 from loopwright.engine.operation import Upload
 
 if TYPE_CHECKING:
@@ -27,7 +30,6 @@ BODY_LIMIT = 1 << 30
 """greatest body in bytes"""
 ROWS_LIMIT = 50_000_000
 UNPACKED_LIMIT = 8 << 30
-COLUMNS_LIMIT = 5_000
 _TEXT_LIMIT = (1 << 31) - 1
 _CHUNK = 1 << 20
 _IN_MEMORY = 32 << 20
@@ -81,10 +83,17 @@ def table_of_upload(upload: Upload, types: Mapping[str, ColumnType], *, limit: i
 def table_of_file(path: str) -> pa.Table:
     """The rows of a file of the caller's own machine, its format by its ending or its first bytes."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_opened_regular) as file:
             return read_table(file, "", {}, path=path)
     except OSError as error:
         raise Invalid(f"the file {path} cannot be read: {error.strerror}", hint="check its name") from error
+
+
+def _opened_regular(path: str, flags: int) -> int:
+    """A descriptor of a file that has an end; a pipe would be waited for, and a device never ends."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise Invalid(f"{path} is a folder, pipe or device", hint="write its rows into a file first")
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def format_of(path: str, media_type: str = "") -> str:
@@ -148,12 +157,10 @@ def check_shape(table: pa.Table, what: str) -> pa.Table:
                 f"the column {name[:80]!r} of {what} holds lists or objects",
                 hint="keep booleans, integers, floats, strings and instants; unnest or leave out the rest",
             )
+        check_sound(name, values)
         size = _spread_bytes(values) if _is_text(values.type) else 0
         if size > _TEXT_LIMIT:
-            raise TooLarge(
-                f"the column {name[:80]!r} of {what} holds {size:,} bytes of text",
-                hint="send fewer rows at a time, or keep long texts as files",
-            )
+            raise _too_much_text(name, what, size)
     return table
 
 
@@ -191,7 +198,7 @@ def _translated(what: str, form: str) -> Iterator[None]:
 
     try:
         yield
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowKeyError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, ValueError) as error:
         said = str(error).partition(": ")[2] or str(error)
         raise Invalid(
             f"{what} is not {form}: {said.splitlines()[0][:120] if said else 'it cannot be read'}",
@@ -235,6 +242,7 @@ def _arrow(file: IO[bytes], types: Mapping[str, ColumnType]) -> pa.Table:
         each = (found.get_batch(n) for n in range(found.num_record_batches)) if is_file else iter(found)
         unpacked = rows = 0
         for batch in each:
+            batch.validate()
             batches.append(batch)
             unpacked, rows = unpacked + batch.nbytes, rows + batch.num_rows
             _check_unpacked(rows, unpacked)
@@ -245,36 +253,44 @@ def _parquet(file: IO[bytes], types: Mapping[str, ColumnType]) -> pa.Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    parts = column_parts(file)
     with pq.ParquetFile(file) as found:
-        groups = [found.metadata.row_group(i) for i in range(found.metadata.num_row_groups)]
-        width = found.metadata.num_columns
-        fixed = sum(not _is_text(kind) for kind in found.schema_arrow.types) * found.metadata.num_rows * 8
-        _check_unpacked(found.metadata.num_rows, max(sum(g.total_byte_size for g in groups), fixed))
+        schema, rows, width = found.schema_arrow, found.metadata.num_rows, found.metadata.num_columns
+        texts = [name for name, kind in zip(schema.names, schema.types, strict=True) if _is_text(kind)]
+        fixed = (len(schema.names) - len(texts)) * rows * 8
+        _check_unpacked(rows, max(sum(part.size_bytes for part in parts), fixed))
         if width > COLUMNS_LIMIT:
-            check_shape(found.schema_arrow.empty_table(), "the file")
-        folded = [
-            name
-            for name, kind in zip(found.schema_arrow.names, found.schema_arrow.types, strict=True)
-            if _is_text(kind) and _is_folded(groups, name)
-        ]
+            check_shape(schema.empty_table(), "the file")
+        _check_texts(parts, frozenset(texts))
+        folds = {part.path for part in parts if part.is_folded}
+        folded = [name for name in texts if name in folds]
         if not folded:
             return found.read()
     file.seek(0)
     with pq.ParquetFile(file, read_dictionary=folded) as again:
         table = again.read()
+    for name in folded:
+        check_sound(name, table.column(name))
     _check_unpacked(table.num_rows, fixed + sum(_spread_bytes(table.column(name)) for name in folded))
     plain = pa.schema([f.with_type(pa.string()) if f.name in folded else f for f in table.schema])
     return table.cast(plain)
 
 
-def _is_folded(groups: Sequence[Any], name: str) -> bool:
-    """Whether a column's texts are written once and pointed to: then few bytes may stand for many."""
-    for group in groups:
-        for at in range(group.num_columns):
-            column = group.column(at)
-            if column.path_in_schema == name and any("DICT" in each for each in column.encodings):
-                return True
-    return False
+def _check_texts(parts: Sequence[ColumnPart], texts: frozenset[str]) -> None:
+    """`TooLarge` before a column is read that has more text than a version keeps of one."""
+    sizes: Counter[str] = Counter()
+    for part in parts:
+        sizes[part.path] += part.size_bytes if part.path in texts else 0
+    for name, size in sizes.items():
+        if size > _TEXT_LIMIT:
+            raise _too_much_text(name, "the file", size)
+
+
+def _too_much_text(name: str, what: str, size: int) -> TooLarge:
+    return TooLarge(
+        f"the column {name[:80]!r} of {what} holds {size:,} bytes of text",
+        hint="send fewer rows at a time, or keep long texts as files",
+    )
 
 
 def _spread_bytes(values: pa.ChunkedArray) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Annotated
 
@@ -14,6 +14,7 @@ from loopwright.core.instants import duration, format_duration
 from loopwright.core.manifests import decode_manifest
 from loopwright.engine.context import Context
 from loopwright.engine.operation import operation
+from loopwright.ports.ledger import Transaction
 from loopwright.ports.objects import Objects, ObjectStat
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
 ]
 
 _DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+_AT_ONCE = 16
+"""objects removed in one unit of work, which others wait for: a millisecond on a disk"""
 LEAST_GRACE = timedelta(minutes=10)
 """the least age of what may be removed: shorter ones could be work in progress"""
 
@@ -139,7 +142,7 @@ def _collected(
     if any(item.digest not in last for item in loose if item.modified_at >= before):
         old = [item for item in old if item.digest not in last]
     old.sort(key=lambda item: item.digest in last)
-    removed = old if dry_run else [item for item in old if _removed(ctx.ports.objects, item)]
+    removed = old if dry_run else [item for part in _parts(old) for item in _taken_away(ctx, part)]
     report = Collected(
         dry_run=dry_run,
         objects=len(stored),
@@ -153,13 +156,30 @@ def _collected(
     return report
 
 
-def _removed(objects: Objects, item: ObjectStat) -> bool:
-    """Remove it, unless somebody put it again since it was listed."""
+def _parts(items: list[ObjectStat]) -> Iterator[list[ObjectStat]]:
+    return (items[start : start + _AT_ONCE] for start in range(0, len(items), _AT_ONCE))
+
+
+def _taken_away(ctx: Context, items: list[ObjectStat]) -> list[ObjectStat]:
+    """Remove them, but those that somebody put again since they were listed; the ones that went.
+
+    In a unit of work: who put one before is seen by its time, who puts one later cannot publish before it
+    is gone, and then finds it missing.
+    """
+    objects = ctx.ports.objects
+
+    def work(_: Transaction) -> list[ObjectStat]:
+        gone = [item for item in items if _is_as_listed(objects, item)]
+        for item in gone:
+            objects.remove(item.digest)
+        return gone
+
+    return ctx.write(work)
+
+
+def _is_as_listed(objects: Objects, item: ObjectStat) -> bool:
     now = objects.stat(item.digest)
-    if now is None or now.modified_at != item.modified_at:
-        return False
-    objects.remove(item.digest)
-    return True
+    return now is not None and now.modified_at == item.modified_at
 
 
 def _tell(ctx: Context, report: Collected) -> None:

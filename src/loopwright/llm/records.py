@@ -7,7 +7,7 @@ leads to it. Ids sort by when a record was made, so that a page is a stretch of 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -28,6 +28,7 @@ __all__ = [
     "NewRecord",
     "Origin",
     "RecordSource",
+    "all_records",
     "clear_records",
     "erase_records",
     "keep_record",
@@ -167,6 +168,19 @@ def page_of_records(
     records = msgspec.convert(list(found.values()), list[EvaluationRecord])
     kept = tuple(records[: request.limit])
     return Page(items=kept, next_token=kept[-1].id if len(records) > request.limit else "")
+
+
+def all_records(ctx: Context) -> Iterator[tuple[str, Json]]:
+    """The documents of all records of the space, each with its dataset's id; some thousands at a time."""
+    start = ""
+    while True:
+        with ctx.read() as tx:
+            found = tx.documents.all(ctx.space, _RECORDS, start=start, limit=_PART)
+        for key, body in found.items():
+            yield key.partition("/")[0], body
+            start = f"{key}!"
+        if len(found) < _PART:
+            return
 
 
 def remove_records(ctx: Context, tx: Transaction, dataset_id: str, ids: Sequence[str]) -> list[Json]:

@@ -6,22 +6,28 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 import msgspec
 from msgspec.structs import replace
 
+from loopwright.core.addresses import ByNumber, parse_address
 from loopwright.core.digests import canonical
-from loopwright.core.errors import Fault, Invalid, NotFound
-from loopwright.core.nouns import LinkRole, Version, VersionRef
+from loopwright.core.errors import Conflict, Fault, Invalid, NotFound
+from loopwright.core.nouns import Event, LinkRole, Version, VersionRef
 from loopwright.data.answering import AnswerRows
-from loopwright.data.holding import StreamRows, VersionRows, object_holds
+from loopwright.data.cursors import CursorRows
+from loopwright.data.holding import StreamRows, VersionRows, object_holds, values_of_object
 from loopwright.engine.collection import reachable
 from loopwright.engine.context import Context
 from loopwright.engine.holders import MARKS_FILE, Held, Holder, Subject, parse_subject
 from loopwright.engine.operation import operation
 from loopwright.features.holding import OnlineRows
+from loopwright.llm.holding import RecordRows
+from loopwright.loops.mentions import Mention, mentions_of
 from loopwright.ports.ledger import Transaction
 
 __all__ = [
@@ -36,14 +42,26 @@ __all__ = [
     "signed_bytes",
 ]
 
-HOLDERS: tuple[Holder, ...] = (OnlineRows(), StreamRows(), AnswerRows(), VersionRows())
+HOLDERS: tuple[Holder, ...] = (
+    OnlineRows(),
+    StreamRows(),
+    AnswerRows(),
+    RecordRows(),
+    CursorRows(),
+    VersionRows(),
+)
 """every store of rows, in the order they are asked"""
 ERASURES = "erasures"
 """documents of proofs by id"""
+_BEGUN = "erasures_begun"
+"""documents by mark: what an erasure that has begun must still end, whoever ends it"""
 MARK_TAG = "erased_data"
 """tag of a model that was trained on rows that are erased: the ids of the erasures"""
 _SETTLED = timedelta(seconds=2)
 """how old an object nobody names must be before it goes: a write puts it a moment before it names it"""
+_IN_LEDGER = ("answers", "evaluation", "sources")
+_ATTEMPTS = 20
+_LINES = 1000
 _MODEL = "model"
 
 Entity = Annotated[
@@ -79,6 +97,8 @@ class Erasure(msgspec.Struct, frozen=True, kw_only=True):
     """models that were trained on rows that went: they are marked"""
     left: int = 0
     """rows that were found when all holders were asked again, after it: none"""
+    mentions: tuple[Mention, ...] = ()
+    """where a search of bytes still finds a value: texts and files that are no rows"""
     signature: str = ""
     """of all of this, by the workspace's signing key"""
 
@@ -129,6 +149,7 @@ def erase_again(ctx: Context, marks: str = "") -> Reapplied:
             wanted.setdefault(line.columns, set()).add(line.mark)
     found = [subject for columns, there in wanted.items() for subject in _recognised(ctx, columns, there)]
     done = tuple(_erased(ctx, subject, dry_run=False) for subject in found)
+    done += _ended(ctx, done)
     _note_marks(ctx, wanted, done)
     return Reapplied(marks=sum(map(len, wanted.values())), again=done)
 
@@ -149,14 +170,15 @@ def forgotten(ctx: Context) -> frozenset[str]:
 
 def _recognised(ctx: Context, columns: tuple[str, ...], marks: set[str]) -> Iterator[Subject]:
     seen = set[tuple[str, ...]]()
-    for holder in HOLDERS:
-        for values in holder.known(ctx, columns):
-            if values in seen:
-                continue
-            seen.add(values)
-            subject = Subject(columns=columns, values=values)
-            if subject.mark(ctx.ports.keys) in marks:
-                yield subject
+    known = (values for holder in HOLDERS for values in holder.known(ctx, columns))
+    loose = (values for digest in _loose(ctx) for values in values_of_object(ctx, digest, columns))
+    for values in chain(known, loose):
+        if values in seen:
+            continue
+        seen.add(values)
+        subject = Subject(columns=columns, values=values)
+        if subject.mark(ctx.ports.keys) in marks:
+            yield subject
 
 
 # -------------------------------------------------------------------------------------------- one erasure
@@ -173,25 +195,110 @@ def _erased(ctx: Context, subject: Subject, *, dry_run: bool) -> Erasure:
     )
     if dry_run:
         held = _asked(ctx, subject, is_erased=False)
-        return replace(begun, holders=_lines(held), models=_names(_models(ctx, held["versions"].versions)))
+        models = _names(_models(ctx, held["versions"].versions))
+        return replace(begun, holders=_lines(held), models=models, mentions=mentions_of(ctx, subject))
     _keep_mark(ctx, begun)  # first: whatever happens from here on, a repetition ends it
+    _begin(ctx, begun)
     held = _asked(ctx, subject, is_erased=True)
-    removed = _removed(ctx, subject, held)
-    models = _models(ctx, held["versions"].versions)
+    strangers = _strangers(ctx, subject)
+    former = frozenset[str]().union(*(each.objects for each in held.values()))
+    note = _noted(ctx, begun.mark, former | strangers)
+    removed = _removed(ctx, frozenset(note.objects), is_settled=not strangers)
+    if any(held[name].rows for name in _IN_LEDGER):
+        ctx.ports.ledger.compact()  # removed rows lie in the file's free pages else, and in its log
     left = _asked(ctx, subject, is_erased=False)
     done = replace(
         begun,
         holders=_lines(held),
         renewed=len(held["versions"].renewed),
         objects=removed,
-        models=_names(models),
         left=sum(each.rows for each in left.values()),
+        mentions=mentions_of(ctx, subject),
     )
+    return _proven(ctx, done, note)
+
+
+def _proven(ctx: Context, done: Erasure, note: _Begun) -> Erasure:
+    """Mark the models, sign and keep the proof; what was noted of its begin goes."""
+    models = _models(ctx, _rewritten(ctx, note))
+    done = replace(done, models=_names(models))
     done = replace(done, signature=ctx.ports.signer.sign(signed_bytes(done)))
     ctx.write(lambda tx: _recorded(ctx, tx, done, models))
     if done.left:
         raise Fault(f"{done.left} rows of the subject came back while it was erased: erase it again")
     return done
+
+
+class _Begun(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of an erasure from its begin to its proof: no value, so that anybody may end it."""
+
+    columns: tuple[str, ...]
+    lines: int
+    """of the journal when it began: versions that were rewritten since are told behind them"""
+    objects: tuple[str, ...] = ()
+    """that hold the subject, or did"""
+
+
+def _begin(ctx: Context, begun: Erasure) -> None:
+    def work(tx: Transaction) -> None:
+        if tx.documents.get(ctx.space, _BEGUN, begun.mark) is None:
+            note = _Begun(columns=begun.columns, lines=tx.journal.head().count)
+            tx.documents.put(ctx.space, _BEGUN, begun.mark, msgspec.to_builtins(note))
+
+    ctx.write(work)
+
+
+def _noted(ctx: Context, mark: str, objects: frozenset[str]) -> _Begun:
+    """Note what is about to be taken away, with what was noted before."""
+
+    def work(tx: Transaction) -> _Begun:
+        there = msgspec.convert(tx.documents.get(ctx.space, _BEGUN, mark), _Begun)
+        note = replace(there, objects=tuple(sorted({*there.objects, *objects})))
+        tx.documents.put(ctx.space, _BEGUN, mark, msgspec.to_builtins(note))
+        return note
+
+    return ctx.write(work)
+
+
+def _rewritten(ctx: Context, note: _Begun) -> list[Version]:
+    """Versions from which rows went since it began."""
+    with ctx.read() as tx:
+        told = {line.subject for line in _lines_behind(ctx, tx, note.lines) if _tells_of_rows(line)}
+        found = [_at(ctx, tx, subject) for subject in sorted(told)]
+    return [version for version in found if version is not None]
+
+
+def _tells_of_rows(line: Event) -> bool:
+    return line.kind == "version.erased" and bool(line.payload.get("rows"))
+
+
+def _lines_behind(ctx: Context, tx: Transaction, place: int) -> Iterator[Event]:
+    while lines := tx.journal.read(place, _LINES, space=ctx.space):
+        yield from lines
+        place = lines[-1].seq
+
+
+def _at(ctx: Context, tx: Transaction, subject: str) -> Version | None:
+    """The version that a line of the journal is about, a trashed one too."""
+    address = parse_address(subject)
+    asset = tx.assets.find(ctx.space, address.kind, address.name)
+    if asset is None or not isinstance(address.selector, ByNumber):
+        return None
+    return tx.versions.get(asset.id, address.selector.number)
+
+
+def _ended(ctx: Context, done: Sequence[Erasure]) -> tuple[Erasure, ...]:
+    """End what had begun and whose subject is not to be found any more: its last objects, models, proof."""
+    with ctx.read() as tx:
+        kept = tx.documents.all(ctx.space, _BEGUN)
+    notes = {mark: msgspec.convert(body, _Begun) for mark, body in kept.items()}
+    ended = []
+    for mark in sorted(notes.keys() - {each.mark for each in done}):
+        note = notes[mark]
+        begun = Erasure(id=ctx.new_id(), columns=note.columns, mark=mark, at=ctx.now(), by=ctx.principal.name)
+        removed = _removed(ctx, frozenset(note.objects), is_settled=True)
+        ended.append(_proven(ctx, replace(begun, objects=removed), note))
+    return tuple(ended)
 
 
 def _note_marks(ctx: Context, wanted: Mapping[tuple[str, ...], set[str]], done: Sequence[Erasure]) -> None:
@@ -213,7 +320,10 @@ def _note_marks(ctx: Context, wanted: Mapping[tuple[str, ...], set[str]], done: 
 
 def signed_bytes(erasure: Erasure) -> bytes:
     """What the signature of a proof is of: all of it but the signature."""
-    return canonical(replace(erasure, signature=""))
+    told = msgspec.to_builtins(replace(erasure, signature=""))
+    if not erasure.mentions:  # proofs of before there were any are signed without them
+        del told["mentions"]
+    return canonical(told)
 
 
 def _asked(ctx: Context, subject: Subject, *, is_erased: bool) -> dict[str, Held]:
@@ -240,6 +350,7 @@ def _recorded(ctx: Context, tx: Transaction, done: Erasure, models: Sequence[Ver
         tx.versions.update(replace(model, tags={**model.tags, MARK_TAG: ",".join(ids)}, updated_at=ctx.now()))
         ctx.record(tx, "version.marked", model.ref, {"tag": MARK_TAG, "erasure": done.id})
     tx.documents.put(ctx.space, ERASURES, done.id, msgspec.to_builtins(done))
+    tx.documents.remove(ctx.space, _BEGUN, done.mark)
     told = {"erasure": done.id, "mark": done.mark, "columns": list(done.columns), "objects": done.objects}
     ctx.record(tx, "data.erased", f"erasure:{done.id}", told)
 
@@ -247,28 +358,44 @@ def _recorded(ctx: Context, tx: Transaction, done: Erasure, models: Sequence[Ver
 # ----------------------------------------------------------------------------------------------- objects
 
 
-def _removed(ctx: Context, subject: Subject, held: Mapping[str, Held]) -> int:
-    """Remove what held the subject and nothing names any more, be it of this erasure or of earlier writes."""
-    former = frozenset[str]().union(*(each.objects for each in held.values()))
-    gone = _take_away(ctx, former - reachable(ctx))
-    strangers = _strangers(ctx, subject)
-    if strangers:
+def _removed(ctx: Context, objects: frozenset[str], *, is_settled: bool) -> int:
+    """Remove what held the subject and nothing names any more; how many objects went.
+
+    Where some are of a write that may be under way, it is given the time to name them.
+    """
+    if not is_settled:
         time.sleep(_SETTLED.total_seconds())
-        gone += _take_away(ctx, strangers - reachable(ctx))
-    return gone
+    for _ in range(_ATTEMPTS):
+        with ctx.read() as tx:
+            lines = tx.journal.head().count
+        going = objects - reachable(ctx)
+        gone = ctx.write(partial(_take_away, ctx, digests=going, lines=lines))
+        if gone is not None:
+            return gone
+    raise Conflict("versions are published faster than objects can be removed", hint="erase again")
 
 
-def _take_away(ctx: Context, digests: frozenset[str]) -> int:
-    for digest in digests:
+def _take_away(ctx: Context, tx: Transaction, digests: frozenset[str], lines: int) -> int | None:
+    """How many were there; None when something was published since, which may name one of them.
+
+    In the unit of work, so that nobody can publish while they go.
+    """
+    if tx.journal.head().count != lines:
+        return None
+    there = [digest for digest in sorted(digests) if ctx.ports.objects.stat(digest) is not None]
+    for digest in there:
         ctx.ports.objects.remove(digest)
-    return len(digests)
+    return len(there)
 
 
 def _strangers(ctx: Context, subject: Subject) -> frozenset[str]:
     """Objects nobody names that hold the subject: parts that packing left behind, for one."""
+    return frozenset(digest for digest in _loose(ctx) if object_holds(ctx, digest, subject))
+
+
+def _loose(ctx: Context) -> list[str]:
     needed = reachable(ctx)
-    loose = [item.digest for item in ctx.ports.objects.list() if item.digest not in needed]
-    return frozenset(digest for digest in loose if object_holds(ctx, digest, subject))
+    return [item.digest for item in ctx.ports.objects.list() if item.digest not in needed]
 
 
 # ------------------------------------------------------------------------------------------------ models
@@ -315,10 +442,17 @@ def _keep_mark(ctx: Context, erasure: Erasure) -> None:
     """Beside the ledger, so that it outlives a ledger that is restored from before the erasure."""
     line = _Mark(space=ctx.space, columns=erasure.columns, mark=erasure.mark)
     path = ctx.ports.folder / MARKS_FILE
-    with path.open("ab") as file:
+    with path.open("a+b") as file:
+        file.truncate(_whole_lines(file))  # the mark of an erasure that was cut off before it began
         file.write(msgspec.json.encode(line) + b"\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def _whole_lines(file: BinaryIO) -> int:
+    """How many bytes of the file are whole lines."""
+    file.seek(0)
+    return file.read().rfind(b"\n") + 1
 
 
 def _read_marks(path: Path, *, must_be: bool = False) -> set[_Mark]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -479,6 +479,12 @@ class Ledger(Dumpable, Protocol):
 
     def revision(self) -> str:
         """The schema revision of the store."""
+
+    def texts(self, *, without: Collection[str] = ()) -> Iterator[tuple[str, bytes]]:
+        """Every row of one snapshot as the name of its table and as JSON, to be searched, in flat memory.
+
+        Tables named in `without` are left out.
+        """
 
     def compact(self) -> int:
         """Give back to the disk what removed rows left in the store's files; how many bytes.

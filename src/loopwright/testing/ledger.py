@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -111,6 +111,12 @@ class MemoryLedger:
             for key, value in rows.items():
                 yield base64.b64encode(msgspec.msgpack.encode((table, key, value)))
         yield b"end"
+
+    def texts(self, *, without: Collection[str] = ()) -> Iterator[tuple[str, bytes]]:
+        """Every row as the name of its table and as JSON."""
+        for table, rows in self._tables.items():
+            if table not in without:
+                yield from ((table, msgspec.json.encode((key, value))) for key, value in rows.items())
 
     def load(self, lines: Iterable[bytes]) -> int:
         """Fill an empty ledger."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -432,6 +433,14 @@ class UnitSuite:
         with ledger.read() as one, other.read() as two:
             assert one.journal.head() == two.journal.head()
             assert one.metrics.latest("r2") == two.metrics.latest("r2")
+
+    def test_every_row_can_be_searched_by_the_name_of_its_table(self, ledger: Ledger) -> None:
+        """As many rows of each table as there are; of those that are left out none."""
+        ledger.write(_everything)
+        told = Counter(table for table, _ in ledger.texts())
+        assert told == {table: count for table, count in ledger.check().rows.items() if count}
+        assert any(b"r1" in text for table, text in ledger.texts() if table == "runs")
+        assert {table for table, _ in ledger.texts(without={"runs"})} == told.keys() - {"runs"}
 
     def test_an_emptied_ledger_is_as_a_new_one(self, ledger: Ledger, other: Ledger) -> None:
         """No rows, the journal at its beginning, numbers given out from one again; and it works on."""

@@ -42,7 +42,7 @@ class LocalFiles:
     def open(self, path: str) -> BinaryIO:
         """The file, held open."""
         try:
-            file = open(self._place(path), "rb")  # noqa: SIM115 - given on
+            file = open(self._place(path), "rb", opener=_opened_regular)  # noqa: SIM115 - given on
             size = os.fstat(file.fileno()).st_size
         except OSError as error:
             raise _unreadable(error) from error
@@ -77,6 +77,13 @@ class LocalFiles:
                 raise NotFound(f"no file is like {self._given}", hint="look at the pattern")
         else:
             raise NotFound(f"there is no {self._given}", hint="name a file, a folder or a pattern")
+
+
+def _opened_regular(path: str, flags: int) -> int:
+    """A descriptor of a file that has an end; a pipe would be waited for, and a device never ends."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise Invalid(f"{path} is a pipe or a device", hint="write its rows into a file first")
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _below(folder: str, prefix: str) -> Iterator[str]:

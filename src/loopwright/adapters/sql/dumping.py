@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +17,7 @@ from loopwright.adapters.sql.statements import Session, Statement, insert_new
 from loopwright.core.chain import GENESIS
 from loopwright.core.errors import Conflict, Corrupt, Unavailable
 
-__all__ = ["clear_rows", "count_rows", "dangling", "dump_rows", "load_rows"]
+__all__ = ["clear_rows", "count_rows", "dangling", "dump_rows", "load_rows", "texts_of_rows"]
 
 _FORMAT = 1
 _BATCH = 2_000
@@ -84,6 +84,15 @@ def dump_rows(session: Session) -> Iterator[bytes]:
             total += 1
             yield _ENCODE(_portable(row, reals))
     yield _ENCODE(_End(rows=total))
+
+
+def texts_of_rows(session: Session, without: Collection[str]) -> Iterator[tuple[str, bytes]]:
+    """Every row with the name of its table, as JSON, read in one snapshot and in flat memory."""
+    for table in _TABLES:
+        name = str(table.name)
+        if name not in without:
+            reals = [place for place, column in enumerate(_kept(table)) if isinstance(column.type, Float)]
+            yield from ((name, _ENCODE(_portable(row, reals))) for row in _rows_of(session, table))
 
 
 def _portable(row: Row, reals: Sequence[int]) -> list[Any]:

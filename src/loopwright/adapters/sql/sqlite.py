@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +15,14 @@ from typing import Any, TypeVar, cast
 from sqlalchemy import text
 
 from loopwright.adapters.sql.creating import check_revision, creation
-from loopwright.adapters.sql.dumping import clear_rows, count_rows, dangling, dump_rows, load_rows
+from loopwright.adapters.sql.dumping import (
+    clear_rows,
+    count_rows,
+    dangling,
+    dump_rows,
+    load_rows,
+    texts_of_rows,
+)
 from loopwright.adapters.sql.feed import CommitFeed, Listener
 from loopwright.adapters.sql.group import GroupWriter
 from loopwright.adapters.sql.locking import FileLock
@@ -409,6 +416,11 @@ class SqliteLedger:
         """The whole store at one snapshot, as lines of JSON."""
         with self._snapshot() as snapshot:
             yield from dump_rows(snapshot.session)
+
+    def texts(self, *, without: Collection[str] = ()) -> Iterator[tuple[str, bytes]]:
+        """Every row as the name of its table and as JSON, but those of tables that are left out."""
+        with self._snapshot() as snapshot:
+            yield from texts_of_rows(snapshot.session, without)
 
     def load(self, lines: Iterable[bytes]) -> int:
         """Fill an empty store with a dump in one unit of work; how many rows."""
