@@ -8,6 +8,7 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, overload
 
 from loopwright.app.faces import Face
@@ -76,12 +77,20 @@ def _made(function: Callable[..., Any], reads: tuple[str, ...]) -> FeatureFuncti
     if not inspect.isfunction(function) or function.__name__ == "<lambda>":
         raise Invalid("a feature function has no name", hint="define it with def")
     definition = FreeFunction(
-        name=f"{function.__module__}.{function.__qualname__}",
+        name=f"{_home(function)}.{function.__qualname__}",
         digest=digest_bytes(_source(function).encode()),
         reads=reads or _parameters(function),
         gives=_given(function),
     )
     return FeatureFunction(function, definition)
+
+
+def _home(function: Callable[..., Any]) -> str:
+    """Its module; of a program that is run, what it would be imported as."""
+    if function.__module__ != "__main__":
+        return function.__module__
+    stem = Path(inspect.getsourcefile(function) or "").stem
+    return stem if stem.isidentifier() else "__main__"
 
 
 def _source(function: Callable[..., Any]) -> str:

@@ -219,8 +219,8 @@ def feature_view(
     A feature is a column or an expression of the newest row (no older than `ttl`), an aggregate over a window
     of time (`lw.col("delay").mean("6h")`), or a Python function (`lw.feature_function`). In a list a column
     is called by its name and an aggregate `delay_mean_6h`; what has no name is given one by `("late", ...)`,
-    or all of them are by a mapping. The same definition again is the same version; owners, description and
-    tags stand beside it and make no new one.
+    or all of them are by a mapping. What is published has columns first, then the rest by name. The same
+    definition again is the same version; owners, description and tags stand beside it and make no new one.
     """
     with face_at(to) as face:
         declared = _declared(face, source)
@@ -317,4 +317,5 @@ def _sorted_out(named: Mapping[str, Feature]) -> dict[str, Any]:
                     f"the feature {name!r} is a {type(feature).__name__}",
                     hint="give an expression, or a function marked by lw.feature_function",
                 )
-    return {"latest": tuple(latest), "derived": derived, "windows": windows}
+    kept = {"derived": dict(sorted(derived.items())), "windows": dict(sorted(windows.items()))}
+    return {"latest": tuple(latest), **kept}  # in the order in which it will be read again

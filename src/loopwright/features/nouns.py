@@ -93,7 +93,7 @@ class FeatureView(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def newest(self) -> tuple[str, ...]:
         """The names of the features that the newest row alone decides."""
-        return (*self.latest, *self.derived)
+        return (*self.latest, *sorted(self.derived))  # a mapping has lost its order once it was published
 
     @property
     def functions(self) -> dict[str, FreeFunction]:

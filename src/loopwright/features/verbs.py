@@ -23,6 +23,7 @@ from loopwright.engine.publishing import asset_of, manifest_of, resolve
 from loopwright.features.backfilling import backfills_of
 from loopwright.features.feeding import Feed, live_view, online_rows
 from loopwright.features.files import JoinReport, join_files
+from loopwright.features.formulas import check_computable
 from loopwright.features.kinds import view_types
 from loopwright.features.materializing import materialize_view
 from loopwright.features.nouns import (
@@ -201,6 +202,7 @@ def publish_service(ctx: Context, service: FeatureService) -> Version:
 def materialize(ctx: Context, name: AssetName, *, until: datetime | None = None) -> Materialized:
     """Take what is known of a view until an instant (now) into the online store, from where it stands."""
     each = live_view(ctx, Address(kind=VIEW, name=name))
+    check_computable(ctx.ports.functions, each.view.derived.values())
     return materialize_view(ctx, each, until or ctx.now())
 
 

@@ -16,6 +16,7 @@ from loopwright.core.expressions import (
     When,
     Window,
 )
+from loopwright.features.nouns import Formula, FreeFunction
 from loopwright.monitoring.usage import InputShares, Shares
 from loopwright.surfaces.ui.desk import Desk, Query, Values
 
@@ -49,6 +50,7 @@ def feature(desk: Desk, path: dict[str, str], query: Query) -> Values:
         "section": "/assets",
         "detail": detail,
         "asset": asset,
+        "derived": {each: _formula_told(formula) for each, formula in detail.view.derived.items()},
         "windows": windows,
         "uses": [(use, [drawn(each) for each in use.inputs]) for use in uses],
         "page": desk.call("assets.versions", kind="feature_view", name=name, limit=_VERSIONS),
@@ -73,6 +75,12 @@ def _steps(shares: Shares, top: float) -> str:
     heights = (f"{_HEIGHT * (1 - share / top):.1f}" for share in shares.bins)
     steps = " ".join(f"V{height}H{across * (place + 1):.1f}" for place, height in enumerate(heights))
     return f"M0 {_HEIGHT}{steps}V{_HEIGHT}Z"
+
+
+def _formula_told(formula: Formula) -> str:
+    if isinstance(formula, FreeFunction):
+        return f"{formula.name}({', '.join(formula.reads)})"
+    return told(formula)
 
 
 def told(expr: Expr | Window) -> str:
