@@ -1,14 +1,15 @@
-"""Reads what the end of a Parquet file says of its columns, for limits that hold before any row is read.
+"""Reads what a Parquet file says of its columns and pages, for limits that hold before any row is read.
 
 Arrow's own reader of it ends the process where sizes of a hostile file contradict one another, so that is
 read here: Thrift's compact protocol (thrift.apache.org, doc/specs/thrift-compact-protocol.md) and the
-structures of the Parquet format (parquet.thrift of apache/parquet-format).
+structures of the Parquet format (parquet.thrift of apache/parquet-format). What the end of the file says of
+sizes is not relied on: the heads of the pages are, by which Arrow unpacks them.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import IO, NamedTuple
 
@@ -22,9 +23,14 @@ _MOST_PARTS = 2_000_000
 _DEPTH = 32
 _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT, _UUID = 1, 2, 3, 7, 8, 9, 10, 11, 12, 13
 _LONG_LIST = 15
+_WHOLE = frozenset({4, 5, 6})
 _DICTIONARIES = frozenset({2, 8})
+_PREFIXES = 7
 _ROW_GROUPS, _COLUMNS, _META = 4, 1, 3
-_ENCODINGS, _PATH, _UNPACKED = 2, 3, 6
+_ENCODINGS, _PATH, _PACKED, _PAGES, _DICTIONARY = 2, 3, 7, 9, 11
+_PAGE_UNPACKED, _PAGE_PACKED = 2, 3
+_HEAD_BYTES = (1 << 12, 1 << 24)
+"""how much of a page is read to find its head: that has the least and the greatest value in it"""
 
 
 class ColumnPart(NamedTuple):
@@ -32,9 +38,20 @@ class ColumnPart(NamedTuple):
 
     path: str
     size_bytes: int
-    """unpacked, as the file says"""
+    """of its pages, unpacked"""
+    page_bytes: int
+    """of the largest of them"""
     is_folded: bool
     """whether values are written once and pointed to: then few bytes may stand for many"""
+    is_grown: bool
+    """whether a text is written as what it has in common with the one before it, and the rest"""
+
+
+class _Place(NamedTuple):
+    path: str
+    start: int
+    end: int
+    encodings: frozenset[int]
 
 
 def column_parts(file: IO[bytes]) -> list[ColumnPart]:
@@ -53,30 +70,68 @@ def column_parts(file: IO[bytes]) -> list[ColumnPart]:
         )
     file.seek(size - 8 - length)
     footer = _Compact(file.read(length))
-    file.seek(0)
     try:
-        found = list(islice(_parts(footer), _MOST_PARTS + 1))
+        places = list(islice(_places(footer), _MOST_PARTS + 1))
+        if len(places) > _MOST_PARTS:
+            raise TooLarge(
+                f"the Parquet file has over {_MOST_PARTS:,} parts of columns",
+                hint="write it with larger groups of rows",
+            )
+        return [_part(file, place, size) for place in places]
     except (IndexError, UnicodeDecodeError) as error:
         raise _damaged() from error
-    if len(found) > _MOST_PARTS:
-        raise TooLarge(
-            f"the Parquet file has over {_MOST_PARTS:,} parts of columns",
-            hint="write it with larger groups of rows",
-        )
-    return found
+    finally:
+        file.seek(0)
 
 
 def _damaged() -> ValueError:
-    return ValueError("it is cut off, or damaged at its end")
+    return ValueError("it is cut off or damaged")
 
 
-def _parts(footer: _Compact) -> Iterator[ColumnPart]:
+def _part(file: IO[bytes], place: _Place, size: int) -> ColumnPart:
+    """A column's part by the heads of its pages."""
+    pages = list(_page_sizes(file, place, size))
+    return ColumnPart(
+        place.path,
+        sum(pages),
+        max(pages, default=0),
+        bool(_DICTIONARIES & place.encodings),
+        _PREFIXES in place.encodings,
+    )
+
+
+def _page_sizes(file: IO[bytes], place: _Place, size: int) -> Iterator[int]:
+    at = place.start
+    if not 0 <= at <= place.end <= size:
+        raise IndexError
+    while at < place.end:
+        length, unpacked, packed = _page_head(file, at)
+        if unpacked < 0 or packed < 0:
+            raise IndexError
+        yield unpacked
+        at += length + packed
+
+
+def _page_head(file: IO[bytes], at: int) -> tuple[int, int, int]:
+    """How long the head of a page is, and how many bytes the page has unpacked and packed."""
+    for reach in _HEAD_BYTES:
+        file.seek(at)
+        head = _Compact(file.read(reach))
+        try:
+            told = head.numbers()
+        except IndexError:
+            continue
+        return head.at, told[_PAGE_UNPACKED], told[_PAGE_PACKED]
+    raise IndexError
+
+
+def _places(footer: _Compact) -> Iterator[_Place]:
     for _ in footer.structures(_ROW_GROUPS):
         for _ in footer.structures(_COLUMNS):
             yield from _of_chunk(footer)
 
 
-def _of_chunk(footer: _Compact) -> Iterator[ColumnPart]:
+def _of_chunk(footer: _Compact) -> Iterator[_Place]:
     for field, kind in footer.fields():
         if field == _META and kind == _STRUCT:
             yield _of_column(footer)
@@ -84,18 +139,21 @@ def _of_chunk(footer: _Compact) -> Iterator[ColumnPart]:
             footer.skip(kind)
 
 
-def _of_column(footer: _Compact) -> ColumnPart:
-    path, size, encodings = list[str](), 0, list[int]()
+def _of_column(footer: _Compact) -> _Place:
+    path, encodings, told = list[str](), list[int](), dict[int, int]()
     for field, kind in footer.fields():
         if field == _ENCODINGS and kind == _LIST:
             encodings = [footer.whole() for _ in footer.items(5)]
         elif field == _PATH and kind == _LIST:
             path = [footer.binary().decode() for _ in footer.items(_BINARY)]
-        elif field == _UNPACKED and kind == 6:
-            size = footer.whole()
+        elif kind in _WHOLE:
+            told[field] = footer.whole()
         else:
             footer.skip(kind)
-    return ColumnPart(".".join(path), size, bool(_DICTIONARIES.intersection(encodings)))
+    start = told.get(_PAGES, 0)
+    if 0 < told.get(_DICTIONARY, 0) < start:
+        start = told[_DICTIONARY]
+    return _Place(".".join(path), start, start + told.get(_PACKED, 0), frozenset(encodings))
 
 
 class _Compact:
@@ -103,6 +161,23 @@ class _Compact:
 
     def __init__(self, data: bytes) -> None:
         self._data, self._at, self._depth = data, 0, 0
+
+    @property
+    def at(self) -> int:
+        """How many bytes are read."""
+        return self._at
+
+    def numbers(self) -> Mapping[int, int]:
+        """The whole numbers among the fields of a page's head; `IndexError` where its sizes are none."""
+        found = dict[int, int]()
+        for field, kind in self.fields():
+            if kind in _WHOLE:
+                found[field] = self.whole()
+            else:
+                self.skip(kind)
+        if not {_PAGE_UNPACKED, _PAGE_PACKED} <= found.keys():
+            raise IndexError
+        return found
 
     def _byte(self) -> int:
         self._at += 1
@@ -175,7 +250,7 @@ class _Compact:
             pass  # the value of a field is its type
         elif kind == _BYTE:
             self._pass(1)
-        elif kind in {4, 5, 6}:
+        elif kind in _WHOLE:
             self._varint()
         elif kind in {_DOUBLE, _UUID}:
             self._pass(8 if kind == _DOUBLE else 16)

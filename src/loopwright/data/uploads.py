@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 __all__ = ["BODY_LIMIT", "check_shape", "format_of", "read_table", "table_of_file", "table_of_upload"]
 
@@ -31,6 +32,8 @@ BODY_LIMIT = 1 << 30
 ROWS_LIMIT = 50_000_000
 UNPACKED_LIMIT = 8 << 30
 _TEXT_LIMIT = (1 << 31) - 1
+_ROWS_AT_ONCE = 65_536
+_GROWN_LIMIT = 256 << 20
 _CHUNK = 1 << 20
 _IN_MEMORY = 32 << 20
 _FORMATS = {
@@ -264,16 +267,34 @@ def _parquet(file: IO[bytes], types: Mapping[str, ColumnType]) -> pa.Table:
         _check_texts(parts, frozenset(texts))
         folds = {part.path for part in parts if part.is_folded}
         folded = [name for name in texts if name in folds]
+        grown = [part for part in parts if part.is_grown and part.path in texts]
         if not folded:
-            return found.read()
+            return _read_bounded(found, grown)
     file.seek(0)
     with pq.ParquetFile(file, read_dictionary=folded) as again:
-        table = again.read()
+        table = _read_bounded(again, grown)
     for name in folded:
         check_sound(name, table.column(name))
     _check_unpacked(table.num_rows, fixed + sum(_spread_bytes(table.column(name)) for name in folded))
     plain = pa.schema([f.with_type(pa.string()) if f.name in folded else f for f in table.schema])
     return table.cast(plain)
+
+
+def _read_bounded(found: pq.ParquetFile, grown: Sequence[ColumnPart]) -> pa.Table:
+    """All rows; where texts grow out of the ones before them, some at a time, as a page may be in each."""
+    import pyarrow as pa
+
+    if not grown:
+        return found.read()
+    at_once = max(1, min(_ROWS_AT_ONCE, _GROWN_LIMIT // max(1, *(part.page_bytes for part in grown))))
+    batches, sizes = list[pa.RecordBatch](), Counter[str]()
+    for batch in found.iter_batches(batch_size=at_once):
+        batches.append(batch)
+        for name in {part.path for part in grown}:
+            sizes[name] += batch.column(name).nbytes
+            if sizes[name] > _TEXT_LIMIT:
+                raise _too_much_text(name, "the file", sizes[name])
+    return pa.Table.from_batches(batches, found.schema_arrow)
 
 
 def _check_texts(parts: Sequence[ColumnPart], texts: frozenset[str]) -> None:
