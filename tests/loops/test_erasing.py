@@ -211,6 +211,7 @@ def test_dry_run_tells_and_changes_nothing(ctx: Context) -> None:
     assert {line.holder: line.places for line in told.holders} == {
         "answers": 0,
         "evaluation": 0,
+        "explorations": 0,
         "online": 0,
         "sources": 0,
         "streams": 0,

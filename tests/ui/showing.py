@@ -13,6 +13,7 @@ from loopwright.app.demo.progress import load_progress
 from loopwright.app.demo.story import START
 from loopwright.app.server import Server
 from loopwright.core.traces import Span
+from loopwright.engine.operation import Upload
 from loopwright.engine.publishing import ensure_asset
 from loopwright.llm.intake import Sent, log_spans
 from loopwright.registry import registered, versions
@@ -23,9 +24,26 @@ from loopwright.workspace import ReplayClock, Workspace
 __all__ = ["EXPERIMENT", "HOSTILE", "MODEL", "MODEL_PATH", "Shown", "empty", "told"]
 
 HOSTILE = "<script>alert(1)</script>"
-EXPERIMENT, PROMPT, QUEUE = "looked-at", "summary", "gusts"
+EXPERIMENT, PROMPT, QUEUE, EXPLORATION = "looked-at", "summary", "gusts", "winds"
+EXPLORED = f"""# {HOSTILE}
+
+Winds of *three* airports.
+
+```data
+weather = weather
+```
+
+```sql by_origin
+SELECT origin, avg(wind_speed) AS wind, '{HOSTILE}' AS said FROM weather GROUP BY origin ORDER BY origin
+```
+
+```chart bar by_origin
+x = origin
+y = wind
+```
+"""
 MODEL = "model:arrival-delay@1"
-NEVER_EMPTY = ("/models/compare", "/assets/compare", "/experiments", "/traces")
+NEVER_EMPTY = ("/models/compare", "/assets/compare", "/experiments", "/explore", "/traces")
 """pages that are about something: two versions, and the experiment that is there as soon as one looks"""
 TRACE = f"tr-{1:032x}"
 MODEL_PATH = f"/versions/{quote(MODEL, safe='')}"
@@ -61,6 +79,7 @@ def _addresses(workspace: Workspace) -> dict[str, str]:
         "/assets/compare": "/assets/compare?dataset=weather",
         "/assets/dataset/{name:path}": "/assets/dataset/weather",
         "/contracts/{name:path}": "/contracts/weather",
+        "/explorations/{name:path}": f"/explorations/{EXPLORATION}",
         "/labels/{name:path}": f"/labels/{QUEUE}",
         "/assets/{kind}/{name:path}": "/assets/endpoint/delays",
         "/assets/feature_view/{name:path}": "/assets/feature_view/origin_weather",
@@ -110,6 +129,7 @@ def _tracked(workspace: Workspace) -> None:
     asked = {"dataset": "weather", "question": HOSTILE, "choices": ["yes", HOSTILE], "limit": 5}
     asked["keys"] = ["origin", "observed_at"]
     workspace.call("labels.open", queue=QUEUE, **asked)
+    workspace.call("explorations.save", name=EXPLORATION, body=Upload(chunks=[EXPLORED.encode()]))
     address, events = "https://1.1.1.1/x", ("registered_model.created",)
     workspace.call("webhooks.create", name="ci", address=address, events=events, status="disabled")
 

@@ -19,6 +19,7 @@ from loopwright.ports.ledger import Ledger, Transaction
 from loopwright.ports.objects import Objects
 from loopwright.ports.online import Online
 from loopwright.ports.predictors import Framework, Packager, SearchSpace, Tuner
+from loopwright.ports.queries import Queries
 from loopwright.ports.scans import Scanner
 from loopwright.ports.sources import Sources
 from loopwright.ports.tables import Tables
@@ -51,6 +52,10 @@ class Ports(Protocol):
     @property
     def scanner(self) -> Scanner:
         """The engine of checks."""
+
+    @property
+    def queries(self) -> Queries:
+        """The engine of queries that people write."""
 
     @property
     def online(self) -> Online:

@@ -20,6 +20,7 @@ from loopwright.core.errors import Conflict, Fault, Invalid, NotFound
 from loopwright.core.nouns import Event, LinkRole, Version, VersionRef
 from loopwright.data.answering import AnswerRows
 from loopwright.data.cursors import CursorRows
+from loopwright.data.explored import ExploredRows
 from loopwright.data.holding import StreamRows, VersionRows, object_holds, values_of_object
 from loopwright.engine.collection import reachable
 from loopwright.engine.context import Context
@@ -48,6 +49,7 @@ HOLDERS: tuple[Holder, ...] = (
     AnswerRows(),
     RecordRows(),
     CursorRows(),
+    ExploredRows(),
     VersionRows(),
 )
 """every store of rows, in the order they are asked"""

@@ -24,6 +24,7 @@ from loopwright.ports.ledger import Ledger
 from loopwright.ports.objects import Objects
 from loopwright.ports.online import Online
 from loopwright.ports.predictors import Framework, Packager, SearchSpace, Tuner
+from loopwright.ports.queries import Queries
 from loopwright.ports.scans import Scanner
 from loopwright.ports.sources import Sources
 from loopwright.ports.tables import Tables
@@ -187,6 +188,12 @@ class MemoryPorts:
     def scanner(self) -> Scanner:
         """Polars, as for tables."""
         engine: Scanner = import_module("loopwright.adapters.tables.scan_polars").PolarsScanner()
+        return engine
+
+    @cached_property
+    def queries(self) -> Queries:
+        """The real one: a process shut off from the world has no fake."""
+        engine: Queries = import_module("loopwright.adapters.tables.queries").DuckDBQueries()
         return engine
 
     @property

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from loopwright.ports.objects import Objects
     from loopwright.ports.online import Online
     from loopwright.ports.predictors import Framework, Packager, SearchSpace, Tuner
+    from loopwright.ports.queries import Queries
     from loopwright.ports.scans import Scanner
     from loopwright.ports.sources import Sources
     from loopwright.ports.tables import Tables
@@ -69,6 +70,7 @@ _MODULES = (
     "data.files",
     "data.profiling",
     "data.deduplicating",
+    "data.exploring",
     "data.sources",
     "data.exchanging",
     "features.verbs",
@@ -330,6 +332,13 @@ class Assembly:
     @property
     def _memory(self) -> int | None:
         return parse_size(self._settings.memory) if self._settings.memory else None
+
+    @cached_property
+    def queries(self) -> Queries:
+        """DuckDB, in a process of its own for each use."""
+        from loopwright.adapters.tables.queries import DuckDBQueries
+
+        return DuckDBQueries()
 
     @cached_property
     def online(self) -> Online:

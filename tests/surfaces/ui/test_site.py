@@ -40,6 +40,7 @@ OF_ONE = {
     "/assets/feature_view/{name:path}": "/assets/feature_view/",
     "/assets/{kind}/{name:path}": "/assets/experiment/",
     "/contracts/{name:path}": "/contracts/",
+    "/explorations/{name:path}": "/explorations/",
     "/labels/{name:path}": "/labels/",
     "/versions/{address:path}": "/versions/",
     "/runs/{run_id}": "/runs/",
@@ -103,7 +104,7 @@ def test_an_empty_workspace_has_every_page(untouched: Site, path: str) -> None:
     assert answer.status == 200
     assert len(headings(answer.body.decode())) == 1
     assert re.search(r"<title>[^<]+ · Loopwright</title>", answer.body.decode())
-    assert ('class="empty"' in answer.body.decode()) is (path not in {"/experiments", "/traces"})
+    assert ('class="empty"' in answer.body.decode()) is (path not in {"/experiments", "/explore", "/traces"})
     assert "None" not in re.sub(r"<[^>]*>", " ", answer.body.decode()).replace("None yet.", "")
     assert answer.body.decode().count('aria-current="page"') == 1
 

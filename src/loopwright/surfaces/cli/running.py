@@ -18,6 +18,8 @@ from loopwright.core.errors import Conflict
 from loopwright.core.nouns import JobState, Json
 from loopwright.engine.operation import Blob, Form, Upload
 from loopwright.surfaces.cli.calling import Caller, open_caller
+from loopwright.surfaces.cli.explored import COMMANDS as EXPLORED
+from loopwright.surfaces.cli.explored import tell
 from loopwright.surfaces.cli.found import COMMAND as FOUND
 from loopwright.surfaces.cli.found import told
 from loopwright.surfaces.cli.output import Output, whole_file
@@ -73,6 +75,8 @@ def _show(entry: Entry, caller: Caller, result: Any, options: Options, output: O
     plain = msgspec.to_builtins(result)
     if entry.name == FOUND and plain["items"]:
         output.table(*told(plain["items"], options.column))
+    elif entry.name in EXPLORED:
+        tell(plain, output)
     else:
         output.show(plain)
     if entry.form is Form.PAGE and plain["next_token"]:

@@ -10,6 +10,7 @@ from loopwright.surfaces.ui import (
     datasets,
     differences,
     evaluation,
+    explorations,
     features,
     labels,
     registry,
@@ -46,6 +47,7 @@ _KINDS = (
     "monitor",
     "policy",
     "experiment",
+    "exploration",
 )
 _DRAWN = ("roc_auc", "predictions")
 _RANGES = ("30", "90")
@@ -252,6 +254,9 @@ PAGES = (
     Page("/assets/{kind}/{name:path}", "asset.html", _asset),
     Page("/versions/{address:path}", "version.html", _version),
     Page("/contracts/{name:path}", "contract.html", datasets.contract),
+    Page("/explore", "explore.html", explorations.editor),
+    Page("/explorations", "explorations.html", explorations.explorations),
+    Page("/explorations/{name:path}", "exploration.html", explorations.exploration),
     Page("/erasures", "erasures.html", datasets.erasures),
     Page("/labels", "labels.html", labels.queues),
     Page("/labels/{name:path}", "queue.html", labels.queue),

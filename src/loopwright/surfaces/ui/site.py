@@ -77,6 +77,8 @@ _SECTIONS = {
     "versions": "/assets",
     "contracts": "/assets",
     "erasures": "/assets",
+    "explore": "/assets",
+    "explorations": "/assets",
     "labels": "/assets",
     "compare": "/experiments",
     "prompts": "/models",
