@@ -16,7 +16,7 @@ QUICK := not slow and not peer and not soak
 PYTEST := $(BIN)/pytest
 PARALLEL := $(if $(filter-out 0 1,$(JOBS)),-n $(JOBS))
 
-.PHONY: help setup demo serve test test-all fuzz check fix bench docs vendor wheel lock browser clean
+.PHONY: help setup demo serve test test-all fuzz check fix bench bench-large docs vendor wheel lock browser clean
 
 help: ## print this
 	@echo "Usage: make TARGET [ARGS='...']"
@@ -49,7 +49,11 @@ fix: setup ## sort, correct and format what ruff can
 	@$(BIN)/ruff format .
 
 bench: setup ## run every benchmark, or ARGS=benchmarks/startup.py; each prints JSON
-	@for script in $(or $(ARGS),$(wildcard benchmarks/*.py)); do echo "== $$script" >&2; $(BIN)/python $$script; done
+	@for script in $(or $(ARGS),$(filter-out benchmarks/large.py,$(wildcard benchmarks/*.py))); do \
+		echo "== $$script" >&2; $(BIN)/python $$script; done
+
+bench-large: setup ## 20 GB are joined, checked and profiled within 4 GB: needs 60 GB of disk and half an hour
+	@$(BIN)/python benchmarks/large.py $(ARGS)
 
 docs: setup ## write the index of operations and the generated reference pages anew
 	@$(BIN)/python -m loopwright.surfaces.cli.indexing

@@ -61,7 +61,7 @@ class Rows(lw.Contract):
     affordable = lw.row(lw.col("amount") <= 5000)
 report = lw.check(Rows, sys.argv[1], engine="{engine}", memory=sys.argv[2])
 broken = [rule for rule in report.rules if rule.failed]
-found = {{rule.rule: [rule.failed, [each.row for each in rule.first]] for rule in broken}}
+found = {{rule.rule: [rule.failed, [each["row"] for each in rule.first]] for rule in broken}}
 print(json.dumps({{"rules": len(report.rules), "rows": report.rows, "broken": found}}))
 """
 
@@ -365,7 +365,7 @@ def right_checks(said: str, rows: int) -> dict[str, int]:
         "id is unique": first,
         "amount": 0,
         "qty": first,
-        "ends_after_start": 2 * first,
+        "ends after start": 2 * first,
     }.items():
         found = next(each for rule, each in broken.items() if rule.startswith(name))
         assert found == [bad, list(range(begins, begins + min(10, first)))], (name, found, bad)
@@ -381,8 +381,13 @@ def room(folder: Path, scale: float) -> None:
     if free < needed:
         raise SystemExit(
             f"{folder} has {free / 1e9:.0f} GB free, {needed / 1e9:.0f} are needed: "
-            "free some, give another --folder, or less by --scale"
+            "free some, give another --folder, or do less by --scale"
         )
+
+
+def say(what: object) -> None:
+    """What is known already, for who waits."""
+    print(json.dumps(what), file=sys.stderr, flush=True)
 
 
 def make(place: Place, scale: float) -> dict[str, dict[str, float]]:
@@ -398,10 +403,10 @@ def run(place: Place, scale: float, memory: str, engine: str, steps: list[str]) 
     found: dict[str, object] = {"scale": scale, "memory": memory, "load": os.getloadavg()[0]}
     if "make" in steps:
         found["files"] = make(place, scale)
-        print(json.dumps(found), file=sys.stderr, flush=True)
+        say(found["files"])
     if "join" in steps:
         found["join"] = join(place, memory).figures
-        print(json.dumps(found["join"]), file=sys.stderr, flush=True)
+        say(found["join"])
         found["joined_gb"] = gigabytes(place.joined.stat().st_size)
     if "compare" in steps:
         same_order(place)
@@ -409,10 +414,11 @@ def run(place: Place, scale: float, memory: str, engine: str, steps: list[str]) 
     if "check" in steps:
         measured = check(place, memory, engine)
         found["check"] = measured.figures
+        say(found["check"])
         found["broken"] = right_checks(measured.said, int(SPINE_ROWS * scale))
-        print(json.dumps(found["check"]), file=sys.stderr, flush=True)
     if "profile" in steps:
         found["profile"] = profile(place, memory).figures
+        say(found["profile"])
     held = [found[step] for step in ("join", "check", "profile") if step in found]
     found["within"] = all(
         isinstance(each, dict)

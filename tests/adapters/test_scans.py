@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import typing
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loopwright.adapters.tables.scan_duckdb import DuckDBScanner
 from loopwright.adapters.tables.scan_polars import PolarsScanner
+from loopwright.core.errors import Invalid
 from loopwright.core.expressions import Binary, Expr, Scalar, col, lit, when
 from loopwright.ports.scans import (
     Aggregate,
@@ -150,11 +153,35 @@ def test_polars_means_what_python_means(table: pa.Table, plan: ScanPlan) -> None
         same_scan(held.scan(plan), scan_twin(table, plan))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(table=tables(), plan=plans())
 def test_polars_in_parts_means_what_python_means(table: pa.Table, plan: ScanPlan) -> None:
     with PolarsScanner(TINY).open(table) as held:
         same_scan(held.scan(plan), scan_twin(table, plan))
+
+
+def test_files_of_large_row_groups_are_read_in_pieces_with_the_same_answers(tmp_path: Path) -> None:
+    table, plan = sample_rows(2500), sample_plan()
+    paths = [str(tmp_path / f"{part}.parquet") for part in range(2)]
+    for part, path in enumerate(paths):
+        pq.write_table(table.slice(part * 1500, 1500), path)
+    with PolarsScanner(SMALL).open(paths) as held:
+        assert "PYTHON SCAN" in held._frame.explain()
+        same_scan(held.scan(plan), scan_twin(table, plan))
+    with PolarsScanner().open(paths) as held:
+        assert "Parquet SCAN" in held._frame.explain()
+
+
+def test_a_file_that_is_cut_off_is_refused_in_pieces_too(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    pq.write_table(sample_rows(2500), path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:600] + bytes(400) + whole[1000:])
+    with PolarsScanner(SMALL).open(str(path)) as held, pytest.raises(Invalid, match="cannot be scanned"):
+        held.scan(sample_plan())
+    path.write_bytes(whole[:-100])
+    with pytest.raises(Invalid, match="cut off"), PolarsScanner(SMALL).open(str(path)):
+        pass
 
 
 def test_a_key_that_most_rows_have_is_compared_a_number_of_rows_at_a_time() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ import pyarrow as pa
 
 from loopwright.adapters.tables.compile import Kind
 from loopwright.adapters.tables.memory import budget_of, spare_of
-from loopwright.adapters.tables.scan_frames import lazy_frame, platform_schema
+from loopwright.adapters.tables.scan_frames import lazy_frame, parquet_paths, platform_schema
 from loopwright.adapters.tables.scan_polars import plain_value, reject_unknown
 from loopwright.adapters.tables.scan_sql import Term, condition_sql, expression_sql, name_sql, text_sql
 from loopwright.adapters.tables.types import schema_of
@@ -119,7 +118,7 @@ def _connected(folder: str, memory_bytes: int | None) -> duckdb.DuckDBPyConnecti
 def _from_clause(
     connection: duckdb.DuckDBPyConnection, source: Any, frame: pl.LazyFrame, folder: Path
 ) -> str:
-    paths = _parquet_paths(source)
+    paths = parquet_paths(source)
     if paths is None and isinstance(source, pa.Table):
         connection.register("__loopwright_source", source)
         return "__loopwright_source"
@@ -129,15 +128,6 @@ def _from_clause(
         paths = [str(path)]
     listed = ", ".join(text_sql(path) for path in paths)
     return f"read_parquet([{listed}])"
-
-
-def _parquet_paths(source: Any) -> list[str] | None:
-    files = [source] if isinstance(source, (str, os.PathLike)) else source
-    if not isinstance(files, (list, tuple)) or not all(isinstance(f, (str, os.PathLike)) for f in files):
-        return None
-    paths = [str(file) for file in files]
-    is_other = any(path.lower().endswith((".csv", ".ndjson", ".jsonl")) for path in paths)
-    return None if is_other or not paths else paths
 
 
 def _define(connection: duckdb.DuckDBPyConnection, source: str, schema: Schema) -> None:

@@ -12,11 +12,12 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from loopwright.adapters.tables.scan_pieces import ParquetPieces
 from loopwright.core.errors import Invalid
 from loopwright.core.schema import Column, ColumnType, Schema
 from loopwright.engine.scratch import scratch
 
-__all__ = ["INSTANT", "lazy_frame", "platform_schema"]
+__all__ = ["INSTANT", "lazy_frame", "parquet_paths", "platform_schema"]
 
 INSTANT = pl.Datetime("us", "UTC")
 _LEVEL = 1
@@ -24,10 +25,14 @@ _SCANS = {".csv": pl.scan_csv, ".ndjson": pl.scan_ndjson, ".jsonl": pl.scan_ndjs
 
 
 @contextmanager
-def lazy_frame(source: Any) -> Iterator[pl.LazyFrame]:
-    """The rows of a source in the platform's types; nothing is read until it is collected."""
+def lazy_frame(source: Any, spare: int | None = None) -> Iterator[pl.LazyFrame]:
+    """The rows of a source in the platform's types; nothing is read until it is collected.
+
+    Parquet files whose row groups are large beside the `spare` bytes of memory are read in smaller pieces.
+    """
     with ExitStack() as stack:
-        yield _in_platform_types(_lazy(source, stack))
+        frame = _in_pieces(source, spare) if spare is not None else None
+        yield _in_platform_types(frame if frame is not None else _lazy(source, stack))
 
 
 def platform_schema(frame: pl.LazyFrame) -> Schema:
@@ -102,6 +107,27 @@ def _of_files(files: list[Any]) -> pl.LazyFrame:
             f"the file {paths[0]} is not what its name says, or is cut off", hint="write it again"
         ) from error
     return frame
+
+
+def _in_pieces(source: Any, spare: int) -> pl.LazyFrame | None:
+    """Parquet files by readers that hold a few thousand rows, None where whole row groups do no harm."""
+    paths = parquet_paths(source)
+    if paths is None or not all(Path(path).is_file() for path in paths):
+        return None
+    try:
+        pieces = ParquetPieces.of(paths, spare)
+    except Invalid:  # said better by the engine that reads it
+        return None
+    return None if pieces is None else pieces.frame()
+
+
+def parquet_paths(source: Any) -> list[str] | None:
+    """The paths of a source that is Parquet files by their names, None for any other."""
+    files = [source] if isinstance(source, (str, os.PathLike)) else source
+    if not isinstance(files, (list, tuple)) or not all(isinstance(f, (str, os.PathLike)) for f in files):
+        return None
+    paths = [str(file) for file in files]
+    return paths if paths and not any(Path(path).suffix.lower() in _SCANS for path in paths) else None
 
 
 def _of_batches(batches: Iterator[Any], stack: ExitStack) -> pl.LazyFrame:

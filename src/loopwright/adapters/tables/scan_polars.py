@@ -74,7 +74,7 @@ class PolarsScanner:
     def open(self, source: Any, *, memory_bytes: int | None = None) -> Iterator[PolarsHeld]:
         """Make rows ready to be scanned; those that come only once are kept in a file until the end."""
         spare = spare_of(budget_of(memory_bytes or self._memory_bytes))
-        with lazy_frame(source) as frame:
+        with lazy_frame(source, spare) as frame:
             yield PolarsHeld(frame, spare, _few(frame, source))
 
 
