@@ -243,6 +243,10 @@ class Recorder:
         register: str | None = None,
     ) -> LoggedModel | Version:
         """Keep a model as a package of the run; with `register`, also as the next version of a model."""
+        if isinstance(model, str):
+            raise Invalid(
+                f"{model!r} is a name, not a model", hint="the model comes first: log_model(model, name)"
+            )
         files = packed(
             model,
             input_example=input_example,
