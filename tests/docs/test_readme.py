@@ -45,7 +45,7 @@ def test_the_lines_that_matter_do_what_they_say(tmp_path: Path, monkeypatch: pyt
         "LGBMClassifier": LGBMClassifier,
         "roc_auc_score": roc_auc_score,
     }
-    exec(compile(block, str(README), "exec", dont_inherit=True), there)  # noqa: S102 - a page of ours
+    exec(compile(block, str(README), "exec", dont_inherit=True), there)
     assert [row.values["dep_delay"] for row in there["flights"].quarantine()] == [-1048.0]
     with lw.connect() as face:
         version = face.call("versions.show", address="model:arrival-delay")
