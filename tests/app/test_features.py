@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import runpy
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -425,3 +426,23 @@ def test_features_in_a_list_are_named_by_what_they_are(here: lw.Workspace) -> No
     assert set(view.features) == {"temp", "gust_std_1d", "comfort", "n"}
     kept = here.call("features.show", name="weather").view
     assert kept.windows["gust_std_1d"] == Window(op="std", expr=lw.col("gust"), over="1d")
+
+
+def test_the_guides_first_program_gives_what_the_guide_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A row counts once it was published, and the time to live is inclusive."""
+    for name in ("WORKSPACE", "URL", "TOKEN", "SPACE"):
+        monkeypatch.delenv(f"LOOPWRIGHT_{name}", raising=False)
+    monkeypatch.chdir(tmp_path)
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "features.md").read_text()
+    program = tmp_path / "flights.py"
+    program.write_text(guide.partition("```python\n")[2].partition("```\n")[0])
+    train = runpy.run_path(str(program))["train"]
+    found = train.table().select(["flight", *train.features]).to_pylist()
+    assert [list(row.values()) for row in found] == [
+        [11, 41.0, 5.0, 18.0, 1],
+        [12, 43.0, (43.0 - 32) / 1.8, 18.0, 2],
+        [13, 44.5, (44.5 - 32) / 1.8, 22.0, 1],
+    ]
+    assert "EWR" in capsys.readouterr().out
