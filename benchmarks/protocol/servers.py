@@ -50,6 +50,7 @@ def ours(*, folder: Path | None = None, store: str = "sqlite", processes: int = 
 @contextlib.contextmanager
 def _process(folder: Path, words: Sequence[str], number: int) -> Iterator[tuple[str, int]]:
     said = folder / f"up-{number}.json"
+    said.unlink(missing_ok=True)  # of the server before, on a store that is kept
     command = [sys.executable, "-m", "loopwright", "up", "--port", "0", "--json", str(said), *words]
     kept = {key: value for key, value in os.environ.items() if not key.startswith("LOOPWRIGHT_")}
     process = subprocess.Popen(command, cwd=folder, env=kept, stdout=subprocess.DEVNULL)

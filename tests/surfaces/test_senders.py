@@ -103,7 +103,7 @@ def test_the_slowest_gives_way_and_only_when_its_time_is_over() -> None:
         assert "too slowly" in running[2].result()
         for line in (quick, slow, late):
             line.pieces.put_nowait(b"")
-        assert await asyncio.gather(running[0], running[1], running[3]) == ["whole"] * 3
+        assert list(await asyncio.gather(running[0], running[1], running[3])) == ["whole"] * 3
 
     told(story, threads=3)
 
@@ -122,7 +122,7 @@ def test_who_sends_enough_keeps_his_thread() -> None:
         assert not first.done()
         quick.pieces.put_nowait(b"")
         late.pieces.put_nowait(b"")
-        assert (await first, await second) == ("whole", "whole")
+        assert list(await asyncio.gather(first, second)) == ["whole", "whole"]
 
     told(story, threads=1)
 
@@ -166,7 +166,7 @@ def test_who_is_not_waited_for_is_not_slow() -> None:
         assert not first.done()
         is_written.set()
         late.pieces.put_nowait(b"")
-        assert (await first, await second) == ("whole", "whole")
+        assert list(await asyncio.gather(first, second)) == ["whole", "whole"]
 
     told(story, threads=1)
 
@@ -203,8 +203,8 @@ def test_one_gives_way_for_each_that_waits(senders_there: int) -> None:
         assert await asyncio.gather(*coming) == ["whole"] * senders_there
         await rest()
         assert sum(each.done() for each in running) == senders_there
-        for each in running:
-            each.cancel()
+        for task in running:
+            task.cancel()
         await asyncio.wait(running)
 
     told(story, threads=5)

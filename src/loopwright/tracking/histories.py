@@ -7,13 +7,14 @@ from itertools import pairwise
 from loopwright.core.errors import NotFound
 from loopwright.core.nouns import MetricPoint
 from loopwright.engine.context import Context
-from loopwright.ports.ledger import Page, PageRequest
+from loopwright.ports.ledger import Page, PageRequest, Transaction
 from loopwright.tracking.lifecycle import found_run
 
 __all__ = ["page", "sample", "sampled", "whole"]
 
 _PAGE = 50_000
 _ALL = 1 << 62
+_WHOLE = 2
 
 
 def page(ctx: Context, run_id: str, key: str, request: PageRequest) -> Page[MetricPoint]:
@@ -45,8 +46,8 @@ def sampled(
 ) -> tuple[MetricPoint, ...]:
     """At most `limit` points in order of (step, time, value), evenly taken, the last one always among them.
 
-    `steps` are the least and the greatest step that counts. None of a run that is not there. Where steps rise
-    with time only the points shown are read; else, or for a part of the steps, all of them.
+    `steps` are the least and greatest step that counts. None of a run that is not there. Of a long history
+    where steps rise with time only the points shown are read; else, or for a part of the steps, all of them.
     """
     if steps is None:
         with ctx.read() as tx:
@@ -54,13 +55,20 @@ def sampled(
                 found_run(ctx, tx, run_id)
             except NotFound:
                 return ()
-            places = sample(tx.metrics.count(run_id, key), limit)
-            found = tuple(tx.metrics.places(run_id, key, places))
+            found = _picked(tx, run_id, key, limit)
         if all(one.step <= other.step for one, other in pairwise(found)):
             return found
     points = [p for p in whole(ctx, run_id, key, _ALL) if steps is None or steps[0] <= p.step <= steps[1]]
     points.sort(key=lambda point: (point.step, point.at_us))
     return tuple(points[at] for at in sample(len(points), limit))
+
+
+def _picked(tx: Transaction, run_id: str, key: str, limit: int) -> tuple[MetricPoint, ...]:
+    """Evenly taken by time; a history that is little longer is read as a whole, which is one statement."""
+    page = tx.metrics.history(run_id, key, PageRequest(limit=_WHOLE * limit))
+    if not page.next_token:
+        return tuple(page.items[at] for at in sample(len(page.items), limit))
+    return tuple(tx.metrics.places(run_id, key, sample(tx.metrics.count(run_id, key), limit)))
 
 
 def sample(count: int, limit: int) -> list[int]:

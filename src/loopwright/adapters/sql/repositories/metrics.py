@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Integer, bindparam, case, func, literal_column, select, tuple_
+from sqlalchemy import bindparam, case, func, literal_column, select, tuple_
 
 from loopwright.adapters.sql import schema
+from loopwright.adapters.sql.arrays import arrays_of
 from loopwright.adapters.sql.listing import checked_limit, limit_param, read_token, write_token
 from loopwright.adapters.sql.repositories.keys import among, key_numbers, rows_among
 from loopwright.adapters.sql.rows import Row
@@ -55,9 +56,24 @@ _HISTORY_AFTER = _HISTORY.where(
 _AS_CURVE = (case((_p.is_nan == literal_column("0"), _p.value)), _p.step, _p.at_us)
 """a column less: each is a tenth of what reading a long history costs; NaN is null"""
 _CURVE, _CURVE_AFTER = (asked.with_only_columns(*_AS_CURVE) for asked in (_HISTORY, _HISTORY_AFTER))
-_OFFSET = bindparam("offset", type_=Integer)
-_AT_PLACE = _HISTORY.offset(_OFFSET)
-_AT_PLACE_AFTER = _HISTORY_AFTER.offset(_OFFSET)
+_SPOT = "at_us, step, is_nan, value"
+_STEP = (
+    f"SELECT {_SPOT} FROM metric_points WHERE run_no = ? AND key_no = ? AND ({_SPOT}) > (?, ?, ?, ?) "
+    f"ORDER BY {_SPOT} LIMIT 1 OFFSET ?"
+)
+_BEFORE_ALL = (-(2**63), -(2**63), -1, 0.0)
+_STEPS = f"""
+WITH RECURSIVE spot (n, {_SPOT}) AS (
+    SELECT 0, -9223372036854775808, -9223372036854775808, -1::smallint, 0::double precision
+    UNION ALL
+    SELECT s.n + 1, p.at_us, p.step, p.is_nan, p.value FROM spot s CROSS JOIN LATERAL (
+        SELECT {_SPOT} FROM metric_points q WHERE q.run_no = ? AND q.key_no = ?
+        AND (q.at_us, q.step, q.is_nan, q.value) > (s.at_us, s.step, s.is_nan, s.value)
+        ORDER BY {_SPOT} LIMIT 1 OFFSET (?::bigint[])[s.n + 1]
+    ) p WHERE s.n < ?
+)
+SELECT {_SPOT} FROM spot WHERE n > 0 ORDER BY n"""
+"""all steps in one statement, where each is a journey to the server (SQLite knows no such OFFSET)"""
 _COUNT = (
     select(func.count())
     .select_from(schema.metric_points)
@@ -113,19 +129,26 @@ class SqlMetrics:
     def places(self, run_id: str, key: str, places: Sequence[int]) -> Sequence[MetricPoint]:
         """The points at rising places of the history; what lies between is counted, not read."""
         where = self._where(run_id, key)
-        found: list[MetricPoint] = []
-        if where is None:
-            return found
-        statement, after, passed = _AT_PLACE, dict[str, Any](), 0
-        for place in places:
-            row = self._session.row(statement, **where, **after, limit=1, offset=place - passed)
+        if where is None or not places:
+            return ()
+        gaps = [
+            place - passed for place, passed in zip(places, (0, *(at + 1 for at in places)), strict=False)
+        ]
+        rows = (self._stepped if self._session.is_sqlite else self._walked)(tuple(where.values()), gaps)
+        return [_point(key, (value, step, at_us, is_nan)) for at_us, step, is_nan, value in rows]
+
+    def _stepped(self, where: tuple[int, ...], gaps: Sequence[int]) -> Iterator[Row]:
+        mark: Row = _BEFORE_ALL
+        for gap in gaps:
+            row = next(iter(self._session.fetch(_STEP, (*where, *mark, gap))), None)
             if row is None:
-                break
-            found.append(_point(key, row))
-            mark = (row[2], row[1], row[3], row[0])
-            after = {f"after_{c.name}": value for c, value in zip(_PLACE, mark, strict=True)}
-            statement, passed = _AT_PLACE_AFTER, place + 1
-        return found
+                return
+            mark = row
+            yield row
+
+    def _walked(self, where: tuple[int, ...], gaps: Sequence[int]) -> Sequence[Row]:
+        (numbers,) = arrays_of([(gap,) for gap in gaps])
+        return self._session.fetch(_STEPS, (*where, numbers, len(gaps)))
 
     def _where(self, run_id: str, key: str) -> dict[str, int] | None:
         """The numbers of a run and a key, None for a key that nobody has."""

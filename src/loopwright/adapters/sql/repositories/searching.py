@@ -140,14 +140,16 @@ class Search:
         limit: int,
         within: Sequence[_Test] = (),
     ) -> Sequence[Row]:
-        source, tests = self._asked(stretch, experiment, place)
+        source, tests = self._asked(stretch, experiment, place, within)
         columns = ", ".join(atom.sql for atom in stretch.atoms)
         order = ", ".join(f"{atom.sql} DESC" if atom.descending else atom.sql for atom in stretch.atoms)
         tests += within
         text = f"SELECT r.no, {columns} FROM {source} WHERE {_joined(tests)} ORDER BY {order} LIMIT ?"
         return self._session.fetch(text, [*(v for _, values in tests for v in values), limit])
 
-    def _asked(self, stretch: _Stretch, experiment: int, place: Sequence[Any]) -> tuple[str, list[_Test]]:
+    def _asked(
+        self, stretch: _Stretch, experiment: int, place: Sequence[Any], within: Sequence[_Test] = ()
+    ) -> tuple[str, list[_Test]]:
         """What is read, and the tests a run has to pass, with their arguments in the order of the text."""
         narrow = self._narrow(stretch, experiment)
         source, linked = self._source(stretch, narrow)
@@ -157,8 +159,9 @@ class Search:
         tests += [(linked, ()), (stretch.where, (experiment, *stretch.arguments))]
         run = "s.run_no" if narrow is not None else "d.run_no" if stretch.driver else "r.no"
         for part in _parts(self._query.where):
-            if narrow is None or part is not narrow.settled:
-                tests.append(_direct(part, stretch) or self._conditions.sql(part, run))
+            direct = _direct(part, stretch)
+            if (narrow is None or part is not narrow.settled) and not _is_wider(direct, within):
+                tests.append(direct or self._conditions.sql(part, run))
         tests.append((self._lifecycle(), ()))
         if place:
             tests.append(beyond(stretch.atoms, place))
@@ -203,7 +206,8 @@ class Search:
         self, stretch: _Stretch, ties: _Ties, experiment: int, since: Sequence[_Test], reach: int
     ) -> Any:
         """The value that stands so many rows ahead, None where the stretch ends before."""
-        bounds = [test for part in _parts(self._query.where) if (test := _direct(part, stretch))]
+        direct = [test for part in _parts(self._query.where) if (test := _direct(part, stretch))]
+        bounds = [test for test in direct if not _is_wider(test, since)]
         tests = [(stretch.where, (experiment, *stretch.arguments)), *bounds, *since]
         order = f"{ties.column} DESC" if ties.descending else ties.column
         text = (
@@ -366,6 +370,18 @@ def _direct(asked: Condition, stretch: _Stretch) -> _Test | None:
     if asked.op not in ORDERED or not isinstance(asked.value, int | float):
         return None
     return f"d.value {ORDERED[asked.op]} ?", (float(asked.value),)
+
+
+def _is_wider(bound: _Test | None, within: Sequence[_Test]) -> bool:
+    """Whether numbers are bound more narrowly on this side: of two bounds SQLite would enter by the first."""
+    if bound is None:
+        return False
+    (_, mark, _), (limit, *_) = bound[0].split(), bound[1]
+    return any(
+        inner.split()[1][0] == mark[0] and (value < limit if mark[0] == "<" else value > limit)
+        for inner, (value, *_) in within
+        if mark in {"<", "<=", ">", ">="}
+    )
 
 
 def _is_start(keys: Sequence[SortKey]) -> bool:

@@ -94,11 +94,16 @@ function Pick({ id, said, value, set, every: all = values }) {
   return html`<label>${said} <select class="field" id=${id} value=${value} onChange=${(e) => set(e.target.value)}>${all.map((name) => html`<option key=${name} value=${name}>${name}</option>`)}</select></label>`;
 }
 
+// What tells most runs apart; and whether numbers are so far apart that a scale of their own size hides most.
+const telling = (names) => names.map((name) => [new Set(runs.map((run) => valueOf(run, name))).size, name]).sort((a, b) => b[0] - a[0])[0]?.[1];
+const isWide = (name) => { if (!name || isText(name)) return false; const found = runs.map((run) => valueOf(run, name)).filter((v) => v !== undefined); return found.length > 1 && Math.min(...found) > 0 && Math.max(...found) / Math.min(...found) >= 100; };
+
 function Scatter({ hidden }) {
   const usual = values.filter((name) => differs(...[name.slice(0, name.indexOf(".")), bare(name)]));
-  const [x, setX] = useState(values.includes(asked.get("x")) ? asked.get("x") : usual.find((n) => n.startsWith("params.") && !isText(n)) ?? usual[0] ?? values[0]);
+  const [x, setX] = useState(values.includes(asked.get("x")) ? asked.get("x") : telling(usual.filter((n) => n.startsWith("params.") && !isText(n))) ?? usual[0] ?? values[0]);
   const [y, setY] = useState(values.includes(asked.get("y")) ? asked.get("y") : usual.find((n) => n.startsWith("metrics.")) ?? values[0]);
-  const [isLog, setLog] = useState(asked.get("log") === "1");
+  const [log, setLog] = useState(asked.get("log"));
+  const isLog = log ? log === "1" : isWide(x);
   if (values.length < 2) return null;
   const option = () => {
     const made = frame();
@@ -109,7 +114,7 @@ function Scatter({ hidden }) {
       series: [{ type: "scatter", symbolSize: 10, data: points.map(([run, a, b]) => ({ value: [isText(x) ? String(a) : a, isText(y) ? String(b) : b], run: run.name, itemStyle: { color: run.colour(), opacity: 0.85 } })) }] };
   };
   const keep = (name, set) => (value) => { note(name, value); set(value); };
-  return html`<section class="panel" id="scatter"><h2>One against another</h2><div class="picks"><${Pick} id="scatter-x" said="across" value=${x} set=${keep("x", setX)} /><${Pick} id="scatter-y" said="up" value=${y} set=${keep("y", setY)} /><label><input type="checkbox" checked=${isLog} onChange=${() => { note("log", isLog ? "" : "1"); setLog(!isLog); }} /> log</label></div><${Chart} option=${option} label=${`${y} against ${x}`} /></section>`;
+  return html`<section class="panel" id="scatter"><h2>One against another</h2><div class="picks"><${Pick} id="scatter-x" said="across" value=${x} set=${keep("x", setX)} /><${Pick} id="scatter-y" said="up" value=${y} set=${keep("y", setY)} /><label><input type="checkbox" checked=${isLog} onChange=${() => { const to = isLog ? "0" : "1"; note("log", to); setLog(to); }} /> log</label></div><${Chart} option=${option} label=${`${y} against ${x}`} /></section>`;
 }
 
 function Parallel({ hidden }) {
@@ -123,7 +128,7 @@ function Parallel({ hidden }) {
     const said = { color: ink("--soft"), fontSize: 11, fontFamily: ink("--sans") };
     return { animation: false, textStyle: made.textStyle, tooltip: { ...made.tooltip, trigger: "item", formatter: (p) => `${p.name}\n${axes.map((name, i) => `${bare(name)} ${number(p.value[i])}`).join("\n")}` },
       parallel: { left: 70, right: 90, top: 44, bottom: hasScale ? 56 : 24, parallelAxisDefault: { nameTextStyle: said, axisLabel: { ...said, color: ink("--faint") }, axisLine: { lineStyle: { color: ink("--edge") } }, axisTick: { show: false }, areaSelectStyle: { color: ink("--accent"), borderColor: ink("--accent"), opacity: 0.18 } } },
-      parallelAxis: axes.map((name, dim) => ({ dim, name: bare(name).length > 18 ? `${bare(name).slice(0, 17)}…` : bare(name), type: isText(name) ? "category" : "value", data: isText(name) ? levels(name) : undefined, scale: true, splitNumber: 4 })),
+      parallelAxis: axes.map((name, dim) => ({ dim, name: bare(name).length > 18 ? `${bare(name).slice(0, 17)}…` : bare(name), type: isText(name) ? "category" : isWide(name) ? "log" : "value", data: isText(name) ? levels(name) : undefined, scale: true, splitNumber: 4 })),
       ...(hasScale && { visualMap: { min: Math.min(...numbers), max: Math.max(...numbers), dimension: axes.indexOf(end), orient: "horizontal", left: "center", bottom: 0, itemHeight: 120, itemWidth: 10, calculable: false, text: [`${bare(end)} ${number(Math.max(...numbers))}`, number(Math.min(...numbers))], inRange: { color: [ink("--k-dataset"), ink("--heat"), ink("--bad")] }, textStyle: said } }),
       series: [{ type: "parallel", lineStyle: { width: 1.6, opacity: 0.75 }, data: shown.map((run) => ({ name: run.name, value: axes.map((name) => { const v = valueOf(run, name); return v === undefined ? "-" : isText(name) ? String(v) : v; }), ...(!hasScale && { lineStyle: { color: run.colour() } }) })) }] };
   };
