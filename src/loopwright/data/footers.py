@@ -27,7 +27,7 @@ _WHOLE = frozenset({4, 5, 6})
 _DICTIONARIES = frozenset({2, 8})
 _PREFIXES = 7
 _ROW_GROUPS, _COLUMNS, _META = 4, 1, 3
-_ENCODINGS, _PATH, _PACKED, _PAGES, _DICTIONARY = 2, 3, 7, 9, 11
+_ENCODINGS, _PATH, _VALUES, _PACKED, _PAGES, _DICTIONARY = 2, 3, 5, 7, 9, 11
 _PAGE_UNPACKED, _PAGE_PACKED = 2, 3
 _HEAD_BYTES = (1 << 12, 1 << 24)
 """how much of a page is read to find its head: that has the least and the greatest value in it"""
@@ -153,7 +153,8 @@ def _of_column(footer: _Compact) -> _Place:
     start = told.get(_PAGES, 0)
     if 0 < told.get(_DICTIONARY, 0) < start:
         start = told[_DICTIONARY]
-    return _Place(".".join(path), start, start + told.get(_PACKED, 0), frozenset(encodings))
+    is_bare = not start and not told.get(_VALUES, 0)  # of no rows there are no pages, and Arrow says no place
+    return _Place(".".join(path), start, start + (not is_bare) * told.get(_PACKED, 0), frozenset(encodings))
 
 
 class _Compact:

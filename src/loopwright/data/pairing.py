@@ -1,7 +1,9 @@
 """Correlations that are kept up to date by what is added and taken away: sums over pairs of columns.
 
 With n, sums S and squares Q about shifts, and products P, Pearson's r of a pair is
-(P - S_ij S_ji / n) / sqrt((Q_ij - S_ij^2 / n) (Q_ji - S_ji^2 / n)), over the rows that have both values.
+(P - S_ij S_ji / n) / sqrt((Q_ij - S_ij^2 / n) (Q_ji - S_ji^2 / n)), over the rows that have both values. Sums
+are merged by moving one part's to the other's shifts (Chan, Golub and LeVeque 1983, *Algorithms for computing
+the sample variance*; for pairs Pébay 2008, SAND2008-6212, eq. 3.11).
 """
 
 from __future__ import annotations

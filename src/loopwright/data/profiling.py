@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -13,12 +14,14 @@ import msgspec
 from loopwright.core.errors import Invalid, NotFound, Unavailable
 from loopwright.core.nouns import Json
 from loopwright.data.conforming import conformed
-from loopwright.data.duplicates import repeated_rows
 from loopwright.data.ingesting import zoned
 from loopwright.data.pairing import correlations
+from loopwright.data.portions import over_portions
 from loopwright.data.profile_page import profile_page
+from loopwright.data.profiles import merged_profile
+from loopwright.data.repeats import Repeats
 from loopwright.data.sourcing import shown_address
-from loopwright.data.uploads import read_table, table_of_file
+from loopwright.data.uploads import opened_file
 from loopwright.engine.context import Context
 from loopwright.engine.operation import operation
 from loopwright.ports.sources import Origin
@@ -42,10 +45,10 @@ def profile_file(
     """Say what the columns of a Parquet, Arrow, CSV or NDJSON file hold; nothing is kept.
 
     With `--html` it is also one page that needs nothing else: it can be mailed, and opened without a network.
+    A file of any size is read a portion at a time; of one that is larger than a portion quantiles are told
+    with their error, and different and frequent values as lower bounds where they are many.
     """
-    table = conformed(zoned(_table(ctx, file), zone), {})
-    found = shown_profile(ctx.ports.tables.profile(table))
-    found["duplicates"] = repeated_rows(table)
+    found = _over(ctx, file, lambda portions: _profiled(ctx, portions, zone))
     if html:
         _write(Path(html), profile_page(found, title=_title(file)))
         return {"rows": found["rows"], "columns": len(found["columns"]), "page": html}
@@ -63,9 +66,23 @@ def shown_profile(profile: Json) -> Json:
     return found if pairs is None else {**found, "correlations": pairs}
 
 
-def _table(ctx: Context, address: str) -> pa.Table:
+def _profiled(ctx: Context, portions: Iterator[pa.Table], zone: str) -> Json:
+    """The profile of all portions, with how many rows repeat another."""
+    found: Json | None = None
+    with Repeats(ctx) as repeats:
+        for portion in portions:
+            table = conformed(zoned(portion, zone), {})
+            part = ctx.ports.tables.profile(table)
+            found = part if found is None else merged_profile(found, part, table)
+            repeats.add(table)
+        shown = shown_profile({"rows": 0, "columns": {}} if found is None else found)
+        return {**shown, "duplicates": repeats.count()}
+
+
+def _over(ctx: Context, address: str, work: Callable[[Iterator[pa.Table]], Json]) -> Json:
     if "://" not in address:
-        return table_of_file(address)
+        with opened_file(address) as file:
+            return over_portions(file, address, work)
     if ctx.ports.sources.kind(address) != "files":
         raise Invalid(
             "only files are profiled by their address", hint="ingest it, then `loopwright data stats`"
@@ -79,7 +96,7 @@ def _table(ctx: Context, address: str) -> pa.Table:
         (one,) = seen
         with opened.open(one.path) as found:
             named = one.path or address.partition("?")[0]
-            return read_table(found, "", {}, path=named, media_type=opened.media_type(one.path))
+            return over_portions(found, named, work, media_type=opened.media_type(one.path))
 
 
 def _title(address: str) -> str:

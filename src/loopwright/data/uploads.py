@@ -25,7 +25,21 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-__all__ = ["BODY_LIMIT", "check_shape", "format_of", "read_table", "table_of_file", "table_of_upload"]
+__all__ = [
+    "BODY_LIMIT",
+    "GROWN_LIMIT",
+    "check_shape",
+    "format_of",
+    "is_text",
+    "opened_file",
+    "read_table",
+    "sniffed",
+    "spread_bytes",
+    "table_of_file",
+    "table_of_upload",
+    "translated",
+    "unpacked_file",
+]
 
 BODY_LIMIT = 1 << 30
 """greatest body in bytes"""
@@ -33,7 +47,7 @@ ROWS_LIMIT = 50_000_000
 UNPACKED_LIMIT = 8 << 30
 _TEXT_LIMIT = (1 << 31) - 1
 _ROWS_AT_ONCE = 65_536
-_GROWN_LIMIT = 256 << 20
+GROWN_LIMIT = 256 << 20
 _CHUNK = 1 << 20
 _IN_MEMORY = 32 << 20
 _FORMATS = {
@@ -79,15 +93,22 @@ def table_of_upload(upload: Upload, types: Mapping[str, ColumnType], *, limit: i
         if size == 0:
             raise Invalid("the body is empty", hint="send rows as Parquet, CSV or one JSON object a line")
         spool.seek(0)
-        with _translated("the body", form := _format_of(upload.media_type, spool)):
+        with translated("the body", form := _format_of(upload.media_type, spool)):
             return check_shape(_read(spool, form, types), "the body")
 
 
 def table_of_file(path: str) -> pa.Table:
     """The rows of a file of the caller's own machine, its format by its ending or its first bytes."""
+    with opened_file(path) as file:
+        return read_table(file, "", {}, path=path)
+
+
+@contextmanager
+def opened_file(path: str) -> Iterator[IO[bytes]]:
+    """A regular file of the caller's own machine; `Invalid` where it cannot be read."""
     try:
         with open(path, "rb", opener=_opened_regular) as file:
-            return read_table(file, "", {}, path=path)
+            yield file
     except OSError as error:
         raise Invalid(f"the file {path} cannot be read: {error.strerror}", hint="check its name") from error
 
@@ -115,15 +136,16 @@ def read_table(
     """
     what = f"the file {path}"
     if path.lower().endswith(_PACKED):
-        with _unpacked(file, what) as plain:
+        with unpacked_file(file, what) as plain:
             return read_table(plain, form, types, path=path[: -len(_PACKED)], media_type=media_type)
-    found = form or format_of(path, media_type) or _sniffed(file)
-    with _translated(what, found):
+    found = form or format_of(path, media_type) or sniffed(file)
+    with translated(what, found):
         return check_shape(_read(file, found, types), what)
 
 
 @contextmanager
-def _unpacked(file: IO[bytes], what: str) -> Iterator[IO[bytes]]:
+def unpacked_file(file: IO[bytes], what: str) -> Iterator[IO[bytes]]:
+    """A file of gzip as what is in it, on disk where it is large; `TooLarge` past the limit of a body."""
     import gzip
     import zlib
 
@@ -161,13 +183,14 @@ def check_shape(table: pa.Table, what: str) -> pa.Table:
                 hint="keep booleans, integers, floats, strings and instants; unnest or leave out the rest",
             )
         check_sound(name, values)
-        size = _spread_bytes(values) if _is_text(values.type) else 0
+        size = spread_bytes(values) if is_text(values.type) else 0
         if size > _TEXT_LIMIT:
             raise _too_much_text(name, what, size)
     return table
 
 
-def _is_text(kind: Any) -> bool:
+def is_text(kind: Any) -> bool:
+    """Whether values of an Arrow type are texts or bytes, folded or not."""
     import pyarrow as pa
 
     if pa.types.is_dictionary(kind):
@@ -177,10 +200,11 @@ def _is_text(kind: Any) -> bool:
 
 def _format_of(media_type: str, file: IO[bytes]) -> str:
     named = media_type.partition(";")[0].strip().lower()
-    return _FORMATS.get(named) or _sniffed(file)
+    return _FORMATS.get(named) or sniffed(file)
 
 
-def _sniffed(file: IO[bytes]) -> str:
+def sniffed(file: IO[bytes]) -> str:
+    """The format that the first bytes of a file tell: CSV where they tell no other."""
     head = file.read(64)
     file.seek(0)
     if head.startswith(b"PAR1"):
@@ -196,7 +220,8 @@ def _read(file: IO[bytes], form: str, types: Mapping[str, ColumnType]) -> pa.Tab
 
 
 @contextmanager
-def _translated(what: str, form: str) -> Iterator[None]:
+def translated(what: str, form: str) -> Iterator[None]:
+    """What Arrow says of a file is `Invalid`, in our words."""
     import pyarrow as pa
 
     try:
@@ -259,7 +284,7 @@ def _parquet(file: IO[bytes], types: Mapping[str, ColumnType]) -> pa.Table:
     parts = column_parts(file)
     with pq.ParquetFile(file) as found:
         schema, rows, width = found.schema_arrow, found.metadata.num_rows, found.metadata.num_columns
-        texts = [name for name, kind in zip(schema.names, schema.types, strict=True) if _is_text(kind)]
+        texts = [name for name, kind in zip(schema.names, schema.types, strict=True) if is_text(kind)]
         fixed = (len(schema.names) - len(texts)) * rows * 8
         _check_unpacked(rows, max(sum(part.size_bytes for part in parts), fixed))
         if width > COLUMNS_LIMIT:
@@ -275,7 +300,7 @@ def _parquet(file: IO[bytes], types: Mapping[str, ColumnType]) -> pa.Table:
         table = _read_bounded(again, grown)
     for name in folded:
         check_sound(name, table.column(name))
-    _check_unpacked(table.num_rows, fixed + sum(_spread_bytes(table.column(name)) for name in folded))
+    _check_unpacked(table.num_rows, fixed + sum(spread_bytes(table.column(name)) for name in folded))
     plain = pa.schema([f.with_type(pa.string()) if f.name in folded else f for f in table.schema])
     return table.cast(plain)
 
@@ -286,7 +311,7 @@ def _read_bounded(found: pq.ParquetFile, grown: Sequence[ColumnPart]) -> pa.Tabl
 
     if not grown:
         return found.read()
-    at_once = max(1, min(_ROWS_AT_ONCE, _GROWN_LIMIT // max(1, *(part.page_bytes for part in grown))))
+    at_once = max(1, min(_ROWS_AT_ONCE, GROWN_LIMIT // max(1, *(part.page_bytes for part in grown))))
     batches, sizes = list[pa.RecordBatch](), Counter[str]()
     for batch in found.iter_batches(batch_size=at_once):
         batches.append(batch)
@@ -314,7 +339,7 @@ def _too_much_text(name: str, what: str, size: int) -> TooLarge:
     )
 
 
-def _spread_bytes(values: pa.ChunkedArray) -> int:
+def spread_bytes(values: pa.ChunkedArray) -> int:
     """How many bytes the texts have when each is written out."""
     import pyarrow as pa
     import pyarrow.compute as pc
