@@ -29,6 +29,8 @@ _FRESH_S = 60.0
 _LEFTOVER_S = 86_400.0
 _REMEMBERED = 200_000
 _DRAFTS = "drafts"
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP})
 
 _Mark = tuple[int, int, int]
@@ -69,12 +71,29 @@ class FolderObjects:
     def put(self, data: bytes | memoryview) -> str:
         """Keep bytes and return their digest; durable at return."""
         digest = digest_bytes(data)
-        with _translated("keep an object"):
+        try:
             if not self._kept(digest, len(data)):
-                with self._draft() as (draft, handle):
-                    _write(handle, data)
-                    self._publish(draft, handle, digest)
+                self._put_new(digest, data)
+        except OSError as error:
+            raise refused("keep an object", error) from error
         return digest
+
+    def _put_new(self, digest: str, data: bytes | memoryview) -> None:
+        """As a draft that is published, without what managers of contexts cost a small object."""
+        drafts, handle, name = os.open(self._drafts(), _FOLDER), -1, self._draft_name()
+        try:
+            handle = os.open(name, _NEW, 0o600, dir_fd=drafts)
+            _write(handle, data)
+            self._publish(_Draft(drafts, name), handle, digest)
+        except BaseException:
+            if handle >= 0:
+                with suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=drafts)
+            raise
+        finally:
+            if handle >= 0:
+                os.close(handle)
+            os.close(drafts)
 
     def put_stream(self, chunks: Iterable[bytes]) -> tuple[str, int]:
         """Keep bytes that arrive in pieces, in flat memory; digest and size."""
@@ -257,10 +276,13 @@ class FolderObjects:
                 os.fsync(root)
 
     def _move(self, draft: _Draft, shard: str, digest: str) -> None:
-        with _folder(shard) as folder:
+        folder = os.open(shard, _FOLDER)
+        try:
             os.replace(draft.name, digest, src_dir_fd=draft.folder, dst_dir_fd=folder)
             if self._durable:
                 os.fsync(folder)
+        finally:
+            os.close(folder)
 
     @contextmanager
     def _draft(self) -> Iterator[tuple[_Draft, int]]:
@@ -269,7 +291,7 @@ class FolderObjects:
             with _translated("keep an object"):
                 drafts = stack.enter_context(_folder(self._drafts()))
                 name = self._draft_name()
-                handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=drafts)
+                handle = os.open(name, _NEW, 0o600, dir_fd=drafts)
             try:
                 yield _Draft(drafts, name), handle
             finally:
@@ -384,7 +406,7 @@ def _is_alive(pid: int) -> bool:
 @contextmanager
 def _folder(path: str, *, is_root: bool = False) -> Iterator[int]:
     """A descriptor of a folder, which is no link unless it is the root: that may lie on another disk."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | (0 if is_root else os.O_NOFOLLOW))
+    handle = os.open(path, _FOLDER & ~os.O_NOFOLLOW if is_root else _FOLDER)
     try:
         yield handle
     finally:
