@@ -46,9 +46,11 @@ def _cuts(spine: str, view: str, join: AsOfJoin, memory_bytes: int | None) -> Cu
         rows = (asked.metadata.num_rows, known.metadata.num_rows)
     apart = {*join.keys, join.event_time, join.known_at, join.order} if not join.columns else set()
     brought = {name: width for name, width in widths_of(view).items() if name not in apart}
+    asked_widths = widths_of(spine)
     widths = (
-        sum(widths_of(spine).values()),
+        sum(asked_widths.values()),
         sum(width for name, width in brought.items() if not join.columns or name in join.columns),
+        sum(asked_widths.get(key, 0) for key in join.keys),
     )
     one_piece = rows[0] * (_A_ROW + _COPIES * sum(widths)) + min(rows) * widths[1]
     return None if one_piece <= spare else cuts_of(spare, rows, widths)

@@ -41,6 +41,7 @@ _NEVER, _FOREVER = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 ROW_GROUP = 1 << 18
 _A_QUESTION = 480
 """bytes that one question comes to while it is answered: keys, instants, sorts, and the rows that may win"""
+_KEY_COPIES = 4
 _MOST_BUCKETS = 1024
 _MOST_ROWS = 1 << 17
 _LEAST_ROWS = 1 << 10
@@ -65,10 +66,10 @@ class Cuts(msgspec.Struct, frozen=True, kw_only=True):
     """rows that wait until they are written to a bucket"""
 
 
-def cuts_of(spare: int, rows: tuple[int, int], widths: tuple[float, float]) -> Cuts:
-    """The pieces that `spare` bytes hold: rows and their widths in bytes are those of spine and view."""
-    (asked, known), (spine_width, view_width) = rows, widths
-    questions = _within(spare / 2 / _A_QUESTION)
+def cuts_of(spare: int, rows: tuple[int, int], widths: tuple[float, float, float]) -> Cuts:
+    """The pieces that `spare` bytes hold, by rows of spine and view, and bytes of a row and of its key."""
+    (asked, known), (spine_width, view_width, key_width) = rows, widths
+    questions = _within(spare / 2 / (_A_QUESTION + _KEY_COPIES * key_width))
     result_width = spine_width + view_width + 24
     return Cuts(
         parts=min(_MOST_BUCKETS // 4, max(1, -(-asked * 5 // (questions * 4)))),

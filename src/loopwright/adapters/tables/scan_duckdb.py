@@ -50,6 +50,7 @@ _SETTINGS = (
     "SET autoinstall_known_extensions = false",
     "SET autoload_known_extensions = false",
     "SET preserve_insertion_order = true",
+    "SET enable_progress_bar = false",
 )
 
 

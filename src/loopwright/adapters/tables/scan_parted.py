@@ -15,14 +15,21 @@ import polars as pl
 import pyarrow as pa
 
 from loopwright.adapters.tables.compile import Kind, kind_of
-from loopwright.adapters.tables.scan_terms import failing_groups, group_value, hash_of
+from loopwright.adapters.tables.scan_terms import (
+    ROW,
+    failing_groups,
+    group_value,
+    hash_of,
+    number_of,
+    repeated,
+    surplus,
+)
 from loopwright.adapters.tables.spill import Spill
 from loopwright.core.expressions import columns_of
 from loopwright.ports.scans import GroupCheck, Measure, ScanPlan, UniqueCheck
 
 __all__ = ["Room", "distinct_in_parts", "groups_in_parts", "unique_in_parts"]
 
-_ROW = "__loopwright_row"
 _PART = "__loopwright_part"
 _A_ROW = 160
 """bytes that a row of a part comes to beside its values while it is compared"""
@@ -56,28 +63,40 @@ def unique_in_parts(room: Room, check: UniqueCheck, plan: ScanPlan) -> tuple[int
     """How many rows repeat a key, and the first of them with their key columns."""
     names = list(dict.fromkeys([*check.columns, *plan.keys]))
     there = pl.all_horizontal(pl.col(check.columns).is_not_null())
-    rows = room.frame.with_row_index(_ROW).select(_ROW, *names).filter(there)
-    failed, first = 0, rows.select(_ROW, *plan.keys).head(0).collect()
+    rows = room.frame.with_row_index(ROW).select(ROW, *names).filter(there)
+    failed, first = 0, rows.select(ROW, *plan.keys).head(0).collect()
     with _spread(room, rows, check.columns) as spill:
         for part in range(spill.buckets):
-            for again in _repeats(spill.tables(part, room.part_rows), check.columns):
+            is_whole = spill.rows(part) <= room.part_rows
+            for again in _repeats(spill.tables(part, room.part_rows), check.columns, is_whole=is_whole):
                 failed += again.height
-                first = pl.concat([first, again.select(first.columns)]).sort(_ROW).head(plan.first)
+                first = pl.concat([first, again.select(first.columns)]).sort(ROW).head(plan.first)
     return failed, first
 
 
-def _repeats(tables: Iterator[pa.Table], columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-    """The rows that have a row of the same key before them."""
+def _repeats(tables: Iterator[pa.Table], columns: Sequence[str], *, is_whole: bool) -> Iterator[pl.DataFrame]:
+    """The rows that have a row of the same key before them; keys are remembered unless all come at once."""
     seen: pl.DataFrame | None = None
     for table in tables:
         rows = _frame(table)
-        is_again = pl.int_range(pl.len()).over(list(columns)) > 0
-        again, fresh = rows.filter(is_again), rows.filter(~is_again)
+        again = _again(rows, columns)
+        yield again
+        if is_whole:
+            return
+        fresh = rows.join(again, on=ROW, how="anti")
         if seen is not None:
             yield fresh.join(seen, on=list(columns), how="semi")
             fresh = fresh.join(seen, on=list(columns), how="anti")
-        yield again
         seen = _together(seen, fresh.select(columns))
+
+
+def _again(rows: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """As in one piece: numbers are sorted, and only rows whose number occurs twice are compared by values."""
+    number = number_of(columns, rows.schema)
+    twice = repeated(rows.select(number.drop_nulls()).to_series())
+    if not twice.size:
+        return rows.clear()
+    return surplus(rows.filter(number.is_in(pl.Series(twice).implode())), columns)
 
 
 def groups_in_parts(room: Room, check: GroupCheck, first: int) -> tuple[int, int, pl.DataFrame]:

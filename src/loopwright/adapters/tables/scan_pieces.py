@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple, Self
 
 import polars as pl
@@ -15,6 +16,8 @@ __all__ = ["ParquetPieces"]
 
 _GROUPS = 4
 """row groups that the engine's own reader has in memory at once, about"""
+_PACKED = 20
+"""a file is that much larger in memory at the most, about"""
 _MOST_ROWS = 1 << 17
 _LEAST_ROWS = 1 << 10
 
@@ -29,6 +32,8 @@ class ParquetPieces(NamedTuple):
     @classmethod
     def of(cls, paths: list[str], spare: int) -> Self | None:
         """None where the engine's own reader does as well: row groups are small, or files differ."""
+        if max(Path(path).stat().st_size for path in paths) * _PACKED * _GROUPS <= spare:
+            return None
         largest, schemas = 0, []
         for path in paths:
             with opened_parquet(path) as file:

@@ -23,10 +23,13 @@ from loopwright.adapters.tables.scan_frames import INSTANT, lazy_frame, platform
 from loopwright.adapters.tables.scan_parted import Room, distinct_in_parts, groups_in_parts, unique_in_parts
 from loopwright.adapters.tables.scan_terms import (
     GROUP_VALUE,
+    ROW,
     failing_groups,
     group_value,
     measured,
     number_of,
+    repeated,
+    surplus,
 )
 from loopwright.core.errors import Invalid
 from loopwright.core.expressions import columns_of, evaluate
@@ -51,7 +54,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PolarsHeld", "PolarsScanner", "plain_value", "reject_unknown"]
 
-_ROW = "__loopwright_row"
 _ROWS = "rows"
 _A_KEY = 200
 """bytes that the keys and groups of a row come to at the most while they are compared"""
@@ -148,7 +150,7 @@ class PolarsHeld:
         )
         numbers = {name: found[f"unique {name}"][0] for name in keys}
         row = found.drop([f"unique {name}" for name in keys]).row(0, named=True)
-        twice = {name: values for name, each in numbers.items() if (values := _repeated(each)).size}
+        twice = {name: values for name, each in numbers.items() if (values := repeated(each)).size}
         failed = [ask for ask in asks if row[f"check {ask.name}"]]
         torn = [name for name, tally in zip(groups, grouped, strict=True) if tally["failed"][0]]
         named = self._second_pass(frame, plan, failed, twice, {name: groups[name] for name in torn})
@@ -170,15 +172,15 @@ class PolarsHeld:
     ) -> _Named:
         if not (failed or twice or groups):
             return _Named({}, {}, {})
-        indexed = frame.with_row_index(_ROW)
-        wanted = [_ROW, *plan.keys]
+        indexed = frame.with_row_index(ROW)
+        wanted = [ROW, *plan.keys]
         asked = [indexed.filter(ask.failing).select(wanted).head(plan.first) for ask in failed]
         columns = {check.name: check.columns for check in plan.unique}
         types = frame.collect_schema()
         for name, values in twice.items():
             is_candidate = number_of(columns[name], types).is_in(pl.Series(values).implode())
             asked.append(
-                indexed.filter(is_candidate).select(list(dict.fromkeys([_ROW, *columns[name], *plan.keys])))
+                indexed.filter(is_candidate).select(list(dict.fromkeys([ROW, *columns[name], *plan.keys])))
             )
         by = {check.name: check.by for check in plan.groups}
         asked += [
@@ -188,7 +190,7 @@ class PolarsHeld:
         found = iter(self._collect(asked))
         return _Named(
             {ask.name: next(found) for ask in failed},
-            {name: _surplus(next(found), columns[name]) for name in twice},
+            {name: surplus(next(found), columns[name]) for name in twice},
             {name: next(found) for name in groups},
         )
 
@@ -315,21 +317,6 @@ def _tally(groups: pl.LazyFrame) -> pl.LazyFrame:
     return groups.select(pl.len().alias("groups"), pl.col("failed").sum())
 
 
-def _repeated(numbers: pl.Series) -> NDArray[Any]:
-    """The numbers that occur more than once."""
-    values = numbers.to_numpy()
-    if values.size < 2 or bool(np.all(values[1:] > values[:-1])):
-        return values[:0]
-    ordered = np.sort(values)
-    return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-
-
-def _surplus(candidates: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
-    """The rows, in order, that have a row of the same key before them."""
-    ordered = candidates.sort(_ROW)
-    return ordered.filter(pl.int_range(pl.len()).over(list(columns)) > 0)
-
-
 def _scanned(
     plan: ScanPlan, row: Mapping[str, Any], grouped: Mapping[str, pl.DataFrame], named: _Named
 ) -> Scanned:
@@ -380,7 +367,7 @@ def _rows_of(found: pl.DataFrame | None, keys: Sequence[str]) -> tuple[FailingRo
     if found is None:
         return ()
     return tuple(
-        FailingRow(row=row[_ROW], key={name: plain_value(row[name]) for name in keys})
+        FailingRow(row=row[ROW], key={name: plain_value(row[name]) for name in keys})
         for row in found.iter_rows(named=True)
     )
 

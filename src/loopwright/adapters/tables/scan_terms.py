@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import reduce
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
 from loopwright.adapters.tables.compile import Kind, compile_expression, kind_of
@@ -13,9 +15,24 @@ from loopwright.core.errors import Invalid
 from loopwright.core.expressions import Expr
 from loopwright.ports.scans import Aggregate, GroupCheck, Measure
 
-__all__ = ["GROUP_VALUE", "aggregated", "failing_groups", "group_value", "hash_of", "measured", "number_of"]
+__all__ = [
+    "GROUP_VALUE",
+    "ROW",
+    "aggregated",
+    "failing_groups",
+    "group_value",
+    "hash_of",
+    "measured",
+    "number_of",
+    "repeated",
+    "surplus",
+]
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 GROUP_VALUE = "__loopwright_value"
+ROW = "__loopwright_row"
 _OF_ANY_KIND = ("rows", "count", "nulls", "distinct")
 _MIX = 0x9E3779B97F4A7C15
 
@@ -87,3 +104,18 @@ def group_value(check: GroupCheck, types: Mapping[str, pl.DataType]) -> pl.Expr:
 def _dtype(expr: Expr, types: Mapping[str, pl.DataType]) -> pl.DataType:
     empty = pl.LazyFrame(schema=dict(types))
     return empty.select(compile_expression(expr, types).alias(GROUP_VALUE)).collect_schema()[GROUP_VALUE]
+
+
+def repeated(numbers: pl.Series) -> NDArray[Any]:
+    """The numbers that occur more than once."""
+    values = numbers.to_numpy()
+    if values.size < 2 or bool(np.all(values[1:] > values[:-1])):
+        return values[:0]
+    ordered = np.sort(values)
+    return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+
+
+def surplus(candidates: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """The rows, in order, that have a row of the same key before them."""
+    ordered = candidates.sort(ROW)
+    return ordered.filter(pl.int_range(pl.len()).over(list(columns)) > 0)
