@@ -12,11 +12,15 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from loopwright.core.errors import Invalid, LoopwrightError
 from loopwright.data import portions
+from loopwright.data.duplicates import exact_groups
 from loopwright.data.portions import over_portions
 from loopwright.data.profiling import profile_file
+from loopwright.data.repeats import exact_report
 from loopwright.engine.context import Context
 from loopwright.stats.sketches import ERROR
 from loopwright.testing.builders import memory_context
@@ -177,3 +181,29 @@ def test_a_fault_in_the_work_is_not_told_of_the_file(tmp_path: Path) -> None:
     ):
         over_portions(file, "t.parquet", fails)
     assert not isinstance(caught.value, LoopwrightError)
+
+
+@settings(max_examples=25)
+@given(
+    rows=st.lists(st.tuples(st.none() | st.integers(0, 4), st.none() | st.sampled_from("ab")), max_size=60),
+    cuts=st.integers(1, 20),
+)
+def test_groups_over_portions_are_those_of_the_whole(
+    rows: list[tuple[int | None, str | None]], cuts: int
+) -> None:
+    given_rows = pa.table(
+        {
+            "a": pa.array([a for a, _ in rows], pa.int64()),
+            "b": pa.array([b for _, b in rows], pa.string()),
+            "other": pa.array(range(len(rows)), pa.int64()),
+        }
+    )
+    parts = (given_rows.slice(at, cuts) for at in range(0, max(1, len(rows)), cuts))
+    found = exact_report(memory_context(), parts, ("a", "b"))
+    whole = exact_groups(given_rows, ("a", "b"))
+    assert (found.rows, found.groups) == (len(rows), len(whole))
+    assert found.repeated == sum(len(group.rows) - 1 for group in whole)
+    assert sorted(group.rows for group in found.first) == sorted(group.rows for group in whole)
+    for group in found.first:
+        a, b = rows[group.rows[0]]
+        assert group.values == ({"a": a, "b": b},) * min(5, len(group.rows))

@@ -1,27 +1,92 @@
-"""Counts rows that repeat an earlier one, exactly, in memory that does not grow with the rows.
+"""Finds rows that repeat an earlier one, exactly, in memory that hardly grows with the rows.
 
-The different rows of each portion are put into 64 files by a hash of all they hold; then the files are looked
-through one by one. In memory is one portion, or a 64th of the different rows of all.
+Rows are put into 64 files by a hash of what they hold; then the files are looked through one by one. In
+memory is one portion, or a 64th of the rows: of the different ones where they are only counted.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from loopwright.data.duplicates import repeated_rows
+from msgspec.structs import replace
+
+from loopwright.data.duplicates import Duplicates, Group, exact_groups, repeated_rows
+from loopwright.data.rows import json_rows
 from loopwright.engine.context import Context
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Repeats"]
+__all__ = ["Repeats", "exact_report"]
 
 _FILES = 64
+_SHOWN = 100
+_SHOWN_ROWS = 5
+_PLACE = "__loopwright_place"
+
+
+class _Spread:
+    """Rows in files by what some of their columns hold; they go at the end."""
+
+    def __init__(self, ctx: Context, folder: Path) -> None:
+        self._tables, self._folder = ctx.ports.tables, folder
+        self._files: dict[int, tuple[Any, IO[bytes]]] = {}
+
+    def add(self, rows: pa.Table, by: Sequence[str]) -> None:
+        """Put rows where all that are equal to them in these columns are."""
+        import numpy as np
+        import pyarrow as pa
+
+        places = self._tables.buckets(rows, by, _FILES)
+        order = np.argsort(places, kind="stable")
+        ends = np.searchsorted(places[order], np.arange(_FILES + 1)).tolist()
+        ordered = rows.take(pa.array(order))
+        for at in range(_FILES):
+            if ends[at + 1] > ends[at]:
+                self._writer(at, rows.schema).write_table(ordered.slice(ends[at], ends[at + 1] - ends[at]))
+
+    def _writer(self, at: int, schema: pa.Schema) -> Any:
+        import pyarrow as pa
+
+        if at not in self._files:
+            file = (self._folder / str(at)).open("wb")
+            options = pa.ipc.IpcWriteOptions(compression="lz4")
+            self._files[at] = pa.ipc.new_stream(file, schema, options=options), file
+        return self._files[at][0]
+
+    def tables(self) -> Iterator[pa.Table]:
+        """The rows of one file after the other, each in the order they came."""
+        import pyarrow as pa
+
+        for at in list(self._files):
+            self._close(at)
+            with (self._folder / str(at)).open("rb") as file, pa.ipc.open_stream(file) as reader:
+                yield reader.read_all()
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for at in list(self._files):
+            self._close(at)
+
+    def _close(self, at: int) -> None:
+        writer, file = self._files.pop(at)
+        writer.close()
+        file.close()
+
+
+@contextmanager
+def _spread(ctx: Context) -> Iterator[_Spread]:
+    with tempfile.TemporaryDirectory(prefix="loopwright-") as folder:
+        spread = _Spread(ctx, Path(folder))
+        try:
+            yield spread
+        finally:
+            spread.close()
 
 
 class Repeats:
@@ -31,9 +96,7 @@ class Repeats:
         self._ctx = ctx
         self._stack = ExitStack()
         self._first: pa.Table | None = None
-        self._folder: Path | None = None
-        self._files: dict[int, Any] = {}
-        self._closing: dict[int, IO[bytes]] = {}
+        self._spread: _Spread | None = None
         self._rows = 0
 
     def __enter__(self) -> Self:
@@ -47,58 +110,71 @@ class Repeats:
     def add(self, portion: pa.Table) -> None:
         """Take some rows; the first ones stay in memory until others come."""
         self._rows += portion.num_rows
-        if self._first is None and self._folder is None:
+        if self._spread is None and self._first is None:
             self._first = portion
             return
-        if self._folder is None:
-            self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="loopwright-")))
+        if self._spread is None:
+            self._spread = self._stack.enter_context(_spread(self._ctx))
             first, self._first = self._first, None
-            self._spread(first)
-        self._spread(portion)
+            self._put(first)
+        self._put(portion)
 
     def count(self) -> int:
         """How many rows are equal to an earlier one in every column (nulls are equal to nulls)."""
-        if self._folder is None:
+        if self._spread is None:
             return 0 if self._first is None else repeated_rows(self._first)
-        return self._rows - sum(_different(table) for table in self._spread_tables())
+        return self._rows - sum(_different(table) for table in self._spread.tables())
 
-    def _spread(self, portion: pa.Table) -> None:
-        import numpy as np
-        import pyarrow as pa
-
-        if not portion.num_rows or not portion.num_columns:
+    def _put(self, portion: pa.Table | None) -> None:
+        if self._spread is None or portion is None or not portion.num_rows or not portion.num_columns:
             return
         names = portion.column_names
         rows = portion.group_by(names, use_threads=False).aggregate([]).select(names)
-        places = self._ctx.ports.tables.buckets(rows, names, _FILES)
-        order = np.argsort(places, kind="stable")
-        ends = np.searchsorted(places[order], np.arange(_FILES + 1)).tolist()
-        ordered = rows.take(pa.array(order))
-        for at in range(_FILES):
-            if ends[at + 1] > ends[at]:
-                self._writer(at, rows.schema).write_table(ordered.slice(ends[at], ends[at + 1] - ends[at]))
-
-    def _writer(self, at: int, schema: pa.Schema) -> Any:
-        import pyarrow as pa
-
-        if at not in self._files:
-            assert self._folder is not None
-            file = self._stack.enter_context((self._folder / str(at)).open("wb"))
-            self._closing[at] = file
-            options = pa.ipc.IpcWriteOptions(compression="lz4")
-            self._files[at] = pa.ipc.new_stream(file, schema, options=options)
-        return self._files[at]
-
-    def _spread_tables(self) -> Iterator[pa.Table]:
-        import pyarrow as pa
-
-        assert self._folder is not None
-        for at, writer in sorted(self._files.items()):
-            writer.close()
-            self._closing[at].close()
-            with (self._folder / str(at)).open("rb") as file, pa.ipc.open_stream(file) as reader:
-                yield reader.read_all()
+        self._spread.add(rows, names)
 
 
 def _different(table: pa.Table) -> int:
     return int(table.num_rows - repeated_rows(table))
+
+
+def exact_report(ctx: Context, portions: Iterator[pa.Table], columns: Sequence[str]) -> Duplicates:
+    """What is told of rows that are equal in the columns, in order; nulls are equal to nulls, NaN to NaN."""
+    import numpy as np
+    import pyarrow as pa
+
+    rows = repeated = groups = 0
+    first: list[Group] = []
+    with _spread(ctx) as spread:
+        for portion in portions:
+            places = pa.array(np.arange(rows, rows + portion.num_rows))
+            rows += portion.num_rows
+            spread.add(portion.select(columns).append_column(_PLACE, places), columns)
+        for table in spread.tables():
+            found = exact_groups(table, columns, place=_PLACE)
+            groups += len(found)
+            repeated += sum(len(group.rows) - 1 for group in found)
+            first = _greatest([*first, *_valued(found, table, columns)])
+    return Duplicates(
+        rows=rows,
+        repeated=repeated,
+        groups=groups,
+        columns=tuple(columns),
+        how="exact",
+        least=1.0,
+        first=tuple(first),
+    )
+
+
+def _greatest(groups: Sequence[Group]) -> list[Group]:
+    return sorted(groups, key=lambda group: (-len(group.rows), group.rows))[:_SHOWN]
+
+
+def _valued(groups: Sequence[Group], table: pa.Table, columns: Sequence[str]) -> Iterator[Group]:
+    """The greatest of the groups, with what their rows hold."""
+    import numpy as np
+
+    places = table.column(_PLACE).to_numpy()
+    for group in _greatest(groups):
+        at = int(np.searchsorted(places, group.rows[0]))
+        (values,) = json_rows(table.select(columns).slice(at, 1))
+        yield replace(group, values=(values,) * min(_SHOWN_ROWS, len(group.rows)))
