@@ -245,7 +245,7 @@ function Table() {
   const to = `/compare?${[...chosen.keys()].map((id) => `run=${encodeURIComponent(id)}`).join("&")}`;
 
   return html`<div class="table-tools">
-      <form class="search" role="search" onSubmit=${apply}><input class="field" id="filter" type="search" spellcheck="false" autocomplete="off" value=${text} onInput=${(e) => setText(e.target.value)} placeholder="metrics.auc > 0.7 AND (params.model = 'tree' OR tags.team = 'blue'), or a part of a name" aria-label="Filter of runs" aria-invalid=${store.failure ? "true" : undefined} /><button class="chip" type="submit">Filter</button></form>
+      <form class="search" role="search" onSubmit=${apply}><input class="field" id="filter" type="search" spellcheck="false" autocomplete="off" value=${text} onInput=${(e) => setText(e.target.value)} placeholder="metrics.auc > 0.7 AND tags.team = 'blue', or a part of a name" aria-label="Filter of runs" aria-invalid=${store.failure ? "true" : undefined} /><button class="chip" type="submit">Filter</button></form>
       <label class="small soft">Group <select class="field" id="group" aria-label="Group by" value=${view.group} onChange=${(e) => change({ group: e.target.value })}><option value="">no</option><option value="parent">by parent</option>${groupable.map((c) => html`<option key=${c} value=${c}>${c}</option>`)}</select></label>
       <button class="chip" type="button" onClick=${() => columnsDialog.current.showModal()}>Columns <span class="faint">${columns.length}</span></button>
       <button class="chip" type="button" onClick=${() => viewsDialog.current.showModal()}>Views</button>
