@@ -26,7 +26,7 @@ def pins() -> dict[str, list[str]]:
     return found
 
 
-BESIDE = {"mlflow", "torch", "xgboost"}
+BESIDE = {"mlflow", "presidio", "torch", "xgboost"}
 """extras that are not in `all`: gigabytes, or with pins that fight ours; each is installed by who uses it"""
 
 

@@ -42,7 +42,7 @@ class PersonalColumn(msgspec.Struct, frozen=True, kw_only=True):
     tag: str
     """`pii.email`, `pii.card` and the like"""
     by: str
-    """`name`, or `values`"""
+    """`name`, `values`, or `presidio`"""
     share: float | None = None
     """share of the texts looked at that have the form"""
 

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["QUIET", "Peer", "mlflow_server", "peer_python", "run_as_peer"]
+__all__ = ["QUIET", "Peer", "environment_of", "mlflow_server", "peer_python", "run_as_peer"]
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -48,10 +48,14 @@ class Peer:
 
 def peer_python(major: str) -> Path:
     """The Python of an environment with MLflow 2 or 3; made on first use, kept in the user's cache."""
-    requirements = HERE / f"requirements-{major}.txt"
+    return environment_of(f"mlflow-{major}", HERE / f"requirements-{major}.txt")
+
+
+def environment_of(name: str, requirements: Path) -> Path:
+    """The Python of an environment with these requirements; made on first use, kept in the user's cache."""
     digest = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "loopwright" / "peers" / f"mlflow-{major}-{digest}"
+    folder = cache / "loopwright" / "peers" / f"{name}-{digest}"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
