@@ -58,6 +58,7 @@ def _as_parquet(table: pa.Table) -> bytes:
     return out.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["arrow", "parquet"])
 @pytest.mark.parametrize("name", TABLES)
 def test_a_body_of_any_type_is_kept_or_refused(world: World, name: str, way: str) -> None:

@@ -307,6 +307,15 @@ def work_erase(folder: Path) -> Iterator[None]:
     erased(ctx)
 
 
+def work_arrive(folder: Path) -> Iterator[None]:
+    """Rows of somebody else, while it is erased."""
+    ctx = at_work(folder)
+    yield
+    for at in range(3):
+        row = {"passenger": "late", "at": START, "known": START, "fare": float(at)}
+        append(ctx, "trips", rows_table([row]), batch=f"late {at}")
+
+
 # ----------------------------------------------------------------------------------------------- collecting
 
 

@@ -301,6 +301,24 @@ def _is_gone(ctx: Context, before: Mapping[str, list[object]]) -> None:
     assert "model:risk@1" in {model for proof in proofs for model in proof.models}
 
 
+def killed_beside_a_writer(points: Points, count: int, seed: int) -> int:
+    """Rows of others that are added meanwhile are there, whoever is killed."""
+    killed = 0
+    for place, (ended, beside) in points.each(count, seed, work("erase"), work("arrive")):
+        killed += ended.status == KILLED
+        assert beside.status == 0
+        with worlds.opened(place) as ctx:
+            looked_over(ctx)
+            worlds.erased(ctx)
+            looked_over(ctx)
+            told = read(ctx, "trips").column("passenger").to_pylist()
+            assert worlds.WHO not in told
+            assert told.count("late") == 3
+            assert all(not proof.left for proof in erasing.erasures(ctx))
+        assert holding(place, worlds.WHO) == []
+    return killed
+
+
 # ----------------------------------------------------------------------------------------------- collecting
 
 
@@ -325,12 +343,9 @@ def killed_in_collection(points: Points, count: int, seed: int, *beside: str) ->
 # --------------------------------------------------------------------------------------------------- points
 
 
-@pytest.mark.parametrize("how", ["upsert", "together"])
-def test_a_write_killed_anywhere_is_there_or_not(
-    templates: Templates, warm: Killer, tmp_path: Path, how: str
-) -> None:
+def test_a_write_killed_anywhere_is_there_or_not(templates: Templates, warm: Killer, tmp_path: Path) -> None:
     points = Points(warm, templates(worlds.published), tmp_path)
-    assert killed_in_writes(points, 1, 3, how)
+    assert killed_in_writes(points, 1, 3, "upsert")
 
 
 def test_an_erasure_killed_is_ended(templates: Templates, warm: Killer, tmp_path: Path) -> None:
@@ -365,6 +380,12 @@ def test_an_erasure_killed_at_many_points_is_ended(
 ) -> None:
     template = templates(worlds.with_passenger)
     assert killed_in_erasing(Points(warm, template, tmp_path), 40, 16, template=template) > 20
+
+
+@pytest.mark.slow
+def test_an_erasure_killed_while_others_write(templates: Templates, warm: Killer, tmp_path: Path) -> None:
+    points = Points(warm, templates(worlds.with_passenger), tmp_path)
+    assert killed_beside_a_writer(points, 12, 19) > 5
 
 
 @pytest.mark.slow

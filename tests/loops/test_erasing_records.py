@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from loopwright.core.errors import Conflict
 from loopwright.core.expressions import col
 from loopwright.data.appending import append
 from loopwright.data.reading import read
@@ -23,7 +24,8 @@ from loopwright.data.rewriting import delete, overwrite
 from loopwright.data.sources import ingest
 from loopwright.engine.collection import collect_objects
 from loopwright.engine.context import Context
-from loopwright.engine.holders import MARKS_FILE
+from loopwright.engine.holders import MARKS_FILE, parse_subject
+from loopwright.engine.presence import ERASING, alone
 from loopwright.llm import datasets
 from loopwright.loops import erasing
 from loopwright.loops.mentions import Mention
@@ -175,6 +177,21 @@ def test_a_mark_that_was_cut_off_is_in_nobodys_way(ctx: Context) -> None:
     erasing.erase(ctx, ("passenger=p1",))
     assert [json.loads(line)["columns"] for line in marks.read_bytes().splitlines()] == [["passenger"]] * 2
     assert erasing.erase_again(ctx).marks == 2
+
+
+def test_an_erasure_under_way_is_neither_broken_off_nor_begun_twice(ctx: Context) -> None:
+    """Who opens the workspace meanwhile leaves it to the process that erases; who erases too is told."""
+    append(ctx, "trips", pa.table({"passenger": [WHO, "p1"]}))
+    subject = parse_subject((f"passenger={WHO}",))
+    line = {"space": ctx.space, "columns": subject.columns, "mark": subject.mark(ctx.ports.keys)}
+    (ctx.ports.folder / MARKS_FILE).write_text(json.dumps(line) + "\n")
+    with alone(ctx.ports.folder, ERASING):
+        with Workspace.open(ctx.ports.folder) as other:
+            assert read(other.context(), "trips").num_rows == 2
+        with pytest.raises(Conflict, match="erased from"):
+            erasing.erase(ctx, (f"passenger={WHO}",))
+    with Workspace.open(ctx.ports.folder) as other:
+        assert read(other.context(), "trips").num_rows == 1
 
 
 class _Slow:

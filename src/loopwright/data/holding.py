@@ -321,28 +321,21 @@ class StreamRows:
 
     def find(self, ctx: Context, subject: Subject, keys: frozenset[str]) -> Held:
         """Rows of the subject itself, and rows that are about one of its predictions."""
-        return self._walked(ctx, subject, is_erased=False)
+        found, ids = _about(ctx, subject, frozenset())
+        return Held(rows=sum(gone.num_rows for _, _, gone in found), places=len(found), keys=ids)
 
     def erase(self, ctx: Context, subject: Subject, keys: frozenset[str]) -> Held:
         """Put segments without these rows in the place of those that have some."""
-        return self._walked(ctx, subject, is_erased=True)
-
-    def _walked(self, ctx: Context, subject: Subject, *, is_erased: bool) -> Held:
-        segments = list(_segments(ctx))
-        own = [(each, found) for each in segments if (found := _rows_by(ctx, each, subject)) is not None]
-        ids = frozenset(name for _, (_, gone) in own for name in _ids(gone))
-        labels = [(each, found) for each in segments if (found := _rows_about(ctx, each, ids)) is not None]
-        objects, rows = set[str](), 0
-        of_one: dict[str, tuple[Segment, pa.Table]] = {}  # what tells whom they are about goes last
-        for segment, (stays, gone) in (*own, *labels):
-            if segment.id in of_one:
-                continue
-            of_one[segment.id] = (segment, stays)
-            rows, objects = rows + gone.num_rows, objects | {segment.digest}
-        if is_erased:
-            for segment, stays in reversed(of_one.values()):
-                _replace(ctx, segment, stays)
-        return Held(rows=rows, places=len(of_one), objects=frozenset(objects), keys=ids)
+        rows, ids, objects = 0, frozenset[str](), set[str]()
+        for _ in range(_ATTEMPTS):
+            found, named = _about(ctx, subject, ids)
+            ids |= named
+            done = [each for each in found if _replace(ctx, each[0], each[1])]
+            rows += sum(gone.num_rows for _, _, gone in done)
+            objects |= {segment.digest for segment, _, _ in done}
+            if len(done) == len(found):
+                return Held(rows=rows, places=len(objects), objects=frozenset(objects), keys=ids)
+        raise Conflict("streams are written faster than they can be cleaned", hint="erase again")
 
     def known(self, ctx: Context, columns: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         """Every combination of values in every segment that has the columns."""
@@ -351,6 +344,27 @@ class StreamRows:
             if names is not None:
                 needed = Schema(columns=tuple(schema.column(name) for name in names))
                 yield from _values_in(ctx, _entry(segment), needed)
+
+
+_Parted = tuple[Segment, Any, Any]
+"""a segment, the rows of it that stay, and those that go"""
+
+
+def _about(ctx: Context, subject: Subject, ids: frozenset[str]) -> tuple[list[_Parted], frozenset[str]]:
+    """Segments with rows of the subject or about its predictions, and the names of these.
+
+    What has the rows of the subject comes last: it alone tells whom the others are about.
+    """
+    segments = list(_segments(ctx))
+    own = [(each, *found) for each in segments if (found := _rows_by(ctx, each, subject)) is not None]
+    named = ids.union(name for _, _, gone in own for name in _ids(gone))
+    known = {each.id for each, _, _ in own}
+    others = [
+        (each, *found)
+        for each in segments
+        if each.id not in known and (found := _rows_about(ctx, each, named)) is not None
+    ]
+    return [*others, *own], named
 
 
 def _segments(ctx: Context) -> Iterator[Segment]:
@@ -459,15 +473,17 @@ def _profile_tells(data: bytes, subject: Subject) -> bool:
     return any(value.encode() in msgspec.json.encode(columns.get(name)) for name, value in told)
 
 
-def _replace(ctx: Context, segment: Segment, stays: pa.Table) -> None:
+def _replace(ctx: Context, segment: Segment, stays: pa.Table) -> bool:
+    """Whether it is done; not where the segment went meanwhile, for one of several put together."""
     new = None
     if stays.num_rows:
         new = prepare_segment(ctx, segment.stream, stays, segment.start, segment.end, segment.facts)
 
-    def work(tx: Transaction) -> None:
+    def work(tx: Transaction) -> bool:
         there = tx.segments.between(ctx.space, segment.stream, segment.start, segment.end)
         if all(each.id != segment.id for each in there):
-            raise Conflict(f"the stream {segment.stream} was changed meanwhile", hint="erase again")
+            return False
         tx.segments.replace([segment.id], new, space=ctx.space)
+        return True
 
-    ctx.write(work)
+    return ctx.write(work)

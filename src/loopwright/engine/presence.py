@@ -10,12 +10,14 @@ from pathlib import Path
 
 from loopwright.core.errors import Conflict, Unavailable
 
-__all__ = ["AT_WORK", "IN_USE", "alone", "shared"]
+__all__ = ["AT_WORK", "ERASING", "IN_USE", "alone", "shared"]
 
 IN_USE = "in-use"
 """held by whoever has the workspace open"""
 AT_WORK = "at-work"
 """held by whoever carries out its schedules, reactions and jobs"""
+ERASING = "erasing"
+"""held alone by whoever erases something: others neither take that for broken off nor erase beside it"""
 
 _SHARED = {
     IN_USE: ("is being put in another one's place", "wait for `loopwright restore` to end"),
@@ -30,6 +32,7 @@ _ALONE = {
         "is worked in by another process",
         "stop `loopwright demo`, `up` or `worker` there, or give another --workspace",
     ),
+    ERASING: ("is being erased from at this moment", "wait for that to end, then erase again"),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain
@@ -26,6 +27,7 @@ from loopwright.engine.collection import reachable
 from loopwright.engine.context import Context
 from loopwright.engine.holders import MARKS_FILE, Held, Holder, Subject, parse_subject
 from loopwright.engine.operation import operation
+from loopwright.engine.presence import ERASING, alone
 from loopwright.features.holding import OnlineRows
 from loopwright.llm.holding import RecordRows
 from loopwright.loops.mentions import Mention, mentions_of
@@ -40,6 +42,7 @@ __all__ = [
     "erase_again",
     "erasures",
     "forgotten",
+    "resume",
     "signed_bytes",
 ]
 
@@ -114,7 +117,11 @@ def erase(ctx: Context, entity: Entity, *, dry_run: bool = False) -> Erasure:
     objects without a reader are removed at once, models that were trained on it are marked. What the files
     of runs hold, backups and copies outside are not touched: a backup is cleaned when it is restored.
     """
-    return _erased(ctx, parse_subject(entity), dry_run=dry_run)
+    subject = parse_subject(entity)
+    if dry_run:
+        return _erased(ctx, subject, dry_run=True)
+    with alone(ctx.ports.folder, ERASING):
+        return _erased(ctx, subject, dry_run=False)
 
 
 @operation("data.erasures", scope="dataset:read", route="GET /erasures")
@@ -142,6 +149,21 @@ def erase_again(ctx: Context, marks: str = "") -> Reapplied:
     `marks` is a further file `erasures.jsonl`, of the workspace the backup is of; the workspace's own is
     always read. Values are recognised by their keyed digests, so it takes one look at all rows.
     """
+    with alone(ctx.ports.folder, ERASING):
+        return _again(ctx, marks)
+
+
+def resume(ctx: Context) -> None:
+    """As `erase_again`, of the workspace's own marks; nothing while another process erases, which ends it."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(alone(ctx.ports.folder, ERASING))
+        except Conflict:
+            return
+        _again(ctx, "")
+
+
+def _again(ctx: Context, marks: str) -> Reapplied:
     known = _read_marks(ctx.ports.folder / MARKS_FILE)
     if marks:
         known |= _read_marks(Path(marks), must_be=True)

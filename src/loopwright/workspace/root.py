@@ -27,7 +27,7 @@ from loopwright.engine.live import LiveFeed
 from loopwright.engine.operation import Operation, handlers_in, invoke, operations_in, reactors_in
 from loopwright.engine.presence import AT_WORK, IN_USE, alone, shared
 from loopwright.engine.relay import Relay
-from loopwright.loops.erasing import erase_again, forgotten
+from loopwright.loops.erasing import forgotten, resume
 from loopwright.loops.trash import collect_due
 from loopwright.workspace.catalogue import Assembly, runtime_of, slice_modules
 from loopwright.workspace.settings import LEDGER_FILE, Settings, load_settings
@@ -66,8 +66,10 @@ class Workspace:
             marks.enter_context(shared(settings.folder, IN_USE))
             self.ports.ledger.subscribe(self._committed)
             for space in sorted(forgotten(self.context())):
-                log.warning("what was erased in the space %s came back with a backup: erased again", space)
-                erase_again(self.context(_CONTROLLER, space))
+                log.warning(
+                    "an erasure in %s was broken off, or undone by a backup: ended now", space
+                )
+                resume(self.context(_CONTROLLER, space))
             self._marks = marks.pop_all()
 
     @classmethod
