@@ -205,7 +205,8 @@ def run_that_made(ctx: Context, run_id: str, read_number: int) -> None:
 
 
 def training_set(ctx: Context, source: int) -> None:
-    body = {"facts": {"sources": {"feature_view:v@1": f"dataset:flights@{source}"}}}
+    told = {"sources": {"feature_view:v@1": f"dataset:flights@{source}"}, "spine": "dataset:flights@7"}
+    body = {"facts": told}
     draft = prepare(ctx, "set", Manifest(kind="dataset", body=body), facts={"rows": 1})
     ctx.write(lambda tx: publish(ctx, tx, draft))
 
@@ -221,17 +222,18 @@ def test_retention_keeps_the_last_the_young_and_what_is_pinned(ctx: Context, clo
     training_set(ctx, 5)
     set_retention(ctx, "flights", keep_last=2, keep_days=3.5)
     told = retention(ctx, "flights")
-    assert told.removed == (7, 6, 1)
+    assert told.removed == (6, 1)
     assert {kept.number: kept.why[0] for kept in told.kept} == {
         10: "the newest",
         9: "one of the last 2",
         8: "younger than 3.5 days",
+        7: "a training set was made from it",
         5: "a training set was made from it",
         4: "model:delays@1 was made from it",
         3: "base of the branch flights/trial",
         2: "tag prod",
     }
-    assert prune(ctx, "flights", dry_run=False).removed == (7, 6, 1)
+    assert prune(ctx, "flights", dry_run=False).removed == (6, 1)
     assert prune(ctx, "flights", dry_run=False).removed == ()
     with pytest.raises(NotFound, match="means version 6, which was removed for good"):
         resolve(ctx, "dataset:flights@6")

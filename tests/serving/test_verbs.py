@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from loopwright.core.errors import Conflict, Invalid, NotFound
+from loopwright.core.schema import ColumnType
 from loopwright.engine.context import Context
 from loopwright.engine.operation import operations_in
+from loopwright.features.nouns import FreeFunction, Output
+from loopwright.features.verbs import define_service
 from loopwright.serving import verbs
 from loopwright.serving.nouns import EndpointConfig, Route
 from loopwright.serving.verbs import deploy, endpoints, rollback, shadow, show, split
-from tests.serving.worlds import ENDPOINT, config, deployed, world
+from tests.serving.worlds import ENDPOINT, SERVICE, config, deployed, world
 
 
 def routed(ctx: Context) -> list[dict[str, object]]:
@@ -45,6 +49,18 @@ def test_deploying_what_is_live_changes_nothing() -> None:
 
     assert len(routed(ctx)) == 1
     assert show(ctx, ENDPOINT).version == 1
+
+
+def test_an_endpoint_whose_inputs_nobody_here_computes_is_refused() -> None:
+    ctx = world()
+    free = FreeFunction(name="my.late", digest="d", reads=("month",), gives=ColumnType.FLOAT)
+    outputs = (*SERVICE.outputs[:2], Output(name="late_month", expr=free))
+    define_service(ctx, msgspec.structs.replace(SERVICE, outputs=outputs))
+    asked = msgspec.structs.replace(config((1, 100.0)), service="flights@2")
+    with pytest.raises(Invalid, match=r"my\.late is not portable"):
+        deploy(ctx, ENDPOINT, asked)
+    ctx.ports.functions.add("my.late", "d", lambda month: month * 2.0)
+    assert deploy(ctx, ENDPOINT, asked).number == 1
 
 
 def test_split_shadow_and_rollback() -> None:

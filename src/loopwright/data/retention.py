@@ -196,14 +196,12 @@ def _stands(ctx: Context, tx: Transaction, ref: VersionRef) -> bool:
 
 
 def _sources(ctx: Context, name: str) -> frozenset[int]:
-    """Numbers of the versions of a dataset that standing training sets name as their sources."""
+    """Numbers of the versions of a dataset that standing training sets name as their sources or spine."""
     with ctx.read() as tx:
         made = [each for each in tx.versions.among(ctx.space, DATASET) if _may_be_training_set(each)]
-    named = {
-        address
-        for version in made
-        for address in manifest_of(ctx, version).body.get("facts", {}).get("sources", {}).values()
-    }
+    told = [manifest_of(ctx, version).body.get("facts", {}) for version in made]
+    named = {address for facts in told for address in facts.get("sources", {}).values()}
+    named |= {facts["spine"] for facts in told if facts.get("spine")}
     chosen = (parse_address(address) for address in named)
     return frozenset(
         address.selector.number

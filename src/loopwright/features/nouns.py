@@ -241,6 +241,8 @@ class ViewDetail(msgspec.Struct, frozen=True, kw_only=True):
     """until when all known rows are in the online store"""
     services: tuple[str, ...]
     """addresses of the newest services that look it up"""
+    training_sets: tuple[str, ...] = ()
+    """addresses of the newest datasets that were made by it"""
     not_portable: tuple[str, ...] = ()
     """its features that only a process with their Python function computes"""
     owner: str = ""

@@ -169,7 +169,8 @@ def _digests(versions: Iterable[Version]) -> dict[str, str]:
 def _kept(ctx: Context, name: str, made: _Made) -> Version:
     """Publish it; what it was made of becomes inputs of the current run."""
     manifest = _manifest(ctx, made)
-    draft = prepare(ctx, name, manifest, facts={"rows": made.table.num_rows})
+    facts = {"rows": made.table.num_rows, "definitions": list(made.facts.definitions)}
+    draft = prepare(ctx, name, manifest, facts=facts)
 
     def work(tx: Transaction) -> Version:
         for version in {version.id: version for version in made.inputs}.values():

@@ -131,7 +131,8 @@ def show_view(ctx: Context, name: AssetName, *, version: str = "") -> ViewDetail
         view=view,
         types={column.name: str(column.type) for column in types.columns},
         watermark=_watermark(ctx, store_name(ctx.space, view.name, found.number)),
-        services=_services_of(ctx, found),
+        services=_users_of(ctx, found, SERVICE, "views"),
+        training_sets=_users_of(ctx, found, DATASET, "definitions"),
         not_portable=tuple(view.functions),
         owner=tags.pop(OWNER, ""),
         tags=tags,
@@ -151,14 +152,15 @@ def _watermark(ctx: Context, store: str) -> datetime | None:
     return None if found is None else from_micros(found)
 
 
-def _services_of(ctx: Context, view: Version) -> tuple[str, ...]:
+def _users_of(ctx: Context, view: Version, kind: str, fact: str) -> tuple[str, ...]:
+    """The newest versions of a kind that name a version of a view among their facts. O(assets)."""
     with ctx.read() as tx:
-        assets = tx.assets.page(ctx.space, SERVICE, PageRequest(limit=1000)).items
+        assets = tx.assets.page(ctx.space, kind, PageRequest(limit=1000)).items
         newest = [tx.versions.latest(asset.id) for asset in assets]
     return tuple(
         str(version.ref)
         for version in newest
-        if version is not None and str(view.ref) in version.facts.get("views", ())
+        if version is not None and version.deleted_at is None and str(view.ref) in version.facts.get(fact, ())
     )
 
 

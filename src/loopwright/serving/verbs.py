@@ -23,6 +23,7 @@ from loopwright.engine.publishing import (
     resolve,
     resolve_in,
 )
+from loopwright.features.formulas import check_computable
 from loopwright.features.nouns import SERVICE
 from loopwright.features.verbs import service_of
 from loopwright.ports.ledger import Page, PageRequest, Transaction
@@ -120,11 +121,16 @@ def config_of(ctx: Context, endpoint: str) -> EndpointConfig:
 
 
 def _pinned(ctx: Context, config: EndpointConfig) -> EndpointConfig:
-    """The configuration with its service fixed to a version; its sticky column has to be an input."""
+    """The configuration with its service fixed to a version; its sticky column has to be an input.
+
+    `Invalid` where an input is made by a Python function that this process was not given.
+    """
     told = config.service or service_of_model(ctx, config.model, config.routes[0].version)
     service = resolve(ctx, told, kind=SERVICE)
+    definition = service_of(ctx, str(service.ref))
+    check_computable(ctx.ports.functions, [output.expr for output in definition.outputs])
     if config.sticky:
-        service_of(ctx, str(service.ref)).request.column(config.sticky)
+        definition.request.column(config.sticky)
     return replace(config, service=str(service.ref))
 
 

@@ -35,6 +35,7 @@ def test_the_page_says_what_only_a_program_computes_and_what_was_filled_in(tmp_p
         )
         view.backfill("2026-03-01", "2026-03-02", every="12h")
         view.backfill("2026-03-01", "2026-03-02", every="1d", into="kept")
+        lw.training_set(rows, ["sky:celsius"], name="asked", to=workspace)
         answer = ask(build_site(workspace), "GET", "/assets/feature_view/sky")
         assert answer.status == 200
         said = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", answer.body.decode()))
@@ -46,6 +47,7 @@ def test_the_page_says_what_only_a_program_computes_and_what_was_filled_in(tmp_p
         "felt is made by Python functions",
         "((temp - 32) / 1.8)",
         f"Python function {felt.definition.name}(temp) , source {felt.definition.digest[:12]}",
+        "Training sets: dataset:asked@1",
         "Backfills",
         "12h online done",
         "1d kept done",
