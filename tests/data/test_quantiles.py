@@ -11,10 +11,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy.stats import ks_2samp
 
+from loopwright.core.errors import PolicyBlocked
 from loopwright.core.expressions import col
 from loopwright.core.instants import parse_instant, to_micros
+from loopwright.core.schema import ColumnType
 from loopwright.data.appending import append
+from loopwright.data.checking import checks
+from loopwright.data.contracts import define_contract
+from loopwright.data.nouns import ColumnRule, Contract, Distribution
 from loopwright.data.profiles import merged_profile
 from loopwright.data.reading import read
 from loopwright.data.verbs import delete
@@ -124,3 +130,28 @@ def test_a_profile_of_before_there_were_sketches_goes_on(ctx: Context) -> None:
 def both(column: str) -> list[float]:
     values: list[float] = pa.concat_tables([rows(1), rows(2)]).column(column).to_pylist()
     return values
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.1, 0.5, 3.0])
+def test_a_distribution_by_ranks_is_as_two_samples_say(ctx: Context, shift: float) -> None:
+    name, drawn = f"ranks{shift}", np.random.default_rng(11)
+    parts = [pa.table({"x": drawn.normal(size=800)}) for _ in range(6)]
+    for part in parts:
+        append(ctx, name, part)
+    batch = drawn.normal(shift, 1, 1500)
+    rule = Distribution(
+        column="x", at_most=0.06, baseline=f"dataset:{name}@6", measure="kolmogorov_smirnov", severity="block"
+    )
+    held = Contract(name=name, columns=(ColumnRule(name="x", type=ColumnType.FLOAT),), distributions=(rule,))
+    define_contract(ctx, name, held)
+    before = pa.concat_tables(parts)["x"].to_numpy()
+    true = float(ks_2samp(before, batch).statistic)
+    try:
+        done = append(ctx, name, pa.table({"x": batch}), contract=name)
+        told = checks(ctx, name, version=str(done.version.number))[-1].value
+        assert told is not None
+        assert abs(told - true) <= 1 / 80 + ERROR + 0.002
+    except PolicyBlocked:
+        assert true > 0.06 - (1 / 80 + ERROR)
+    else:
+        assert true <= 0.06 + 1 / 80 + ERROR

@@ -36,6 +36,7 @@ from loopwright.ports.scans import (
     UniqueCheck,
 )
 from loopwright.stats.drift import bins
+from loopwright.stats.sketches import from_plain, quantiles, shares_below
 
 __all__ = [
     "Before",
@@ -48,6 +49,9 @@ __all__ = [
     "rows_result",
 ]
 
+_BY_RANKS = "kolmogorov_smirnov"
+_RANKS = 40
+"""quantiles of the baseline at which shares are compared: one between two of them adds 1 / 80 at most"""
 _MEASURES = {
     "null_share": "nulls",
     "distinct": "distinct",
@@ -151,6 +155,9 @@ def _shape(rule: Distribution, before: Before) -> Histogram | Levels | None:
     column = _baseline(rule, before)
     if column is None:
         return None
+    if rule.measure == _BY_RANKS:
+        edges = _ranked_edges(column)
+        return Histogram(name=distribution_name(rule), column=rule.column, edges=edges) if edges else None
     if column.get("histogram"):
         edges = tuple(float(edge) for edge in column["histogram"]["edges"])
         return Histogram(name=distribution_name(rule), column=rule.column, edges=edges)
@@ -158,6 +165,15 @@ def _shape(rule: Distribution, before: Before) -> Histogram | Levels | None:
         values = tuple(item["value"] for item in column["top"])
         return Levels(name=distribution_name(rule), column=rule.column, values=values)
     return None
+
+
+def _ranked_edges(column: Json) -> tuple[float, ...]:
+    """Different values at even shares of the baseline, rising; none where it has no sketch."""
+    told = column.get("sketch")
+    if not told or not told["n"]:
+        return ()
+    shares = [(at + 0.5) / _RANKS for at in range(_RANKS)]
+    return tuple(sorted({float(value) for value in quantiles(from_plain(told), shares)}))
 
 
 def results_of(contract: Contract, before: Before, scanned: Scanned) -> tuple[RuleResult, ...]:
@@ -289,8 +305,11 @@ def _spread(rule: Distribution, before: Before, scanned: Scanned) -> RuleResult:
     if column is None or counts is None or sum(counts) < rule.min_rows:
         said = "no baseline" if column is None or counts is None else f"only {sum(counts):,} values"
         return _result(name, rule.severity, held=True, found=said, limit=limit, value=None)
-    measure = getattr(bins, rule.measure)
-    value = float(measure(np.asarray(_counts(column)), np.asarray(counts)))
+    if rule.measure == _BY_RANKS:
+        value = _furthest(column, counts)
+    else:
+        measure = getattr(bins, rule.measure)
+        value = float(measure(np.asarray(_counts(column)), np.asarray(counts)))
     return _result(
         name,
         rule.severity,
@@ -299,6 +318,14 @@ def _spread(rule: Distribution, before: Before, scanned: Scanned) -> RuleResult:
         limit=limit,
         value=value,
     )
+
+
+def _furthest(column: Json, counts: Sequence[int]) -> float:
+    """The Kolmogorov-Smirnov distance, looked for at the edges; the last bin but one has its right edge."""
+    sketch, edges = from_plain(column["sketch"]), np.asarray(_ranked_edges(column))
+    there = np.cumsum(counts)[:-1] / sum(counts)
+    before = np.append(shares_below(sketch, edges[:-1]), shares_below(sketch, edges[-1:], or_equal=True))
+    return float(np.abs(there - before).max())
 
 
 def _counts(column: Json) -> list[int]:

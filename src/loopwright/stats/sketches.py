@@ -26,6 +26,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from loopwright.stats.samples import FloatArray
+
 __all__ = [
     "ERROR",
     "MOST_KEPT",
@@ -35,6 +37,7 @@ __all__ = [
     "merged",
     "plain",
     "quantiles",
+    "shares_below",
     "sketch_of",
     "without",
 ]
@@ -196,6 +199,18 @@ def _between(sketch: Sketch, rank: int, nearest: int) -> Any:
     if is_inner and sketch.least[at + 1] >= rank and sketch.values[at] == sketch.values[at + 1]:
         return sketch.values[at].item()
     return sketch.values[nearest].item()
+
+
+def shares_below(sketch: Sketch, values: NDArray[Any], *, or_equal: bool = False) -> FloatArray:
+    """`(m,)`: the share of the sketch's values that are less than each of these, or not greater.
+
+    In the middle of what the bounds leave open; off by the sketch's error at most.
+    """
+    at = np.searchsorted(sketch.values, values, "right" if or_equal else "left")
+    least = np.concatenate([[0], sketch.least])[at]
+    most = np.maximum(least, np.concatenate([sketch.greatest - 1, [sketch.n]])[at])
+    shares: FloatArray = (least + most) / (2.0 * max(sketch.n, 1))
+    return shares
 
 
 def error_of(sketch: Sketch) -> float:
