@@ -14,8 +14,10 @@ from loopwright.adapters.tables.memory import opened_parquet, widths_of
 
 __all__ = ["ParquetPieces"]
 
-_GROUPS = 4
-"""row groups that the engine's own reader has in memory at once, about"""
+_GROUPS = 2
+"""row groups that the engine's own reader has in memory for each of its threads, about"""
+_SHARE = 3
+"""and they may be that part of what is spare"""
 _PACKED = 20
 """a file is that much larger in memory at the most, about"""
 _MOST_ROWS = 1 << 17
@@ -32,7 +34,8 @@ class ParquetPieces(NamedTuple):
     @classmethod
     def of(cls, paths: list[str], spare: int) -> Self | None:
         """None where the engine's own reader does as well: row groups are small, or files differ."""
-        if max(Path(path).stat().st_size for path in paths) * _PACKED * _GROUPS <= spare:
+        groups = _GROUPS * pl.thread_pool_size()
+        if max(Path(path).stat().st_size for path in paths) * _PACKED * groups <= spare // _SHARE:
             return None
         largest, schemas = 0, []
         for path in paths:
@@ -42,7 +45,7 @@ class ParquetPieces(NamedTuple):
                 sizes = [meta.row_group(at).num_rows for at in range(meta.num_row_groups)]
                 largest = max([largest, *sizes])
         width = sum(widths_of(paths[0]).values())
-        if largest * width * _GROUPS <= spare or any(schema != schemas[0] for schema in schemas):
+        if largest * width * groups <= spare // _SHARE or any(schema != schemas[0] for schema in schemas):
             return None
         rows = min(_MOST_ROWS, max(_LEAST_ROWS, int(spare / 16 / max(width, 1))))
         return cls(tuple(paths), schemas[0], rows)

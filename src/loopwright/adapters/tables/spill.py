@@ -40,7 +40,7 @@ class _Piece(NamedTuple):
 
 
 class Spill:
-    """One file of rows in numbered buckets; memory holds `buffer_bytes` of rows, thrice while it is written.
+    """One file of rows in numbered buckets; memory holds `buffer_bytes`, thrice while they are written.
 
     Within a bucket rows keep the order in which they were added.
     """
@@ -87,7 +87,7 @@ class Spill:
         if not table.num_rows:
             return
         self._waiting.append((table, numbers))
-        self._bytes += table.nbytes
+        self._bytes += table.nbytes + 3 * numbers.nbytes  # numbers, joined and in order
         if self._bytes >= self._buffer_bytes:
             self.finish()
 
