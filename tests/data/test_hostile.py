@@ -24,6 +24,7 @@ from loopwright.adapters.objects import FolderObjects
 from loopwright.adapters.sql import open_ledger
 from loopwright.core.errors import Invalid, LoopwrightError, NotFound, TooLarge
 from loopwright.data.appending import append
+from loopwright.data.checking import check_file
 from loopwright.data.files import add, check_out
 from loopwright.data.profiling import profile_file
 from loopwright.data.reading import read
@@ -320,7 +321,7 @@ def _device(place: Path) -> None:
 
 
 @pytest.mark.parametrize("trap", [_fifo, _socket, _loop, _device])
-@pytest.mark.parametrize("way", ["table", "profile", "ingest"])
+@pytest.mark.parametrize("way", ["table", "profile", "ingest", "check"])
 def test_what_is_no_regular_file_is_refused_at_once(
     ctx: Context, tmp_path: Path, trap: Callable[[Path], None], way: str
 ) -> None:
@@ -330,7 +331,9 @@ def test_what_is_no_regular_file_is_refused_at_once(
         "table": lambda: table_of_file(str(place)),
         "profile": lambda: profile_file(ctx, str(place)),
         "ingest": lambda: ingest(ctx, str(place), into="d"),
+        "check": lambda: check_file(ctx, str(place), contract=str(tmp_path / "c.json")),
     }
+    (tmp_path / "c.json").write_text('{"name": "c", "columns": [{"name": "x", "type": "int"}]}')
     before = {stat.digest for stat in ctx.ports.objects.list()}
     with pytest.raises((Invalid, NotFound)) as told:
         ways[way]()

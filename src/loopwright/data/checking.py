@@ -22,7 +22,7 @@ from loopwright.data.planning import Before, plan_of, results_of
 from loopwright.data.reading import WIDTH, body_of, first_rows, read_version, schema_of
 from loopwright.data.rules import check_contract, judge, schema_faults
 from loopwright.data.streams import files_of
-from loopwright.data.uploads import table_of_file
+from loopwright.data.uploads import check_regular, table_of_file
 from loopwright.engine.context import Context
 from loopwright.engine.operation import operation
 from loopwright.engine.publishing import manifest_of, resolve
@@ -157,6 +157,7 @@ def check_file(ctx: Context, file: str, *, contract: str, memory: str = "") -> C
             "the contract refers to other versions or datasets",
             hint="check a version of a dataset: data check",
         )
+    check_regular(file)
     report = check_source(
         ctx.ports.scanner,
         chosen,

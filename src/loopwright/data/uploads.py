@@ -113,10 +113,18 @@ def opened_file(path: str) -> Iterator[IO[bytes]]:
         raise Invalid(f"the file {path} cannot be read: {error.strerror}", hint="check its name") from error
 
 
-def _opened_regular(path: str, flags: int) -> int:
-    """A descriptor of a file that has an end; a pipe would be waited for, and a device never ends."""
-    if not stat.S_ISREG(os.stat(path).st_mode):
+def check_regular(path: str) -> None:
+    """`Invalid` for what has no end, or is waited for: a pipe, a device; who opens it tells the rest."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return
+    if not stat.S_ISREG(mode):
         raise Invalid(f"{path} is a folder, pipe or device", hint="write its rows into a file first")
+
+
+def _opened_regular(path: str, flags: int) -> int:
+    check_regular(path)
     return os.open(path, flags | os.O_NONBLOCK)
 
 
