@@ -16,7 +16,6 @@ parts reaches the greatest size; then the error grows, and is told: to 1.6 % for
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import sqrt
@@ -145,15 +144,18 @@ def _cut(sketch: Sketch, error: float) -> Sketch:
 
 
 def _chosen(sketch: Sketch, error: float) -> list[int]:
-    values, least, greatest = (each.tolist() for each in (sketch.values, sketch.least, sketch.greatest))
-    share = np.clip(np.stack([sketch.least, sketch.greatest - 1]) / sketch.n, 0.0, 1.0)
-    from_here, to_here = (4.0 * error * sketch.n * np.sqrt(share * (1.0 - share))).tolist()
-    kept, at, last = [0], 0, len(values) - 1
+    """Places of the values that stay: from each the furthest is taken that both ends of the gap allow."""
+    values, least, greatest = sketch.values, sketch.least, sketch.greatest
+    share = np.clip(np.stack([least, greatest - 1]) / sketch.n, 0.0, 1.0)
+    from_here, to_here = 4.0 * error * sketch.n * np.sqrt(share * (1.0 - share))
+    by_here = np.searchsorted(greatest, least + 1 + from_here, "right")
+    by_there = np.searchsorted(np.maximum.accumulate(greatest - 1 - to_here), least, "right")
+    of_one = np.searchsorted(values, values, "right")  # of one value no rank between is in doubt
+    far = np.maximum(np.minimum(by_here, by_there), of_one) - 1
+    following = np.maximum(far, np.arange(1, values.size + 1)).tolist()
+    kept, at, last = [0], 0, values.size - 1
     while at < last:
-        far = max(at + 1, bisect_right(greatest, least[at] + 1 + from_here[at]) - 1)
-        while far > at + 1 and greatest[far] - least[at] - 1 > to_here[far]:
-            far -= 1
-        at = max(far, bisect_right(values, values[at]) - 1)  # of one value no rank between is in doubt
+        at = following[at]
         kept.append(at)
     return kept
 
@@ -184,21 +186,17 @@ def quantiles(sketch: Sketch, shares: Sequence[float]) -> list[Any]:
     """The value at each share (the nearest rank, `1 + q (n - 1)`), as plain numbers; of no values none."""
     if not sketch.n:
         return [None for _ in shares]
-    found = []
-    for share in shares:
-        rank = np.floor(share * (sketch.n - 1) + 0.5) + 1
-        off = np.maximum(np.maximum(rank - sketch.least, sketch.greatest - rank), 0)
-        found.append(_between(sketch, int(rank), int(np.argmin(off))))
+    ranks = np.floor(np.asarray(shares) * (sketch.n - 1) + 0.5) + 1
+    off = np.maximum(ranks[:, None] - sketch.least, sketch.greatest - ranks[:, None])
+    nearest = np.maximum(off, 0).argmin(axis=1)
+    before = np.searchsorted(sketch.greatest, ranks, "right") - 1
+    after = np.minimum(before + 1, sketch.values.size - 1)
+    is_within = (before >= 0) & (
+        sketch.values[before] == sketch.values[after]
+    )  # a run that surely reaches over
+    is_within &= sketch.least[after] >= ranks
+    found: list[Any] = sketch.values[np.where(is_within, before, nearest)].tolist()
     return found
-
-
-def _between(sketch: Sketch, rank: int, nearest: int) -> Any:
-    """The nearest value, or the one whose run of equal values certainly reaches over the rank."""
-    at = int(np.searchsorted(sketch.greatest, rank, "right")) - 1
-    is_inner = 0 <= at < sketch.values.size - 1
-    if is_inner and sketch.least[at + 1] >= rank and sketch.values[at] == sketch.values[at + 1]:
-        return sketch.values[at].item()
-    return sketch.values[nearest].item()
 
 
 def shares_below(sketch: Sketch, values: NDArray[Any], *, or_equal: bool = False) -> FloatArray:
