@@ -196,6 +196,7 @@ def test_a_training_set_says_what_it_was_made_of_and_its_run_too(here: lw.Worksp
     } <= told
 
 
+@pytest.mark.slow
 def test_splits_are_kept_with_the_set(here: lw.Workspace) -> None:
     view, spine = weather(here), pl.DataFrame(questions())
     shared = lw.training_set(spine, [view], split={"train": 0.5, "test": 0.5}, to=here)
@@ -326,6 +327,7 @@ def test_a_function_that_cannot_be_a_feature_is_refused(function: Any, said: str
     assert caught.value.hint
 
 
+@pytest.mark.slow
 def test_a_file_with_clocks_of_a_zone_becomes_instants(here: lw.Workspace, tmp_path: Path) -> None:
     file = tmp_path / "gates.parquet"
     clocks = [datetime(2026, 3, 8, 1, 30), datetime(2026, 3, 8, 3, 30)]  # noqa: DTZ001 - without a zone

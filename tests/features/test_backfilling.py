@@ -112,7 +112,7 @@ def replayed(ctx: Context, name: str, at: datetime) -> list[Any]:
     return [list(row) for row in zip(*(found[column].to_pylist() for column in columns), strict=True)]
 
 
-@pytest.mark.parametrize("every", ["7h", "30h"])
+@pytest.mark.parametrize("every", ["7h", pytest.param("30h", marks=pytest.mark.slow)])
 def test_window_by_window_is_the_same_as_at_once(every: str) -> None:
     ctx = world()
     for name in NAMES:
@@ -127,7 +127,9 @@ def test_window_by_window_is_the_same_as_at_once(every: str) -> None:
         assert told(once, name, END) == told(ctx, name, END)
 
 
-@pytest.mark.parametrize("after", [0, 1, 4])
+@pytest.mark.parametrize(
+    "after", [pytest.param(0, marks=pytest.mark.slow), 1, pytest.param(4, marks=pytest.mark.slow)]
+)
 def test_what_is_cut_off_goes_on_after_the_last_durable_window(after: int) -> None:
     ctx = world()
     real = ctx.ports.online
@@ -217,6 +219,7 @@ def _columns(ctx: Context) -> list[str]:
     return [column.removeprefix("sky.") for column in picked(ctx, ["sky:*"])[1]]
 
 
+@pytest.mark.slow
 def test_kept_values_come_once_and_those_of_a_new_definition_take_their_place() -> None:
     ctx = world()
     backfill_view(ctx, asked("sky@1", into="d"))

@@ -106,7 +106,7 @@ def expected(row: dict[str, Any] | None) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("engine", [PolarsTables, DuckDBTables])
+@pytest.mark.parametrize("engine", [PolarsTables, pytest.param(DuckDBTables, marks=pytest.mark.slow)])
 def test_a_training_set_has_what_plain_python_says_of_each_newest_row(engine: type[Tables]) -> None:
     ctx = context(tables=engine())
     define_view(ctx, VIEW)
