@@ -334,6 +334,17 @@ def test_what_takes_too_much_is_ended(query: str) -> None:
         opened.run(query, {})
 
 
+@pytest.mark.slow
+def test_many_queries_have_one_time_together() -> None:
+    def work(opened: QuerySession) -> None:
+        for _ in range(10_000):
+            opened.run("SELECT sum(i) FROM range(1000) t(i)", {})
+
+    limits = QueryLimits(seconds=5, session_seconds=0.2)
+    with DuckDBQueries().session(limits) as opened, pytest.raises(TooLarge, match="together"):
+        work(opened)
+
+
 @pytest.mark.parametrize(
     ("query", "value"),
     [

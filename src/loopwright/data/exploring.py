@@ -83,7 +83,7 @@ class Rerun(msgspec.Struct, frozen=True, kw_only=True):
     explored: Explored
 
 
-@operation("explorations.run", scope="dataset:read", route="POST /explorations/run", command="explore run")
+@operation("explorations.run", scope="dataset:read", route="POST /exploration-runs", command="explore run")
 def run(ctx: Context, body: Upload) -> Explored:
     """Run a document over the newest versions it names, and keep nothing.
 

@@ -17,6 +17,8 @@ class QueryLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What one query may take; past it the query is ended."""
 
     seconds: float = 20.0
+    session_seconds: float = 60.0
+    """for all queries of a session together"""
     memory_bytes: int = 1 << 30
     scratch_bytes: int = 4 << 30
     """on disk, of what does not fit in memory"""

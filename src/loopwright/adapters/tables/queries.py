@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -76,10 +77,11 @@ class _Session:
     def __init__(self, process: subprocess.Popen[bytes], limits: QueryLimits) -> None:
         self._process, self._limits = process, limits
         self._asked(Request(sql="SELECT 1"), _START_S)
+        self._until = time.monotonic() + limits.session_seconds
 
     def look(self, sql: str) -> Looked:
         """What the query reads."""
-        answer, _ = self._asked(Request(sql=_checked(sql)), self._limits.seconds)
+        answer, _ = self._asked(Request(sql=_checked(sql)), self._left())
         return Looked(tables=answer.tables, names=answer.names, made=answer.made, is_all=answer.is_all)
 
     def run(self, sql: str, tables: Mapping[str, QueryTable]) -> QueryRows:
@@ -90,9 +92,17 @@ class _Session:
         }
         limits = self._limits
         asked = Request(sql=_checked(sql), tables=given, rows=limits.rows, result_bytes=limits.result_bytes)
-        answer, data = self._asked(asked, limits.seconds)
+        answer, data = self._asked(asked, self._left())
         with pa.ipc.open_stream(data) as reader:
             return QueryRows(table=reader.read_all(), is_cut=answer.is_cut)
+
+    def _left(self) -> float:
+        """How long the next query may take."""
+        left = self._until - time.monotonic()
+        if left <= 0:
+            said = f"the queries together take longer than {self._limits.session_seconds:g} seconds"
+            raise TooLarge(said, hint="ask for less in one document")
+        return min(left, self._limits.seconds)
 
     def _asked(self, request: Request, seconds: float) -> tuple[Answer, bytes]:
         over = threading.Event()
@@ -128,7 +138,8 @@ class _Session:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(5)
         if is_late:
-            said = f"the query takes longer than {self._limits.seconds:g} seconds"
+            alone, together = self._limits.seconds, self._limits.session_seconds
+            said = f"the query takes longer than {alone:g} seconds, or all of them together than {together:g}"
             return TooLarge(said, hint="ask for less: filter earlier, group before joining")
         return TooLarge("the query ended its process: it passed a limit", hint="ask for less, or more simply")
 

@@ -139,7 +139,7 @@ byId("editor")?.addEventListener("submit", (event) => {
       location.assign(`/explorations/${encodeURIComponent(made.name)}?version=${made.number}`);
       return;
     }
-    const explored = await asked("/api/v1/explorations/run", text);
+    const explored = await asked("/api/v1/exploration-runs", text);
     show(explored);
     say(`Read ${Object.values(explored.pins).map((pin) => pin.address).join(", ") || "nothing"}.`);
   });
