@@ -103,6 +103,7 @@ def test_no_command_writes_cells() -> None:
             ), entry.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", FORMULAS)
 def test_a_logged_file_of_cells_is_what_it_was_and_an_attachment(world: World, text: str) -> None:
     """Changing it would be a lie about what was logged: who opens it is told by its kind."""
