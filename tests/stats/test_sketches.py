@@ -51,7 +51,7 @@ def worst(sketch: Sketch, values: NDArray[Any], error: float = ERROR) -> float:
     return float(most)
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(parts=st.lists(NUMBERS, min_size=1, max_size=6))
 def test_any_parts_merge_to_the_whole_within_the_error(parts: list[NDArray[np.float64]]) -> None:
     whole = np.concatenate(parts)
@@ -110,7 +110,7 @@ def test_few_values_and_few_different_ones_are_exact() -> None:
     assert told == [int(rising[int(share * (rising.size - 1) + 0.5)]) for share in SHARES]
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(values=NUMBERS, data=st.data())
 def test_what_is_taken_out_is_not_told_any_more(values: NDArray[np.float64], data: st.DataObject) -> None:
     goes = np.array(data.draw(st.lists(st.booleans(), min_size=values.size, max_size=values.size)), bool)
@@ -135,7 +135,7 @@ def test_taking_a_few_out_of_many_keeps_the_error() -> None:
     assert worst(found, values[40:]) <= 0
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(parts=st.lists(NUMBERS, min_size=2, max_size=3))
 def test_a_sketch_in_json_is_the_sketch(parts: list[NDArray[np.float64]]) -> None:
     found = merged(of(parts[0]), of(parts[1]))
