@@ -57,6 +57,7 @@ NOUNS = {
     "evaluation": "Evaluation datasets: questions with what is expected of the answers.",
     "experiments": "Experiments: what runs belong to, and how long they are kept.",
     "export": "Our history, as others keep theirs.",
+    "explore": "Documents of words, queries and charts over pinned versions.",
     "features": "Feature views and services, looked up as known at an instant.",
     "gate": "What a model must hold before it is promoted.",
     "import": "Histories that others kept.",

@@ -66,9 +66,7 @@ class Workspace:
             marks.enter_context(shared(settings.folder, IN_USE))
             self.ports.ledger.subscribe(self._committed)
             for space in sorted(forgotten(self.context())):
-                log.warning(
-                    "an erasure in %s was broken off, or undone by a backup: ended now", space
-                )
+                log.warning("an erasure in %s was broken off, or undone by a backup: ended now", space)
                 resume(self.context(_CONTROLLER, space))
             self._marks = marks.pop_all()
 
