@@ -129,7 +129,7 @@ def _tracked(workspace: Workspace) -> None:
     asked = {"dataset": "weather", "question": HOSTILE, "choices": ["yes", HOSTILE], "limit": 5}
     asked["keys"] = ["origin", "observed_at"]
     workspace.call("labels.open", queue=QUEUE, **asked)
-    workspace.call("explorations.save", name=EXPLORATION, body=Upload(chunks=[EXPLORED.encode()]))
+    workspace.call("explorations.save", name=EXPLORATION, upload=Upload(chunks=[EXPLORED.encode()]))
     address, events = "https://1.1.1.1/x", ("registered_model.created",)
     workspace.call("webhooks.create", name="ci", address=address, events=events, status="disabled")
 
