@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
+import weakref
 from pathlib import Path
 
 import pytest
@@ -30,7 +32,8 @@ def row(n: int, key: str = "a") -> OnlineRow:
 
 class TestSqliteOnline(OnlineSuite):
     def fresh(self) -> Online:
-        self.folder = Path(tempfile.mkdtemp())
+        self.folder = Path(tempfile.mkdtemp(prefix="loopwright-test-"))
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         return SqliteOnline(self.folder / "online.db")
 
     def reopen(self, online: Online) -> Online:

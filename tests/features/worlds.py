@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import shutil
 import tempfile
+import weakref
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -54,7 +56,9 @@ WEATHER = pa.schema(
 def context() -> Context:
     """Fakes in memory, the real tables and the real online store."""
     folder = tempfile.mkdtemp(prefix="loopwright-test-")
-    return memory_context(memory_ports(online=SqliteOnline(Path(folder) / "online.db")))
+    online = SqliteOnline(Path(folder) / "online.db")
+    weakref.finalize(online, shutil.rmtree, folder, ignore_errors=True)
+    return memory_context(memory_ports(online=online))
 
 
 def departures(count: int, seed: int = 1, hours: int = 48) -> pa.Table:
