@@ -12,7 +12,10 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Dialog, Locator, Page, Request, sync_playwright
 
-__all__ = ["Ink", "Watch", "browser", "ink_of"]
+__all__ = ["SCHEMES", "Ink", "Watch", "browser", "ink_of"]
+
+SCHEMES = ["light", pytest.param("dark", marks=pytest.mark.slow)]
+"""of `prefers-color-scheme`; contrast is held in both by the quick tests, each page in the dark by all of them"""
 
 _ARGS = [
     "--no-sandbox",

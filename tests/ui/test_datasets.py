@@ -19,7 +19,7 @@ from loopwright.data.purposes import request_access, set_purposes
 from loopwright.engine.context import Principal
 from loopwright.workspace import ReplayClock, Workspace
 from tests.data.weather import START, contract, weather
-from tests.ui.browsing import Watch, ink_of
+from tests.ui.browsing import SCHEMES, Watch, ink_of
 from tests.ui.showing import Shown
 
 pytestmark = pytest.mark.browser
@@ -132,7 +132,7 @@ def test_a_queue_is_worked_with_the_keyboard_alone(page: Page, told: Shown) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_pages_fit_a_telephone_in_both_schemes(chromium: Browser, told: Shown, scheme: str) -> None:
     asked = {"question": LONG, "choices": [LONG, "no"], "keys": ["origin", "observed_at"]}
     told.workspace.call("labels.open", queue=f"q-{LONG}", dataset=LONG, **asked)

@@ -21,7 +21,7 @@ from loopwright.tracking.artifacts import store
 from loopwright.tracking.homes import in_run
 from loopwright.tracking.paths import file_path
 from loopwright.tracking.verbs import annotate, start
-from tests.ui.browsing import Watch, ink_of
+from tests.ui.browsing import SCHEMES, Watch, ink_of
 from tests.ui.showing import HOSTILE
 from tests.ui.tracking import RUNS, SWEEP, Tracked, tracked
 
@@ -240,7 +240,7 @@ def test_what_the_code_differed_by_is_shown_beside_it(page: Page, told: Tracked)
     assert ink_of(diff, "--good").coloured > 20
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("width", [420, 1280])
 @pytest.mark.parametrize("path", ["/trash", "/assets/model/scorer"])
 def test_the_pages_fit_their_width(

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from loopwright.engine.live import Note
 from loopwright.surfaces.ui.pages import PAGES
-from tests.ui.browsing import Watch, ink_of
+from tests.ui.browsing import SCHEMES, Watch, ink_of
 from tests.ui.showing import HOSTILE, MODEL, Shown, empty
 
 pytestmark = pytest.mark.browser
@@ -32,7 +32,7 @@ def test_every_page_has_an_address(shown: Shown) -> None:
     assert not [path for path in shown.paths.values() if "{" in path]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("path", [page.path for page in PAGES])
 def test_a_page_is_whole(chromium: Browser, shown: Shown, path: str, scheme: Scheme) -> None:
     context = chromium.new_context(base_url=shown.server.url, color_scheme=scheme)
@@ -65,7 +65,7 @@ def look(page: Page, path: str, scheme: Scheme) -> None:
         assert ink_of(page.locator("#graph")).drawn > 2_000
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_an_empty_workspace_is_shown_as_one(chromium: Browser, tmp_path: Path, scheme: Scheme) -> None:
     with empty(tmp_path / ".loopwright") as nothing:
         context = chromium.new_context(base_url=nothing.server.url, color_scheme=scheme)
@@ -111,7 +111,7 @@ def test_text_can_be_read(chromium: Browser, shown: Shown, scheme: Scheme) -> No
     assert [(name, round(ratio, 2)) for name, ratio in found if ratio < 4.5] == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_measured_days_are_lines_of_the_charts(chromium: Browser, shown: Shown, scheme: Scheme) -> None:
     """The line itself, in its colour, not only the axes around it."""
     context = chromium.new_context(base_url=shown.server.url, color_scheme=scheme)

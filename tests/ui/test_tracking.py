@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from loopwright.core.nouns import MetricPoint
 from loopwright.tracking import verbs
-from tests.ui.browsing import Watch, ink_of
+from tests.ui.browsing import SCHEMES, Watch, ink_of
 from tests.ui.showing import HOSTILE
 from tests.ui.tracking import RUNS, SWEEP, Tracked, tracked
 
@@ -322,7 +322,7 @@ def test_the_text_of_a_prompt_and_what_changed(page: Page) -> None:
     expect(page.locator(".rows")).not_to_contain_text("summary")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_words_that_would_act_are_only_text(chromium: Browser, told: Tracked, scheme: str) -> None:
     context = chromium.new_context(
         base_url=told.server.url, color_scheme="dark" if scheme == "dark" else "light"

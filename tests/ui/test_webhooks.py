@@ -16,7 +16,7 @@ from loopwright.app.assembling import assemble
 from loopwright.app.server import Server
 from loopwright.registry.registered import create
 from loopwright.workspace import Settings, Workspace
-from tests.ui.browsing import Watch, ink_of
+from tests.ui.browsing import SCHEMES, Watch, ink_of
 
 pytestmark = pytest.mark.browser
 
@@ -115,7 +115,7 @@ def test_an_address_inside_is_refused_where_it_was_typed(page: Page) -> None:
     expect(page.get_by_role("heading", name="Nobody is told yet")).to_be_visible()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_pages_fit_a_telephone_in_both_schemes(chromium: Browser, told: Told, scheme: str) -> None:
     ctx = chromium.new_context(
         base_url=told.server.url,
