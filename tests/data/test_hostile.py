@@ -274,7 +274,7 @@ for at in range(int(sys.argv[2])):
     except (Invalid, TooLarge):
         seen["refused"] += 1
 print(seen, flush=True)
-os._exit(0)  # threads of Arrow that stopped amid a file may abort an interpreter that ends; reading is what is asked
+os._exit(0)  # threads of Arrow that stopped amid a file may abort an interpreter that ends
 """
 
 

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Dialog, Locator, Page, 
 __all__ = ["SCHEMES", "Ink", "Watch", "browser", "ink_of"]
 
 SCHEMES = ["light", pytest.param("dark", marks=pytest.mark.slow)]
-"""of `prefers-color-scheme`; contrast is held in both by the quick tests, each page in the dark by all of them"""
+"""of `prefers-color-scheme`: quick tests hold contrast in both, slow ones each page in the dark"""
 
 _ARGS = [
     "--no-sandbox",
