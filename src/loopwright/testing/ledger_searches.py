@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from msgspec.structs import replace
@@ -215,6 +216,34 @@ class SearchSuite:
             with pytest.raises(NotFound):
                 tx.metrics.count("none", "k")
 
+    @pytest.mark.parametrize("seed", range(6))
+    def test_places_of_a_growing_curve_are_those_of_its_history(self, ledger: Ledger, seed: int) -> None:
+        """While steps come evenly, and after a point that is repeated, late or off the steps."""
+        rng = random.Random(seed)
+        run = replace(some_runs(rng, 1)[0][0], space="default", deleted_at=None)
+        ledger.write(lambda tx: tx.runs.add(run))
+        points, step, at_us, stride = list[MetricPoint](), rng.randrange(-50, 50), 0, rng.choice([1, 1, 7])
+        for number in range(9):
+            batch = []
+            for _ in range(rng.choice([1, 1, 60])):
+                at_us += rng.choice([0, 1, 3, 5, 10**7 if rng.random() < 0.02 else 2])
+                batch.append(MetricPoint(key="k", value=rng.random(), step=step, at_us=at_us))
+                step += stride
+            rng.shuffle(batch)
+            odd = _odd(rng, points or batch, number - 5) if seed % 2 else []
+            new = [*odd, *batch]
+            ledger.write(partial(_logged, run_id=run.id, points=new))
+            points += new
+            known = sorted({(p.at_us, p.step, p.value) for p in points})
+            with ledger.read() as tx:
+                assert tx.metrics.count(run.id, "k") == len(known)
+                places = sorted(rng.sample(range(len(known) + 2), min(len(known) + 2, 12)))
+                found = [(p.at_us, p.step, p.value) for p in tx.metrics.places(run.id, "k", places)]
+                assert found == [known[place] for place in places if place < len(known)]
+                last = max(known, key=lambda point: (point[1], point[0], point[2]))
+                latest = tx.metrics.latest(run.id)["k"]
+                assert (latest.at_us, latest.step, latest.value) == last
+
     def test_names_of_a_work_that_was_undone_are_given_anew(self, ledger: Ledger) -> None:
         """Whatever a store remembers of a name, an undone work takes back with it."""
         run, _ = some_runs(random.Random(1), 1)[0]
@@ -314,3 +343,23 @@ class SearchSuite:
 def _same(one: FoundRun, other: FoundRun) -> bool:
     """Equal but for NaN, which equals nothing."""
     return one.run == other.run and str(one.metrics) == str(other.metrics)
+
+
+def _logged(tx: Transaction, *, run_id: str, points: list[MetricPoint]) -> None:
+    tx.metrics.log(run_id, points)
+
+
+def _odd(rng: random.Random, points: list[MetricPoint], kind: int) -> list[MetricPoint]:
+    """A point that does not go on evenly behind others, of a kind; none for a negative one."""
+    one = rng.choice(points)
+    match kind:
+        case 0:
+            return [points[-1]]
+        case 1:
+            return [replace(one, at_us=one.at_us + 1)]
+        case 2:
+            return [replace(one, value=one.value + 1)]
+        case 3:
+            return [replace(one, step=one.step + 1)]
+        case _:
+            return []

@@ -65,10 +65,11 @@ def sampled(
 
 def _picked(tx: Transaction, run_id: str, key: str, limit: int) -> tuple[MetricPoint, ...]:
     """Evenly taken by time; a history that is little longer is read as a whole, which is one statement."""
-    page = tx.metrics.history(run_id, key, PageRequest(limit=_WHOLE * limit))
-    if not page.next_token:
-        return tuple(page.items[at] for at in sample(len(page.items), limit))
-    return tuple(tx.metrics.places(run_id, key, sample(tx.metrics.count(run_id, key), limit)))
+    count = tx.metrics.count(run_id, key)
+    if count > _WHOLE * limit:
+        return tuple(tx.metrics.places(run_id, key, sample(count, limit)))
+    points = tx.metrics.history(run_id, key, PageRequest(limit=_WHOLE * limit)).items
+    return tuple(points[at] for at in sample(len(points), limit))
 
 
 def sample(count: int, limit: int) -> list[int]:

@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 __all__ = ["PostgresLink", "Target", "connect_server", "target_of"]
 
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}\Z")
+_SETTINGS = (
+    "synchronous_commit=on",
+    "enable_seqscan=off",
+    "enable_bitmapscan=off",
+    "jit=off",
+    "timezone=UTC",
+)
+"""every question is put so that an index answers it in its order; a planner that knows no counts yet would
+read all and sort, and compile that first"""
 _MET = {"40001", "40P01"}
 _BUSY = {*_MET, "55P03"}
 
@@ -57,7 +66,7 @@ def target_of(url: str) -> Target:
     schema = options.pop("schema", "loopwright")
     if not _SCHEMA.match(schema):
         raise Invalid(f"{schema[:80]!r} is no name of a schema", hint="lower-case letters, digits and _")
-    settings = (f"search_path={schema}", "synchronous_commit=on", "enable_seqscan=off", "timezone=UTC")
+    settings = (f"search_path={schema}", *_SETTINGS)
     options["options"] = " ".join([options.get("options", ""), *(f"-c {each}" for each in settings)]).strip()
     options.setdefault("connect_timeout", "10")
     options.setdefault("application_name", "loopwright")

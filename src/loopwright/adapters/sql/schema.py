@@ -62,7 +62,7 @@ __all__ = [
     "versions",
 ]
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 """every revision there was, oldest first; the last is the one this release writes"""
 REVISION = REVISIONS[-1]
 APPLICATION_ID = 0x4C505752
@@ -280,6 +280,9 @@ metric_latest = Table(
     _real("value"),
     _text("space"),
     _experiment(),
+    _big("first_us", null=True),
+    _big("first_step", null=True),
+    _big("stride", null=True),
     PrimaryKeyConstraint("run_no", "key_no", name="metric_latest_pk"),
     Index("metric_latest_value", "experiment_no", "key_no", "is_nan", "value", "run_no"),
     sqlite_with_rowid=False,

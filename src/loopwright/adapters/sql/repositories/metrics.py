@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from sqlalchemy import bindparam, case, func, literal_column, select, tuple_
+from sqlalchemy import ClauseElement, and_, bindparam, case, func, literal_column, not_, or_, select, tuple_
 
 from loopwright.adapters.sql import schema
 from loopwright.adapters.sql.arrays import arrays_of
 from loopwright.adapters.sql.listing import checked_limit, limit_param, read_token, write_token
 from loopwright.adapters.sql.repositories.keys import among, key_numbers, rows_among
+from loopwright.adapters.sql.repositories.strides import Ask, Curve, continued, curve_rows, shape_of
 from loopwright.adapters.sql.rows import Row
-from loopwright.adapters.sql.statements import Session, insert_new, upsert
+from loopwright.adapters.sql.statements import Session, Upsert, insert_new
 from loopwright.core.errors import NotFound
 from loopwright.core.nouns import MetricPoint
 from loopwright.ports.ledger import Page, PageRequest
@@ -25,11 +27,27 @@ _r, _k, _p, _n = schema.runs.c, schema.metric_keys.c, schema.metric_points.c, sc
 _RUN_NO = select(_r.no, _r.space, _r.experiment_no).where(_r.id == bindparam("id"), _r.removed_at.is_(None))
 _ADD_POINT = insert_new(schema.metric_points)
 _ORDER = ("step", "at_us", "is_nan", "value")
-_PUT_LATEST = upsert(
-    schema.metric_latest,
-    ["run_no", "key_no"],
-    when=lambda new: tuple_(*(new[c] for c in _ORDER)) > tuple_(*(_n[c] for c in _ORDER)),
-)
+
+
+def _put_latest(insert: Any) -> ClauseElement:
+    """The greater point stays, and whether all points still come evenly is noted.
+
+    A point that is the latest already changes nothing.
+    """
+    start = insert(schema.metric_latest).values(dict.fromkeys(c.name for c in schema.metric_latest.columns))
+    new = start.excluded
+    given, known = (tuple_(*(each[name] for name in _ORDER)) for each in (new, _n))
+    is_again = and_(given == known, new.stride.is_not_distinct_from(literal_column("0")))
+    latest = {name: case((given > known, new[name]), else_=_n[name]) for name in _ORDER}
+    found: ClauseElement = start.on_conflict_do_update(
+        index_elements=["run_no", "key_no"],
+        set_={**latest, "stride": continued(_n, new)},
+        where=or_(given > known, and_(_n.stride.is_not(None), not_(is_again))),
+    )
+    return found
+
+
+_PUT_LATEST = Upsert(list(schema.metric_latest.columns), _put_latest)
 _LATEST = (
     select(_k.name, _n.value, _n.step, _n.at_us, _n.is_nan)
     .join(schema.metric_keys, _k.no == _n.key_no)
@@ -74,6 +92,38 @@ WITH RECURSIVE spot (n, {_SPOT}) AS (
 )
 SELECT {_SPOT} FROM spot WHERE n > 0 ORDER BY n"""
 """all steps in one statement, where each is a journey to the server (SQLite knows no such OFFSET)"""
+_AT = (_p.at_us, _p.step)
+_ASKED = tuple_(bindparam("at_us", type_=_p.at_us.type), bindparam("step", type_=_p.step.type))
+_OF_KEY = (_p.run_no == bindparam("run_no"), _p.key_no == bindparam("key_no"))
+_BEHIND = (
+    select(*_PLACE)
+    .where(*_OF_KEY, tuple_(*_AT) >= _ASKED)
+    .order_by(*_PLACE)
+    .limit(1)
+    .offset(bindparam("skip", type_=_p.step.type))
+)
+_BEFORE = (
+    select(*_PLACE).where(*_OF_KEY, tuple_(*_AT) < _ASKED).order_by(*(c.desc() for c in _PLACE)).limit(1)
+)
+_LOOKS, _LOOKS_BACK = (
+    f"""
+SELECT {_SPOT} FROM unnest(?::bigint[], ?::bigint[], ?::bigint[]) WITH ORDINALITY t (at, st, skip, n)
+LEFT JOIN LATERAL (
+    SELECT {_SPOT} FROM metric_points q WHERE q.run_no = ? AND q.key_no = ?
+    AND (q.at_us, q.step) {side} (t.at, t.st) ORDER BY {order} LIMIT 1 OFFSET t.skip
+) p ON TRUE ORDER BY t.n"""
+    for side, order in ((">=", _SPOT), ("<", f"{_SPOT} DESC".replace(",", " DESC,")))
+)
+"""many looks in one statement (SQLite, whose looks are no journeys, does them one by one)"""
+_CURVE_OF = (
+    select(_r.no, _k.no, _n.first_us, _n.first_step, _n.stride, _n.at_us, _n.step)
+    .select_from(
+        schema.runs.outerjoin(
+            schema.metric_keys, and_(_k.space == _r.space, _k.name == bindparam("name"))
+        ).outerjoin(schema.metric_latest, and_(_n.run_no == _r.no, _n.key_no == _k.no))
+    )
+    .where(_r.id == bindparam("id"), _r.removed_at.is_(None))
+)
 _COUNT = (
     select(func.count())
     .select_from(schema.metric_points)
@@ -93,7 +143,8 @@ class SqlMetrics:
         keys = key_numbers(self._session, space, {point.key for point in points})
         rows = [_stored(point, run_no, keys[point.key], space) for point in points]
         self._session.put_tuples(_ADD_POINT, rows)
-        self._session.put_tuples(_PUT_LATEST, [(*row, experiment_no) for row in _newest(rows)])
+        latest = [(*row, experiment_no, *shape) for row, shape in map(shape_of, _by_key(rows))]
+        self._session.put_tuples(_PUT_LATEST, latest)
 
     def latest(self, run_id: str) -> Mapping[str, MetricPoint]:
         """The latest point of each key."""
@@ -122,33 +173,61 @@ class SqlMetrics:
 
     def count(self, run_id: str, key: str) -> int:
         """How many points a key has."""
-        where = self._where(run_id, key)
+        where, curve = self._curve(run_id, key)
+        if curve is not None:
+            return curve.length
         row = None if where is None else self._session.row(_COUNT, **where)
         return 0 if row is None else int(row[0])
 
     def places(self, run_id: str, key: str, places: Sequence[int]) -> Sequence[MetricPoint]:
-        """The points at rising places of the history; what lies between is counted, not read."""
-        where = self._where(run_id, key)
+        """The points at rising places of the history; what lies between is counted at most, not read."""
+        where, curve = self._curve(run_id, key)
         if where is None or not places:
             return ()
-        gaps = [
-            place - passed for place, passed in zip(places, (0, *(at + 1 for at in places)), strict=False)
-        ]
-        rows = (self._stepped if self._session.is_sqlite else self._walked)(tuple(where.values()), gaps)
+        rows = None if curve is None else curve_rows(curve, places, partial(self._look, where))
+        if rows is None:
+            gaps = [place - last - 1 for place, last in zip(places, (-1, *places), strict=False)]
+            rows = list((self._stepped if self._session.is_sqlite else self._walked)(where, gaps))
         return [_point(key, (value, step, at_us, is_nan)) for at_us, step, is_nan, value in rows]
 
-    def _stepped(self, where: tuple[int, ...], gaps: Sequence[int]) -> Iterator[Row]:
+    def _curve(self, run_id: str, key: str) -> tuple[dict[str, int] | None, Curve | None]:
+        """The numbers of a run and a key, None for a key nobody has; the curve where steps come evenly."""
+        row = self._session.row(_CURVE_OF, id=run_id, name=key)
+        if row is None:
+            raise _no_run(run_id)
+        run_no, key_no, *ends = row
+        where = None if key_no is None else {"run_no": run_no, "key_no": key_no}
+        return where, None if None in ends else Curve(*ends)
+
+    def _look(self, where: Mapping[str, int], asks: Sequence[Ask]) -> list[Row | None]:
+        if self._session.is_sqlite:
+            return [self._looked(where, ask) for ask in asks]
+        found: list[Row | None] = []
+        for text, is_back in ((_LOOKS, False), (_LOOKS_BACK, True)):
+            part = [(ask.at_us, ask.step, ask.skip) for ask in asks if ask.before is is_back]
+            if part:
+                rows = self._session.fetch(text, (*arrays_of(part), *where.values()))
+                found += [None if row[0] is None else row for row in rows]
+        return found
+
+    def _looked(self, where: Mapping[str, int], ask: Ask) -> Row | None:
+        place = {"at_us": ask.at_us, "step": ask.step}
+        if ask.before:
+            return self._session.row(_BEFORE, **where, **place)
+        return self._session.row(_BEHIND, **where, **place, skip=ask.skip)
+
+    def _stepped(self, where: Mapping[str, int], gaps: Sequence[int]) -> Iterator[Row]:
         mark: Row = _BEFORE_ALL
         for gap in gaps:
-            row = next(iter(self._session.fetch(_STEP, (*where, *mark, gap))), None)
+            row = next(iter(self._session.fetch(_STEP, (*where.values(), *mark, gap))), None)
             if row is None:
                 return
             mark = row
             yield row
 
-    def _walked(self, where: tuple[int, ...], gaps: Sequence[int]) -> Sequence[Row]:
+    def _walked(self, where: Mapping[str, int], gaps: Sequence[int]) -> Sequence[Row]:
         (numbers,) = arrays_of([(gap,) for gap in gaps])
-        return self._session.fetch(_STEPS, (*where, numbers, len(gaps)))
+        return self._session.fetch(_STEPS, (*where.values(), numbers, len(gaps)))
 
     def _where(self, run_id: str, key: str) -> dict[str, int] | None:
         """The numbers of a run and a key, None for a key that nobody has."""
@@ -162,7 +241,7 @@ class SqlMetrics:
             return known
         row = self._session.row(_RUN_NO, id=run_id)
         if row is None:
-            raise NotFound(f"there is no run:{run_id}", hint="loopwright runs list")
+            raise _no_run(run_id)
         found = self._session.places[run_id] = (row[0], row[1], row[2])
         return found
 
@@ -174,16 +253,16 @@ def _stored(point: MetricPoint, run_no: int, key_no: int, space: str) -> tuple[A
     return (run_no, key_no, point.at_us, point.step, int(is_nan), value, space)
 
 
-def _newest(rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Of each key the row that is the greatest by (step, at, value)."""
-    best: dict[int, tuple[Any, ...]] = {}
+def _by_key(rows: Iterable[tuple[Any, ...]]) -> Iterable[list[tuple[Any, ...]]]:
+    """The rows of each key."""
+    found: dict[int, list[tuple[Any, ...]]] = {}
     for row in rows:
-        _, key_no, at_us, step, is_nan, value, _ = row
-        rank = (step, at_us, is_nan, value)
-        known = best.get(key_no)
-        if known is None or rank > known[0]:
-            best[key_no] = (rank, row)
-    return [row for _, row in best.values()]
+        found.setdefault(row[1], []).append(row)
+    return found.values()
+
+
+def _no_run(run_id: str) -> NotFound:
+    return NotFound(f"there is no run:{run_id}", hint="loopwright runs list")
 
 
 def _mark(row: Row) -> str:
