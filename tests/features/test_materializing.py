@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from loopwright.adapters.online import SqliteOnline
 from loopwright.core.errors import Invalid
 from loopwright.core.expressions import col
 from loopwright.core.instants import to_micros
-from loopwright.data.verbs import append
+from loopwright.data.verbs import append, delete, upsert
 from loopwright.engine.context import Context
 from loopwright.features.assembly import Assembler
 from loopwright.features.nouns import FeatureView
@@ -141,3 +141,32 @@ def test_rows_that_nothing_tells_apart_count_as_often_as_they_are_there() -> Non
     assert push(ctx, "v", twice) == 2
     assert push(ctx, "v", twice) == 0
     assert ctx.ports.online.read("v@1", [("AA",)], to_micros(START))[0]["n"] == 2
+
+
+@pytest.mark.parametrize("how", ["upsert", "delete"])
+def test_rows_known_late_are_found_where_others_changed_or_went(how: str) -> None:
+    """Their place is not where the rows of the last time ended: an upsert adds none, a delete takes some."""
+    ctx, late = worlds.context(), datetime(2024, 1, 2, tzinfo=UTC)
+    rows = pa.table(
+        {
+            "who": ["a", "b", "c"],
+            "at": pa.array([late - timedelta(days=1)] * 3, pa.timestamp("us", "UTC")),
+            "fare": [1.0, 2.0, 3.0],
+        }
+    )
+    append(ctx, "trips", rows, event_time="at", keys=("who",))
+    view = FeatureView(name="last", entity=("who",), source="trips", event_time="at", latest=("fare",))
+    define_view(ctx, view)
+    materialize(ctx, "last", until=late + timedelta(hours=1))
+    told = rows.slice(0, 1).set_column(2, "fare", pa.array([9.0]))
+    told = told.set_column(1, "at", pa.array([late], pa.timestamp("us", "UTC")))
+    if how == "delete":
+        delete(ctx, "trips", where=col("who").is_in(["b", "c"]))
+        append(ctx, "trips", told.set_column(0, "who", pa.array(["d"])))
+    else:
+        upsert(ctx, "trips", told)
+    materialize(ctx, "last", until=late + timedelta(hours=2))
+    (found,) = ctx.ports.online.read(
+        "last@1", [("a" if how == "upsert" else "d",)], to_micros(late + timedelta(hours=2))
+    )
+    assert found == {"fare": 9.0}

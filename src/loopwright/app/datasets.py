@@ -164,7 +164,7 @@ class Dataset:
 
     def profile(self, at: At = "") -> Json:
         """What the columns of a version hold, measured in the scan that published it."""
-        found: Json = self._call("data.profile", version=self._selector(at))
+        found: Json = self._call("data.profile", version=self._selector(at), purpose=self._purpose)
         return found
 
     def versions(self) -> Iterator[Version]:
@@ -187,12 +187,13 @@ class Dataset:
                 after=self.address(after),
                 keys=tuple(keys),
                 limit=limit,
+                purpose=self._purpose,
             )
             return found
 
     def quarantine(self, *, limit: int = 100) -> tuple[QuarantinedRow, ...]:
         """Rows that the contract kept out, with their reasons, the newest batch first."""
-        return tuple(self._call("data.quarantine", limit=limit).items)
+        return tuple(self._call("data.quarantine", limit=limit, purpose=self._purpose).items)
 
     # -- names -----------------------------------------------------------------
 

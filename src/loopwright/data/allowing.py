@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Literal
 
 import msgspec
 
-from loopwright.core.addresses import Address
+from loopwright.core.addresses import Address, ByNumber, parse_address
 from loopwright.core.errors import Denied, NotFound
-from loopwright.core.nouns import LinkRole, Version, VersionRef
+from loopwright.core.nouns import Asset, LinkRole, Version, VersionRef
 from loopwright.data.nouns import DATASET, POLICY
 from loopwright.engine.context import Context
-from loopwright.engine.publishing import manifest_of, resolve
-from loopwright.ports.ledger import Transaction
+from loopwright.engine.publishing import BRANCH, manifest_of, resolve
+from loopwright.ports.ledger import PageRequest, Transaction
 
 __all__ = [
     "PURPOSES_PREFIX",
@@ -24,6 +24,7 @@ __all__ = [
     "Purposes",
     "check_purpose",
     "kept_purposes",
+    "refusals",
     "requests_about",
     "upstream",
 ]
@@ -31,7 +32,8 @@ __all__ = [
 PURPOSES_PREFIX = "purposes/"
 REQUESTS = "access_requests"
 _DEPTH = 20
-"""runs that lineage is followed back over"""
+"""steps that lineage is followed back over"""
+_PAGE = 1000
 
 Standing = Literal["allowed", "restricted", "forbidden"]
 
@@ -84,24 +86,52 @@ class AccessRequest(msgspec.Struct, frozen=True, kw_only=True):
 def check_purpose(ctx: Context, version: Version, columns: Sequence[str], purpose: str) -> None:
     """Raise `Denied` when a column may not be read for a purpose; it says whom to ask.
 
-    Rules travel: those of a dataset hold for columns of the same name of what a run made of it. A purpose
+    Rules travel: those of a dataset hold for columns of the same name of what was made of it. A purpose
     that is not said is that of the current run (its tag `purpose`).
     """
+    for refusal in refusals(ctx, version, columns, purpose).values():
+        raise refusal
+
+
+def refusals(
+    ctx: Context, version: Version | str, columns: Collection[str], purpose: str
+) -> dict[str, Denied]:
+    """The columns that may not be read for a purpose, each with the refusal that says whom to ask.
+
+    Of a version, or of what stands beside the dataset of a name that may have none yet.
+    """
+    with ctx.read() as tx:
+        ruled = {asset.name.removeprefix(PURPOSES_PREFIX) for asset in _policies(ctx, tx)}
+    if not ruled:
+        return {}
     said = purpose or _run_purpose(ctx)
-    judged: set[str] = set()
-    for name in upstream(ctx, version):
-        kept = kept_purposes(ctx, name)
+    judged, found = set[str](), dict[str, Denied]()
+    for name in [version] if isinstance(version, str) else upstream(ctx, version):
+        kept = kept_purposes(ctx, name) if name in ruled else None
         for rule in () if kept is None else kept.rules:
             if kept is None or rule.column not in columns or rule.column in judged:
                 continue
             judged.add(rule.column)
-            _check_rule(ctx, name, kept, rule, said)
+            refusal = _refusal(ctx, name, kept, rule, said)
+            if refusal is not None:
+                found[rule.column] = refusal
+    return found
 
 
-def _check_rule(ctx: Context, name: str, kept: Purposes, rule: PurposeRule, purpose: str) -> None:
+def _policies(ctx: Context, tx: Transaction) -> Iterator[Asset]:
+    """The policies that are purpose rules."""
+    token = ""
+    while True:
+        page = tx.assets.page(ctx.space, POLICY, PageRequest(limit=_PAGE, token=token))
+        yield from (asset for asset in page.items if asset.name.startswith(PURPOSES_PREFIX))
+        if not (token := page.next_token):
+            return
+
+
+def _refusal(ctx: Context, name: str, kept: Purposes, rule: PurposeRule, purpose: str) -> Denied | None:
     standing = rule.standing(purpose)
     if standing == "allowed" or (standing == "restricted" and _is_granted(ctx, name, rule.column, purpose)):
-        return
+        return None
     what = f"for {purpose!r}" if purpose else "without a purpose"
     ask = f"ask {kept.ask}"
     hint = (
@@ -109,7 +139,7 @@ def _check_rule(ctx: Context, name: str, kept: Purposes, rule: PurposeRule, purp
         if standing == "restricted"
         else f"{ask}; or leave it out"
     )
-    raise Denied(f"the column {rule.column!r} of dataset:{name} is {standing} {what}", hint=hint)
+    return Denied(f"the column {rule.column!r} of dataset:{name} is {standing} {what}", hint=hint)
 
 
 def _run_purpose(ctx: Context) -> str:
@@ -129,29 +159,78 @@ def kept_purposes(ctx: Context, name: str) -> Purposes | None:
 
 
 def upstream(ctx: Context, version: Version) -> Iterator[str]:
-    """The dataset and those that runs read to make it, nearest first, each once."""
-    seen, runs = {version.name}, [version.run_id]
-    yield version.name
-    with ctx.read() as tx:
-        for _ in range(_DEPTH):
-            read = [ref for run in runs if run is not None for ref in _read_by(tx, run)]
-            new = {ref.name: ref for ref in read if ref.name not in seen}
-            seen |= set(new)
-            yield from new
-            runs = [_maker(ctx, tx, ref) for ref in new.values()]
-            if not runs:
-                return
+    """The dataset and those it was made of, nearest first, each once.
+
+    Of a version these are what the runs read that made it or an earlier one of its line, what a training
+    or label set says that it was made of, and of a branch the dataset it is of.
+    """
+    names, looked_at = set[str](), dict[tuple[str, str], int]()
+    waiting = [version.ref]
+    for _ in range(_DEPTH):
+        newest = {(ref.kind, ref.name): ref for ref in sorted(waiting)}
+        fresh = [ref for at, ref in newest.items() if ref.number > looked_at.get(at, 0)]
+        looked_at |= {(ref.kind, ref.name): ref.number for ref in fresh}
+        new = dict.fromkeys(name for name in map(_dataset_of, fresh) if name not in names)
+        names |= new.keys()
+        yield from new
+        if not fresh:
+            return
+        with ctx.read() as tx:
+            waiting = [source for ref in fresh for source in _sources(ctx, tx, ref)]
 
 
-def _read_by(tx: Transaction, run_id: str) -> list[VersionRef]:
-    links = [link for link in tx.runs.links(run_id) if link.role is LinkRole.INPUT]
-    return [link.version for link in links if link.version.kind == DATASET]
+def _dataset_of(ref: VersionRef) -> str:
+    """The dataset's name; a branch is `name/branch`."""
+    return ref.name.rpartition("/")[0] if ref.kind == BRANCH else ref.name
 
 
-def _maker(ctx: Context, tx: Transaction, ref: VersionRef) -> str | None:
-    asset = tx.assets.find(ctx.space, DATASET, ref.name)
-    made = None if asset is None else tx.versions.get(asset.id, ref.number)
-    return None if made is None else made.run_id
+def _sources(ctx: Context, tx: Transaction, ref: VersionRef) -> Iterator[VersionRef]:
+    """What a version, and those before it on its line, were made of."""
+    line = [
+        each for each in tx.versions.among(ctx.space, ref.kind, name=ref.name) if each.number <= ref.number
+    ]
+    line += _merged(ctx, tx, ref, {each.digest for each in line})
+    for run_id in dict.fromkeys(each.run_id for each in line):
+        links = () if run_id is None else tx.runs.links(run_id)
+        inputs = (link.version for link in links if link.role is LinkRole.INPUT)
+        yield from (source for source in inputs if source.kind in {DATASET, BRANCH})
+    if ref.kind == BRANCH:
+        yield from _newest(ctx, tx, _dataset_of(ref))
+    for version in line:
+        if version.number == ref.number and version.kind == ref.kind:
+            yield from _told(ctx, tx, version)
+
+
+def _merged(ctx: Context, tx: Transaction, ref: VersionRef, digests: set[str]) -> list[Version]:
+    """Versions of branches that became some of the dataset's."""
+    if ref.kind == BRANCH:
+        return []
+    branches = tx.versions.among(ctx.space, BRANCH)
+    return [each for each in branches if each.digest in digests and _dataset_of(each.ref) == ref.name]
+
+
+def _newest(ctx: Context, tx: Transaction, name: str) -> Iterator[VersionRef]:
+    asset = tx.assets.find(ctx.space, DATASET, name)
+    newest = None if asset is None else tx.versions.latest(asset.id)
+    if newest is not None:
+        yield newest.ref
+
+
+def _told(ctx: Context, tx: Transaction, version: Version) -> Iterator[VersionRef]:
+    """The datasets that a training set or a label set says it was made of."""
+    try:
+        facts = manifest_of(ctx, version).body.get("facts", {})
+    except NotFound:  # retention let its content go
+        return
+    told = [*facts.get("sources", {}).values(), facts.get("spine", ""), facts.get("labels_of", "")]
+    for text in filter(None, told):
+        address = parse_address(text)
+        asset = tx.assets.find(ctx.space, address.kind, address.name)
+        if asset is None or not isinstance(address.selector, ByNumber):
+            continue
+        found = tx.versions.get(asset.id, address.selector.number)
+        if found is not None:
+            yield found.ref
 
 
 def requests_about(ctx: Context, tx: Transaction, name: str) -> Iterator[AccessRequest]:

@@ -19,10 +19,11 @@ from loopwright.data.inferring import ContractChange, changes_between, inferred
 from loopwright.data.inspecting import before_of, broken_of
 from loopwright.data.nouns import DATASET, Contract, RuleResult
 from loopwright.data.planning import Before, plan_of, results_of
-from loopwright.data.reading import WIDTH, body_of, first_rows, read_version, schema_of
+from loopwright.data.reading import WIDTH, body_of, first_rows, permitted, read_version, schema_of
 from loopwright.data.rules import check_contract, judge, schema_faults
 from loopwright.data.streams import files_of
 from loopwright.data.uploads import check_regular, table_of_file
+from loopwright.data.withholding import withheld_from
 from loopwright.engine.context import Context
 from loopwright.engine.operation import operation
 from loopwright.engine.publishing import manifest_of, resolve
@@ -124,6 +125,7 @@ def check(
     contract: Contract | None = None,
     version: Selected = "",
     rows: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0,
+    purpose: str = "",
 ) -> CheckReport:
     """Hold a contract, the given or the present one, against a version without changing anything.
 
@@ -131,6 +133,7 @@ def check(
     """
     chosen = contract if contract is not None else _present(ctx, name)
     found = _version(ctx, name, version)
+    permitted(ctx, found, purpose=purpose)  # the report tells values of what breaks a rule
     before = before_of(ctx, chosen, _previous(ctx, found))
     source = first_rows(ctx, manifest_of(ctx, found), 0, rows) if rows else _rows(ctx, found)
     return check_source(ctx.ports.scanner, chosen, source, before, subject=str(found.ref))
@@ -176,13 +179,16 @@ def check_file(ctx: Context, file: str, *, contract: str, memory: str = "") -> C
 
 
 @operation("data.infer_contract", scope="dataset:read", route="GET /datasets/{name}/contract/inferred")
-def infer_contract(ctx: Context, name: AssetName, *, version: Selected = "") -> Inferred:
-    """Read a contract off the profile of a version, and show how it differs from the present one."""
+def infer_contract(ctx: Context, name: AssetName, *, version: Selected = "", purpose: str = "") -> Inferred:
+    """Read a contract off the profile of a version, and show how it differs from the present one.
+
+    Of columns that may not be read for the purpose it has no ranges and no values.
+    """
     found = _version(ctx, name, version)
     manifest = manifest_of(ctx, found)
     if manifest.profile is None:
         raise NotFound(f"{found.ref} has no profile", hint="profiles are made when rows are appended")
-    profile = json.decode(ctx.ports.objects.get(manifest.profile))
+    profile = withheld_from(ctx, found, json.decode(ctx.ports.objects.get(manifest.profile)), purpose)
     made = inferred(name, profile, keys=body_of(manifest).keys)
     held = contract_of(ctx, name, required=False)
     return Inferred(contract=made, changes=changes_between(None if held is None else held.contract, made))

@@ -14,7 +14,7 @@ from loopwright.core.nouns import Json, LinkRole, Version
 from loopwright.data.differences import RowChanges, alike_columns, changed_rows, unshared
 from loopwright.data.evolution import ColumnChange, SchemaChanges, schema_changes
 from loopwright.data.listing import FileChanges, changes, decode_page
-from loopwright.data.reading import body_of, schema_of, version_of
+from loopwright.data.reading import body_of, permitted, schema_of, version_of
 from loopwright.data.rows import json_rows
 from loopwright.engine.context import Context
 from loopwright.engine.operation import operation
@@ -78,14 +78,21 @@ class DatasetDiff(msgspec.Struct, frozen=True, kw_only=True):
 
 @operation("data.diff", scope="dataset:read", route="GET /diffs/{before}/{after}")
 def diff(
-    ctx: Context, before: str, after: str, *, keys: tuple[str, ...] = (), by: By = "auto", limit: Shown = 20
+    ctx: Context,
+    before: str,
+    after: str,
+    *,
+    keys: tuple[str, ...] = (),
+    by: By = "auto",
+    limit: Shown = 20,
+    purpose: str = "",
 ) -> DatasetDiff:
     """Compare two versions, `flights@1` and `flights@2`: columns, rows by key or as they are, profile.
 
     Without `keys` the dataset's own key is used; where it has none, or a key is there twice, rows are
     compared as they are, unless `by` says `key`.
     """
-    versions = _resolved(ctx, before), _resolved(ctx, after)
+    versions = _resolved(ctx, before, purpose), _resolved(ctx, after, purpose)
     old, new = (manifest_of(ctx, version) for version in versions)
     names = str(versions[0].ref), str(versions[1].ref)
     if old.is_folder != new.is_folder:
@@ -117,18 +124,21 @@ def diff(
     )
 
 
-def row_changes(ctx: Context, before: str, after: str, *, keys: tuple[str, ...] = ()) -> Iterator[RowChanges]:
+def row_changes(
+    ctx: Context, before: str, after: str, *, keys: tuple[str, ...] = (), purpose: str = ""
+) -> Iterator[RowChanges]:
     """The differing rows of two versions as Arrow tables, some at a time; `keys` as `diff` takes them.
 
     Without `keys` rows are compared as they are.
     """
-    old, new = (manifest_of(ctx, _resolved(ctx, address)) for address in (before, after))
+    old, new = (manifest_of(ctx, _resolved(ctx, address, purpose)) for address in (before, after))
     _check_keys(keys, old, new)
     return changed_rows(ctx, old, new, keys)
 
 
-def _resolved(ctx: Context, address: str) -> Version:
+def _resolved(ctx: Context, address: str, purpose: str) -> Version:
     version = version_of(ctx, address)
+    permitted(ctx, version, purpose=purpose)
     if ctx.run_id is not None:
         ctx.write(lambda tx: ctx.touch(tx, LinkRole.INPUT, version.ref))
     return version

@@ -16,7 +16,7 @@ from loopwright.data.cutting import each_batch
 from loopwright.data.duplicates import Duplicates, checked, exact_groups, fuzzy_groups, report_of
 from loopwright.data.nouns import DATASET
 from loopwright.data.portions import PORTION_ROWS, over_portions
-from loopwright.data.reading import read_version, schema_of
+from loopwright.data.reading import permitted, read_version, schema_of
 from loopwright.data.repeats import exact_report
 from loopwright.data.rewriting import overwrite
 from loopwright.data.uploads import opened_file
@@ -56,6 +56,7 @@ def duplicates(
     columns: Columns = (),
     how: How = "exact",
     least: Least = 0.9,
+    purpose: str = "",
 ) -> Duplicates:
     """Find rows of a version that say the same: groups, the greatest first, with what they hold.
 
@@ -68,6 +69,7 @@ def duplicates(
         ctx.write(lambda tx: ctx.touch(tx, LinkRole.INPUT, found.ref))
     schema = schema_of(manifest_of(ctx, found))
     wanted = checked(columns, schema.names, least)
+    permitted(ctx, found, wanted, purpose=purpose)
     if how == "fuzzy":
         return _found(read_version(ctx, found, columns=wanted), wanted, how, least)[0]
     narrow = Schema(columns=tuple(schema.column(each) for each in wanted))
@@ -113,6 +115,7 @@ def deduplicate(
     least: Least = 0.9,
     dry_run: bool = False,
     expect: int | None = None,
+    purpose: str = "",
 ) -> Deduplicated:
     """Make a version of the rows that say the same as no earlier one: of each group the first stays.
 
@@ -122,6 +125,7 @@ def deduplicate(
     newest = resolve(ctx, Address(kind=DATASET, name=name))
     if expect is not None and expect != newest.number:
         raise Conflict(f"{name!r} has {newest.number} versions now, not {expect}", hint="look at it again")
+    permitted(ctx, newest, columns or None, purpose=purpose)
     report, kept = _kept(ctx, newest, columns, how, least)
     if dry_run or not report.repeated:
         return Deduplicated(version=newest.number, report=report)

@@ -13,7 +13,7 @@ from loopwright.core.errors import Conflict, Invalid, NotFound, Unavailable
 from loopwright.core.nouns import Json, LinkRole, Version
 from loopwright.data.ingesting import zoned
 from loopwright.data.nouns import DATASET
-from loopwright.data.reading import body_of, read_version
+from loopwright.data.reading import body_of, permitted, read_version
 from loopwright.data.rewriting import overwrite
 from loopwright.engine.context import Context
 from loopwright.engine.operation import operation
@@ -59,6 +59,7 @@ def export_table(
     format: Literal["delta", "iceberg", "parquet"] = "parquet",
     version: Annotated[str, msgspec.Meta(max_length=250, description="which version")] = "",
     replace: bool = False,
+    purpose: str = "",
     options: Options = {},  # noqa: B006 - never changed: a default of a frozen request
 ) -> Exported:
     """Write a version of a dataset as a Delta or Iceberg table, or as a folder of Parquet files.
@@ -67,6 +68,7 @@ def export_table(
     """
     selector = parse_selector(version) if version else None
     found = resolve(ctx, Address(kind=DATASET, name=name, selector=selector))
+    permitted(ctx, found, purpose=purpose)
     if ctx.run_id is not None:
         ctx.write(lambda tx: ctx.touch(tx, LinkRole.INPUT, found.ref))
     if format == "parquet":

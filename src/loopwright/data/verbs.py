@@ -33,6 +33,7 @@ from loopwright.data.rewriting import delete, overwrite, upsert, write_together
 from loopwright.data.rows import json_rows, row_number
 from loopwright.data.streams import read_stream, write_segment
 from loopwright.data.uploads import table_of_upload
+from loopwright.data.withholding import check_quarantined, withheld_from
 from loopwright.engine.context import Context
 from loopwright.engine.operation import Blob, Upload, on_job, operation
 from loopwright.engine.publishing import manifest_of, resolve
@@ -199,18 +200,29 @@ def delete_rows(
 
 
 @operation("data.profile", scope="dataset:read", route="GET /datasets/{name}/profile", command="data stats")
-def profile(ctx: Context, name: AssetName, *, version: Selected = "") -> Json:
-    """Show what the columns of a version hold: counts, range, moments, quantiles, histogram, top values."""
-    digest = manifest_of(ctx, _version(ctx, name, version)).profile
+def profile(ctx: Context, name: AssetName, *, version: Selected = "", purpose: str = "") -> Json:
+    """Show what the columns of a version hold: counts, range, moments, quantiles, histogram, top values.
+
+    Of a column that may not be read for the purpose only its counts are told, and whom to ask (`withheld`).
+    """
+    found = _version(ctx, name, version)
+    digest = manifest_of(ctx, found).profile
     if digest is None:
         raise NotFound(f"dataset:{name} has no profile", hint="profiles are made when rows are appended")
-    return shown_profile(json.decode(ctx.ports.objects.get(digest)))
+    return withheld_from(ctx, found, shown_profile(json.decode(ctx.ports.objects.get(digest))), purpose)
 
 
 @operation("data.quarantine", scope="dataset:read", route="GET /datasets/{name}/quarantine")
-def quarantine(ctx: Context, name: AssetName, *, limit: Limit = 100, token: str = "") -> Page[QuarantinedRow]:
-    """List rows that the contract kept out, with their reasons, newest batch first."""
-    return quarantined_rows(ctx, name, limit, token)
+def quarantine(
+    ctx: Context, name: AssetName, *, limit: Limit = 100, token: str = "", purpose: str = ""
+) -> Page[QuarantinedRow]:
+    """List rows that the contract kept out, with their reasons, newest batch first.
+
+    The purposes of the dataset hold for them too.
+    """
+    found = quarantined_rows(ctx, name, limit, token)
+    check_quarantined(ctx, name, {column for row in found.items for column in row.values}, purpose)
+    return found
 
 
 @operation("data.download", scope="dataset:read", route="GET /datasets/{name}/file")

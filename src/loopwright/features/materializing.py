@@ -5,10 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from loopwright.core.addresses import Address
+from loopwright.core.errors import NotFound
 from loopwright.core.instants import from_micros, to_micros
 from loopwright.core.nouns import Version
+from loopwright.core.schema import Schema
+from loopwright.data.cutting import each_batch
 from loopwright.data.nouns import DATASET
-from loopwright.data.reading import first_rows, read_version
+from loopwright.data.reading import permitted, read_version, schema_of
 from loopwright.engine.context import Context
 from loopwright.engine.publishing import manifest_of, resolve
 from loopwright.features.feeding import LiveView, online_rows
@@ -20,16 +23,17 @@ from loopwright.ports.online import GRACE, OnlineRow
 __all__ = ["fill_below", "materialize_view"]
 
 _SEEN = "features.materialized"
-"""documents that say how many of a dataset's rows were looked at, and up to which watermark, by view"""
+"""documents that say which version of a dataset was looked at, and up to which watermark, by view"""
 
 
-def materialize_view(ctx: Context, each: LiveView, until: datetime) -> Materialized:
+def materialize_view(ctx: Context, each: LiveView, until: datetime, purpose: str = "") -> Materialized:
     """Push the rows known in (watermark, until], and those that came into the dataset since, known earlier.
 
     Safe to repeat and to cut off: rows that are in already change nothing, and the watermark moves
     only when all is durable. A first time pushes no more than a question at `until` can see.
     """
     dataset = resolve(ctx, Address(kind=DATASET, name=each.view.source))
+    permitted(ctx, dataset, columns_read(each.view), purpose=purpose)
     watermark = ctx.ports.online.watermark(each.store)
     until_us = max(to_micros(until), watermark or to_micros(until))
     after = _first_needed(each.view, until) if watermark is None else watermark
@@ -43,7 +47,7 @@ def materialize_view(ctx: Context, each: LiveView, until: datetime) -> Materiali
     rows.sort(key=lambda row: row.known_us)
     pushed = ctx.ports.online.push(each.store, rows)
     ctx.ports.online.flush(until_us, [each.store])
-    seen = {"rows": manifest_of(ctx, dataset).rows or 0, "watermark": until_us}
+    seen = {"version": dataset.number, "watermark": until_us}
     ctx.write(lambda tx: tx.documents.put(ctx.space, _SEEN, each.store, seen))
     return Materialized(view=each.store, rows=pushed, watermark=from_micros(until_us))
 
@@ -55,6 +59,7 @@ def fill_below(ctx: Context, each: LiveView, after: datetime | None, until: date
     stays, and so does its watermark.
     """
     dataset = resolve(ctx, Address(kind=DATASET, name=each.view.source))
+    permitted(ctx, dataset, columns_read(each.view))
     horizon = min(until, from_micros(watermark) - GRACE)
     if after is None:
         within = known_within(each.view, None, to_micros(until))
@@ -77,15 +82,34 @@ def _first_needed(view: FeatureView, until: datetime) -> int | None:
 
 
 def _late(ctx: Context, each: LiveView, dataset: Version, watermark: int) -> list[OnlineRow]:
-    """Rows added since the last time whose known-at the watermark had passed already."""
+    """Rows added or changed since the last time whose known-at the watermark had passed already.
+
+    They are in parts that the version looked at then does not have. What these repeat changes nothing.
+    """
+    import pyarrow as pa
+
     with ctx.read() as tx:
         before = tx.documents.get(ctx.space, _SEEN, each.store) or {}
-    seen = before["rows"] if before and before["watermark"] <= watermark else 0
+    known = before and before["watermark"] <= watermark
+    seen = _parts_of(ctx, dataset, before.get("version", 0)) if known else frozenset()
     manifest = manifest_of(ctx, dataset)
-    new = (manifest.rows or 0) - seen
-    if new <= 0:
+    fresh = [entry for entry in manifest.entries if entry.digest not in seen]
+    if not fresh:
         return []
-    table = first_rows(ctx, manifest, seen, new)
-    after = _first_needed(each.view, from_micros(watermark))
-    missed = ctx.ports.tables.select(table, known_within(each.view, after, watermark))
+    schema = schema_of(manifest)
+    needed = Schema(columns=tuple(schema.column(name) for name in columns_read(each.view)))
+    within = known_within(each.view, _first_needed(each.view, from_micros(watermark)), watermark)
+    tables = (batch for entry in fresh for batch in each_batch(ctx, entry, needed))
+    missed = pa.concat_tables([ctx.ports.tables.select(table, within) for table in tables])
     return online_rows(ctx, each.view, missed)
+
+
+def _parts_of(ctx: Context, dataset: Version, number: int) -> frozenset[str]:
+    """The parts of an earlier version; none where retention let it go."""
+    with ctx.read() as tx:
+        version = tx.versions.get(dataset.asset_id, number)
+    try:
+        entries = () if version is None else manifest_of(ctx, version).entries
+    except NotFound:
+        return frozenset()
+    return frozenset(entry.digest for entry in entries)

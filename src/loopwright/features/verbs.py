@@ -201,11 +201,16 @@ def publish_service(ctx: Context, service: FeatureService) -> Version:
 
 
 @operation("features.materialize", scope="feature:write", route="POST /features/views/{name}/materialize")
-def materialize(ctx: Context, name: AssetName, *, until: datetime | None = None) -> Materialized:
-    """Take what is known of a view until an instant (now) into the online store, from where it stands."""
+def materialize(
+    ctx: Context, name: AssetName, *, until: datetime | None = None, purpose: str = ""
+) -> Materialized:
+    """Take what is known of a view until an instant (now) into the online store, from where it stands.
+
+    Columns are read for the purpose; lookups are not asked again what they are for.
+    """
     each = live_view(ctx, Address(kind=VIEW, name=name))
     check_computable(ctx.ports.functions, each.view.derived.values())
-    return materialize_view(ctx, each, until or ctx.now())
+    return materialize_view(ctx, each, until or ctx.now(), purpose)
 
 
 @operation("features.lookup", scope="feature:read", route="POST /features/services/{name}/lookup")

@@ -58,7 +58,8 @@ def dataset(desk: Desk, path: dict[str, str], query: Query) -> Values:
     page = desk.call("assets.versions", kind="dataset", name=name, limit=_VERSIONS, token=query.get("token"))
     newest = desk.maybe("data.show", name=name)
     shown = [version for version in page.items[:_CHECKED] if newest is not None][::-1]
-    kept_out = desk.maybe("data.quarantine", name=name, limit=_KEPT_OUT, token=query.get("kept"))
+    purpose = query.get("purpose") or ""
+    kept_out, kept_back = _kept_out(desk, name, query.get("kept"), purpose)
     purposes = desk.maybe("data.purposes", name=name)
     return {
         "title": name,
@@ -69,8 +70,10 @@ def dataset(desk: Desk, path: dict[str, str], query: Query) -> Values:
         "checked": [version.number for version in shown],
         "checks": checked_over_time([_checks(desk, name, version) for version in shown]),
         "history": _history(desk, name, shown),
-        "profile": desk.maybe("data.profile", name=name),
-        "sample": _sample(desk, name, newest),
+        "profile": desk.maybe("data.profile", name=name, purpose=purpose),
+        "purpose": purpose,
+        "sample": _sample(desk, name, newest, purpose),
+        "kept_back": kept_back,
         "kept_out": kept_out,
         "reasons": [] if kept_out is None else _reasons(kept_out.items),
         "purposes": purposes,
@@ -80,6 +83,15 @@ def dataset(desk: Desk, path: dict[str, str], query: Query) -> Values:
         "now": desk.now,
         "spoken": spoken,
     }
+
+
+def _kept_out(desk: Desk, name: str, token: str | None, purpose: str) -> tuple[Any, str]:
+    """A page of rows in quarantine, and why they may not be seen."""
+    asked = {"name": name, "limit": _KEPT_OUT, "token": token, "purpose": purpose}
+    try:
+        return desk.maybe("data.quarantine", **asked), ""
+    except Denied as error:
+        return None, f"{error}: {error.hint}"
 
 
 def _reasons(rows: Sequence[QuarantinedRow]) -> list[str]:
@@ -121,12 +133,12 @@ def _history(
     return [(number, changes) for number, changes in found if changes][::-1]
 
 
-def _sample(desk: Desk, name: str, detail: Any) -> Values | None:
+def _sample(desk: Desk, name: str, detail: Any, purpose: str) -> Values | None:
     """The first rows, or why they may not be seen; None for what has no rows."""
     if detail is None or not detail.columns.columns:
         return None
     try:
-        rows = desk.call("data.rows", name=name, limit=_SAMPLE).items
+        rows = desk.call("data.rows", name=name, limit=_SAMPLE, purpose=purpose).items
     except Denied as error:
         return {"rows": (), "denied": f"{error}: {error.hint}"}
     return {"rows": rows, "denied": ""}

@@ -1,0 +1,116 @@
+"""Purposes of columns at every door by which rows or values of rows come out, and along lineage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from loopwright.core.errors import Denied
+from loopwright.core.schema import ColumnType
+from loopwright.data.allowing import PurposeRule, Purposes
+from loopwright.data.appending import append
+from loopwright.data.branches import branch
+from loopwright.data.checking import check, infer_contract
+from loopwright.data.comparing import diff, row_changes
+from loopwright.data.contracts import define_contract
+from loopwright.data.deduplicating import deduplicate, duplicates
+from loopwright.data.exchanging import export_table
+from loopwright.data.nouns import ColumnRule, Contract
+from loopwright.data.purposes import set_purposes
+from loopwright.data.reading import read
+from loopwright.data.verbs import download, profile, quarantine, rows
+from loopwright.engine.context import Context
+from loopwright.features.nouns import FeatureView
+from loopwright.features.verbs import define_view, materialize
+from loopwright.testing.builders import memory_context
+from tests.data.test_contracts import PEOPLE, RULES, under
+from tests.features import worlds
+
+
+@pytest.fixture
+def ctx() -> Context:
+    return memory_context()
+
+
+DOORS: dict[str, Callable[[Context, str], object]] = {
+    "rows": lambda ctx, why: rows(ctx, "people", purpose=why),
+    "download": lambda ctx, why: download(ctx, "people", purpose=why),
+    "quarantine": lambda ctx, why: quarantine(ctx, "people", purpose=why),
+    "diff": lambda ctx, why: diff(ctx, "people@1", "people@2", purpose=why),
+    "changes": lambda ctx, why: list(row_changes(ctx, "people@1", "people@2", purpose=why)),
+    "check": lambda ctx, why: check(ctx, "people", purpose=why),
+    "duplicates": lambda ctx, why: duplicates(ctx, "people", purpose=why),
+    "deduplicate": lambda ctx, why: deduplicate(ctx, "people", dry_run=True, purpose=why),
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_purposes_hold_at_every_door(ctx: Context, door: str) -> None:
+    append(ctx, "people", PEOPLE)
+    rules = (ColumnRule(name="age", type=ColumnType.INT, max=35),)
+    define_contract(ctx, "people", Contract(name="people", columns=rules))
+    append(ctx, "people", PEOPLE)  # one of them is kept out
+    set_purposes(ctx, "people", RULES)
+    for why in ("", "marketing"):
+        with pytest.raises(Denied, match="'email' of dataset:people") as caught:
+            DOORS[door](ctx, why)
+        assert "ask privacy@example.org" in caught.value.hint
+    assert DOORS[door](ctx, "support")
+
+
+def test_a_profile_withholds_what_may_not_be_read(ctx: Context) -> None:
+    append(ctx, "people", pa.concat_tables([PEOPLE] * 60))
+    set_purposes(ctx, "people", RULES)
+    told = profile(ctx, "people")["columns"]
+    assert told["email"]["count"] == 120
+    assert "ask privacy@example.org" in told["email"]["withheld"]
+    assert "example.org" not in str(told["email"] | {"withheld": ""})
+    assert told["age"]["max"] == 40
+    assert "a@example.org" in str(profile(ctx, "people", purpose="support"))
+    by_name = {rule.name: rule for rule in infer_contract(ctx, "people").contract.columns}
+    assert by_name["email"].allowed == ()
+    by_name = {rule.name: rule for rule in infer_contract(ctx, "people", purpose="support").contract.columns}
+    assert by_name["email"].allowed == ("a@example.org", "b@example.org")
+
+
+def test_rules_hold_for_branches_and_for_what_earlier_versions_were_made_of(ctx: Context) -> None:
+    append(ctx, "people", PEOPLE)
+    set_purposes(ctx, "people", RULES)
+    branch(ctx, "people", "trial")
+    with pytest.raises(Denied, match="'email' of dataset:people"):
+        read(ctx, "people@trial", purpose="marketing")
+    made = under(ctx, "r1", purpose="support")
+    append(made, "letters", read(made, "people", columns=["id", "email"]))
+    append(ctx, "letters", pa.table({"id": [3], "email": ["c@example.org"]}))  # by nobody's run
+    branch(ctx, "letters", "more")
+    inside = under(ctx, "r2", purpose="support")
+    append(inside, "others", read(inside, "letters@more"))
+    for name in ("letters@1", "letters@2", "letters@more", "others"):
+        with pytest.raises(Denied, match="'email' of dataset:people"):
+            read(ctx, name, purpose="marketing")
+    assert read(ctx, "others", purpose="support").num_rows == 3
+
+
+def test_an_export_is_for_a_purpose(ctx: Context, tmp_path: Path) -> None:
+    append(ctx, "people", PEOPLE)
+    set_purposes(ctx, "people", RULES)
+    with pytest.raises(Denied, match="'email' of dataset:people"):
+        export_table(ctx, "people", str(tmp_path / "a"), purpose="marketing")
+    assert not (tmp_path / "a").exists()
+    assert export_table(ctx, "people", str(tmp_path / "a"), purpose="support").rows == 2
+
+
+def test_a_view_of_a_restricted_column_is_materialized_for_a_purpose() -> None:
+    ctx = worlds.context()
+    at = pa.array([0, 1], pa.timestamp("us", "UTC"))
+    append(ctx, "people", PEOPLE.append_column("at", at))
+    ask = Purposes(rules=(PurposeRule(column="email", allowed=("support",)),), ask="privacy@example.org")
+    set_purposes(ctx, "people", ask)
+    view = FeatureView(name="mail", entity=("id",), source="people", event_time="at", latest=("email",))
+    define_view(ctx, view)
+    with pytest.raises(Denied, match="'email' of dataset:people is restricted"):
+        materialize(ctx, "mail")
+    assert materialize(ctx, "mail", purpose="support").rows == 2
