@@ -15,7 +15,7 @@ from rapidfuzz import fuzz
 from loopwright.core.errors import Conflict, Invalid
 from loopwright.data.appending import append
 from loopwright.data.deduplicating import deduplicate, duplicates, duplicates_of_file
-from loopwright.data.duplicates import exact_groups, fuzzy_groups, plain_texts, repeated_rows
+from loopwright.data.duplicates import exact_groups, fuzzy_groups, plain_texts
 from loopwright.data.reading import read
 from loopwright.data.verbs import show
 from loopwright.engine.context import Context
@@ -40,7 +40,6 @@ def test_exact_groups_are_those_of_a_dictionary(rows: list[tuple[int | None, str
         seen.setdefault(row, []).append(place)
     expected = sorted(tuple(places) for places in seen.values() if len(places) > 1)
     assert [group.rows for group in exact_groups(table, ["a", "b"])] == expected
-    assert repeated_rows(table) == len(rows) - len(seen)
 
 
 def _people(count: int, seed: int) -> tuple[list[str], set[frozenset[int]]]:

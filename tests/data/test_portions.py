@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loopwright.core.errors import Invalid, LoopwrightError
-from loopwright.data import portions
+from loopwright.core.errors import Invalid, LoopwrightError, TooLarge
+from loopwright.data import portions, repeats
 from loopwright.data.duplicates import exact_groups
 from loopwright.data.portions import over_portions
 from loopwright.data.profiling import profile_file
@@ -116,13 +117,37 @@ def test_the_profile_of_portions_is_that_of_the_whole(name: str, tmp_path: Path,
 
 
 @pytest.mark.usefixtures("small")
-def test_rows_that_repeat_are_counted_over_portions(tmp_path: Path, ctx: Context) -> None:
+def test_texts_that_are_written_once_and_pointed_to_come_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Short ones in one group of rows, long ones in the next; those that come to too much are refused."""
+    monkeypatch.setattr(portions, "PORTION_BYTES", 1 << 20)
+    short = [None if row % 7 == 0 else f"short {row % 50}" for row in range(1700)]
+    long = [f"{row % 3}" + "x" * 20_000 for row in range(300)]
+    rows = pa.table({"t": pa.array(short + long, pa.large_string()), "n": list(range(2000))})
+    parquet(tmp_path / "t.parquet", rows)
+    assert (tmp_path / "t.parquet").stat().st_size < 100_000
+    found = pa.concat_tables(read(tmp_path / "t.parquet"))
+    assert found.to_pydict() == rows.to_pydict()
+    monkeypatch.setattr(portions, "_TEXT_LIMIT", 1 << 20)
+    with pytest.raises(TooLarge):
+        read(tmp_path / "t.parquet")
+
+
+@pytest.mark.usefixtures("small")
+def test_rows_that_repeat_are_counted_over_portions(
+    tmp_path: Path, ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
     drawn = np.random.default_rng(4)
     values: list[Any] = [None if each == 0 else int(each) for each in drawn.integers(0, 900, 5000)]
     other = drawn.integers(0, 3, 5000).tolist()
     parquet(tmp_path / "t.parquet", pa.table({"a": values, "b": other}))
-    told = profile_file(ctx, str(tmp_path / "t.parquet"))["duplicates"]
-    assert told == 5000 - len(set(zip(values, other, strict=True)))
+    expected = 5000 - len(set(zip(values, other, strict=True)))
+    assert profile_file(ctx, str(tmp_path / "t.parquet"))["duplicates"] == expected
+    monkeypatch.setattr(repeats, "_MOST_HELD", 700)  # then they wait in files
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert profile_file(ctx, str(tmp_path / "t.parquet"))["duplicates"] == expected
+    assert [each.name for each in tmp_path.iterdir()] == ["t.parquet"]
 
 
 def lines(head: str, first: str, then: str) -> str:

@@ -119,10 +119,11 @@ def objects(ctx: Context) -> list[Path]:
 
 
 def test_a_profile_of_before_there_were_sketches_goes_on(ctx: Context) -> None:
-    first, second = (ctx.ports.tables.profile(rows(part)) for part in (1, 2))
+    first = ctx.ports.tables.profile(rows(1))
+    second = ctx.ports.tables.profile(rows(2), like=first)
     for column in first["columns"].values():
         column.pop("sketch", None)
-    found = merged_profile(first, second, rows(2))["columns"]["fare"]
+    found = merged_profile(first, second)["columns"]["fare"]
     assert "sketch" not in found
     assert found["quantiles"]["0.5"] == pytest.approx(np.median(both("fare")), rel=0.2)
 

@@ -338,9 +338,10 @@ def test_the_profile_after_a_delete_is_that_of_what_stays(ctx: Context) -> None:
 def test_a_profile_grown_and_shrunk_is_the_first_one(ctx: Context) -> None:
     first, second = table((1, "a", 1.0), (2, "b", 5.0), (4, "a", -1.0)), table((9, "c", 7.0))
     tables = ctx.ports.tables
-    whole = merged_profile(tables.profile(first), tables.profile(second), second)
+    before = tables.profile(first)
+    whole = merged_profile(before, tables.profile(second, like=before))
     ranges = tables.ranges(io.BytesIO(tables.write(first)))
-    found = shrunk_profile(whole, tables.profile(second), second, ranges)
+    found = shrunk_profile(whole, tables.profile(second, like=whole), second, ranges)
     assert found is not None
     assert_alike(found, tables.profile(first))
     assert found["columns"]["word"]["top"] == tables.profile(first)["columns"]["word"]["top"]

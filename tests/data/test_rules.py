@@ -67,7 +67,7 @@ def test_merged_profiles_count_and_average_exactly(parts: list[list[float | None
     frames = [pa.table({"x": pa.array(part, pa.float64(), from_pandas=False)}) for part in parts]
     merged = tables.profile(frames[0])
     for frame in frames[1:]:
-        merged = merged_profile(merged, tables.profile(frame), frame)
+        merged = merged_profile(merged, tables.profile(frame, like=merged))
     found, whole = merged["columns"]["x"], tables.profile(pa.concat_tables(frames))["columns"]["x"]
     for key in ("count", "nulls", "nan", "min", "max"):
         assert found.get(key) == whole.get(key)

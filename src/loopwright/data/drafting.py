@@ -370,7 +370,7 @@ def _profile(ctx: Context, base: Base, cut: Cut, schema: Schema, table: pa.Table
     if found is None:
         found = ctx.ports.tables.profile(table)
     elif table.num_rows:
-        found = merged_profile(found, ctx.ports.tables.profile(table), table)
+        found = merged_profile(found, ctx.ports.tables.profile(table, like=found))
     return ctx.ports.objects.put(canonical(found))
 
 
@@ -381,8 +381,9 @@ def kept_profile(ctx: Context, base: Base, cut: Cut, schema: Schema) -> Json | N
     if base.profile is not None and not cut.removed:
         return _stored(ctx, base.profile)
     if base.profile is not None and cut.gone is not None:
-        part, ranges = ctx.ports.tables.profile(cut.gone), ranges_over(ctx, cut.entries)
-        shrunk = shrunk_profile(_stored(ctx, base.profile), part, cut.gone, ranges)
+        whole, ranges = _stored(ctx, base.profile), ranges_over(ctx, cut.entries)
+        part = ctx.ports.tables.profile(cut.gone, like=whole)
+        shrunk = shrunk_profile(whole, part, cut.gone, ranges)
         if shrunk is not None:
             return shrunk
     return _profile_of(ctx, cut.entries, schema)
@@ -397,6 +398,6 @@ def _profile_of(ctx: Context, entries: Sequence[ManifestEntry], schema: Schema) 
     """The profile of parts, read a piece at a time."""
     found: Json | None = None
     for batch in (batch for entry in entries for batch in each_batch(ctx, entry, schema, rows=_PART_ROWS)):
-        part = ctx.ports.tables.profile(batch)
-        found = part if found is None else merged_profile(found, part, batch)
+        part = ctx.ports.tables.profile(batch, like=found)
+        found = part if found is None else merged_profile(found, part)
     return found

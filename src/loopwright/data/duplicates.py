@@ -25,7 +25,6 @@ __all__ = [
     "exact_groups",
     "fuzzy_groups",
     "plain_texts",
-    "repeated_rows",
     "report_of",
 ]
 
@@ -62,14 +61,6 @@ class Duplicates(msgspec.Struct, frozen=True, kw_only=True):
     """pairs whose likeness was measured"""
     first: tuple[Group, ...] = ()
     """the greatest groups"""
-
-
-def repeated_rows(table: pa.Table) -> int:
-    """How many rows are equal to an earlier one in every column (nulls are equal to nulls)."""
-    if not table.num_rows or not table.num_columns:
-        return 0
-    different = table.group_by(table.column_names, use_threads=False).aggregate([])
-    return int(table.num_rows - different.num_rows)
 
 
 def exact_groups(table: pa.Table, columns: Sequence[str], *, place: str = "") -> list[Group]:

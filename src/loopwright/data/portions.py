@@ -7,11 +7,11 @@ gets a wider type and the file is read again from its beginning. Lines of JSON a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, TypeVar
 
 from loopwright.core.errors import Invalid, TooLarge
-from loopwright.data.footers import column_parts
+from loopwright.data.footers import ColumnPart, column_parts
 from loopwright.data.uploads import (
     GROWN_LIMIT,
     check_shape,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 __all__ = ["PORTION_BYTES", "PORTION_ROWS", "over_portions"]
 
@@ -37,6 +38,7 @@ PORTION_BYTES = 64 << 20
 _WHOLE_BYTES = 16 << 20
 """a file of texts up to this size is read at once"""
 _TEXT_LIMIT = 512 << 20
+_FEWEST_AT_ONCE = 1024
 _PACKED = ".gz"
 _MISFIT = re.compile(r"In CSV column #(\d+): (?:Row #\d+: )?CSV conversion error to ([a-z0-9]+)")
 _LINE_LIMIT = 64 << 20
@@ -75,8 +77,11 @@ def over_portions(
 
 def _portions(file: IO[bytes], form: str, path: str, types: Mapping[str, str]) -> Iterator[pa.Table]:
     with translated(f"the file {path}", form):
-        if _is_small(file, form):
+        parts = column_parts(file) if form == "parquet" else []
+        if _is_small(file, form, parts):
             yield read_table(file, form, {}, path=path)
+        elif form == "parquet":
+            yield from _gathered(_parquet(file, parts), path)
         else:
             yield from _gathered(_batches(file, form, types), path)
 
@@ -84,20 +89,17 @@ def _portions(file: IO[bytes], form: str, path: str, types: Mapping[str, str]) -
 def _batches(file: IO[bytes], form: str, types: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
     if form == "csv":
         return _csv(file, types)
-    if form == "ndjson":
-        return _ndjson(file)
-    return _parquet(file) if form == "parquet" else _arrow(file)
+    return _ndjson(file) if form == "ndjson" else _arrow(file)
 
 
-def _is_small(file: IO[bytes], form: str) -> bool:
+def _is_small(file: IO[bytes], form: str, parts: Sequence[ColumnPart]) -> bool:
+    """Whether a file is read at once; it is at its beginning again then."""
+    size = file.seek(0, 2)
+    file.seek(0)
     if form != "parquet":
-        size = file.seek(0, 2)
-        file.seek(0)
         return size <= _WHOLE_BYTES
     import pyarrow.parquet as pq
 
-    parts = column_parts(file)
-    file.seek(0)
     rows = pq.read_metadata(file).num_rows
     file.seek(0)
     return rows <= PORTION_ROWS and sum(part.size_bytes for part in parts) <= PORTION_BYTES
@@ -130,12 +132,9 @@ def _cut(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
 # ------------------------------------------------------------------------------------------- formats
 
 
-def _parquet(file: IO[bytes]) -> Iterator[pa.RecordBatch]:
-    import pyarrow as pa
+def _parquet(file: IO[bytes], parts: Sequence[ColumnPart]) -> Iterator[pa.RecordBatch]:
     import pyarrow.parquet as pq
 
-    parts = column_parts(file)
-    file.seek(0)
     with pq.ParquetFile(file) as found:
         schema, rows = found.schema_arrow, max(1, found.metadata.num_rows)
     check_shape(schema.empty_table(), "the file")
@@ -144,14 +143,49 @@ def _parquet(file: IO[bytes]) -> Iterator[pa.RecordBatch]:
     page = max((part.page_bytes for part in parts if part.is_grown and part.path in texts), default=1)
     width = sum(part.size_bytes for part in parts) // rows + 1
     at_once = max(1, min(PORTION_ROWS, GROWN_LIMIT // page, PORTION_BYTES // width))
-    plain = pa.schema([each.with_type(pa.string()) if each.name in folded else each for each in schema])
     file.seek(0)
-    with pq.ParquetFile(file, read_dictionary=folded, pre_buffer=False, buffer_size=1 << 20) as again:
-        for batch in again.iter_batches(batch_size=at_once, use_threads=False):
-            table = pa.Table.from_batches([batch])
-            for name in folded:
-                _check_text(name, spread_bytes(table.column(name)))
-            yield from table.cast(plain).to_batches()
+    ways = {"pre_buffer": False, "buffer_size": 1 << 20}
+    with (
+        pq.ParquetFile(file, **ways) as found,
+        pq.ParquetFile(file, read_dictionary=folded, **ways) as pointed,
+    ):
+        if not folded:
+            yield from found.iter_batches(batch_size=at_once, use_threads=False)
+            return
+        for group in range(found.num_row_groups):
+            yield from _written_out(found, pointed, group, at_once)
+
+
+def _written_out(
+    found: pq.ParquetFile, pointed: pq.ParquetFile, group: int, at_once: int
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a group with texts that are written once and pointed to, as `pointed` reads them.
+
+    Such a text may be written out very often. Where the lists that are pointed to show that none is long, the
+    rows are read plainly, which is a third of the work; else they are measured first.
+    """
+    import pyarrow as pa
+
+    folded = [each.name for each in pointed.schema_arrow if pa.types.is_dictionary(each.type)]
+    plain = pa.schema([each.remove_metadata() for each in found.schema_arrow])
+    short = PORTION_BYTES // _longest(pointed, group, folded)
+    is_short = short >= min(at_once, _FEWEST_AT_ONCE)
+    source, rows = (found, min(at_once, short)) if is_short else (pointed, at_once)
+    for batch in source.iter_batches(batch_size=rows, row_groups=[group], use_threads=False):
+        table = pa.Table.from_batches([batch])
+        for name in () if is_short else folded:
+            _check_text(name, spread_bytes(table.column(name)))
+        yield from table.cast(plain).to_batches()
+
+
+def _longest(pointed: pq.ParquetFile, group: int, folded: Sequence[str]) -> int:
+    """How many bytes such texts of a row have at most: with the first row Arrow reads all they point to."""
+    import pyarrow.compute as pc
+
+    batches = pointed.iter_batches(batch_size=1, row_groups=[group], columns=folded, use_threads=False)
+    first = next(batches, None)
+    lists = [] if first is None else [first.column(name).dictionary for name in folded]
+    return 1 + sum(pc.max(pc.binary_length(values)).as_py() or 0 for values in lists)
 
 
 def _check_text(name: str, size: int) -> None:

@@ -9,34 +9,30 @@ bounds, and `bounds` says so.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from loopwright.core.instants import format_instant, from_micros, parse_instant, to_micros
 from loopwright.core.nouns import Json
 from loopwright.data.pairing import joined_pairs
 from loopwright.stats.sketches import Sketch, error_of, from_plain, merged, plain, quantiles
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-__all__ = ["merged_profile", "quantiles_of", "recounted", "told_by"]
+__all__ = ["added_shape", "merged_profile", "quantiles_of", "told_by"]
 
 _TOP = 20
 
 
-def merged_profile(whole: Json, part: Json, rows: pa.Table) -> Json:
-    """The profile of what `whole` and `part` are profiles of, `rows` being the part's rows."""
+def merged_profile(whole: Json, part: Json) -> Json:
+    """The profile of what both are profiles of; `part` was made like `whole`, on the edges it has."""
     columns = dict(whole["columns"])
     for name, added in part["columns"].items():
         before = columns.get(name)
-        columns[name] = added if before is None else _column(before, added, rows.column(name))
+        columns[name] = added if before is None else _column(before, added)
     found: Json = {"rows": whole["rows"] + part["rows"], "columns": columns}
     pairs = joined_pairs(whole.get("pairs"), part.get("pairs"))
     return found if pairs is None else {**found, "pairs": pairs}
 
 
-def _column(before: Json, added: Json, values: pa.ChunkedArray) -> Json:
+def _column(before: Json, added: Json) -> Json:
     full = [part for part in (before, added) if "min" in part]
     found = {**(full[0] if full else before), **_counts(before, added), **_values(before, added)}
     if len(full) < 2:
@@ -46,8 +42,17 @@ def _column(before: Json, added: Json, values: pa.ChunkedArray) -> Json:
     if "mean" in before:
         found |= _moments(before, added)
     if before.get("histogram"):
-        found["histogram"] = recounted(before["histogram"], values)
+        found["histogram"] = added_shape(before["histogram"], added["histogram"])
     return {**found, **_ranks(before, added, found)}
+
+
+def added_shape(before: Json, part: Json, sign: Literal[1, -1] = 1) -> Json:
+    """The histogram with that of a part added, or taken out; `ValueError` where their edges differ."""
+    if before["edges"] != part["edges"]:
+        raise ValueError("a part's histogram has edges of its own: profile it like the whole")
+    counts = [old + sign * new for old, new in zip(before["counts"], part["counts"], strict=True)]
+    sides = {side: before[side] + sign * part[side] for side in ("below", "above")}
+    return {"edges": before["edges"], "counts": counts, **sides}
 
 
 def _ranks(before: Json, added: Json, found: Json) -> Json:
@@ -116,24 +121,6 @@ def _moments(before: Json, added: Json) -> Json:
     n, gap = n1 + n2, mean2 - mean1
     squares = std1 * std1 * (n1 - 1) + std2 * std2 * (n2 - 1) + gap * gap * n1 * n2 / n
     return {"mean": mean1 + gap * n2 / n, "std": math.sqrt(squares / (n - 1))}
-
-
-def recounted(shape: Mapping[str, Any], values: pa.ChunkedArray, sign: Literal[1, -1] = 1) -> Json:
-    """The histogram with the values put into it, or taken out of it."""
-    import numpy as np
-    import pyarrow as pa
-
-    if pa.types.is_timestamp(values.type):
-        values = values.cast(pa.int64())
-    numbers = values.drop_null().to_numpy()
-    edges = np.asarray(shape["edges"])
-    counts, _ = np.histogram(numbers[np.isfinite(numbers)], edges)
-    return {
-        "edges": shape["edges"],
-        "counts": [old + sign * int(new) for old, new in zip(shape["counts"], counts, strict=True)],
-        "below": shape["below"] + sign * int((numbers < edges[0]).sum()),
-        "above": shape["above"] + sign * int((numbers > edges[-1]).sum()),
-    }
 
 
 def quantiles_of(found: Json) -> Json:

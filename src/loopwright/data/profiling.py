@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -69,14 +70,23 @@ def shown_profile(profile: Json) -> Json:
 def _profiled(ctx: Context, portions: Iterator[pa.Table], zone: str) -> Json:
     """The profile of all portions, with how many rows repeat another."""
     found: Json | None = None
-    with Repeats(ctx) as repeats:
-        for portion in portions:
+    with Repeats(ctx) as repeats, closing(_ahead(portions)) as read:
+        for portion in read:
             table = conformed(zoned(portion, zone), {})
-            part = ctx.ports.tables.profile(table)
-            found = part if found is None else merged_profile(found, part, table)
+            part = ctx.ports.tables.profile(table, like=found)
+            found = part if found is None else merged_profile(found, part)
             repeats.add(table)
         shown = shown_profile({"rows": 0, "columns": {}} if found is None else found)
         return {**shown, "duplicates": repeats.count()}
+
+
+def _ahead(portions: Iterator[pa.Table]) -> Generator[pa.Table]:
+    """The portions, each read while the one before it is worked on."""
+    with ThreadPoolExecutor(1, thread_name_prefix="loopwright-portions") as beside:
+        waiting = beside.submit(next, portions, None)
+        while (portion := waiting.result()) is not None:
+            waiting = beside.submit(next, portions, None)
+            yield portion
 
 
 def _over(ctx: Context, address: str, work: Callable[[Iterator[pa.Table]], Json]) -> Json:

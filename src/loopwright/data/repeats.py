@@ -6,7 +6,6 @@ memory is one portion, or a 64th of the rows: of the different ones where they a
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,12 +14,15 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 from msgspec.structs import replace
 
-from loopwright.data.duplicates import Duplicates, Group, exact_groups, repeated_rows
+from loopwright.data.duplicates import Duplicates, Group, exact_groups
 from loopwright.data.rows import json_rows
 from loopwright.engine.context import Context
+from loopwright.engine.scratch import scratch
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 __all__ = ["Repeats", "exact_report"]
 
@@ -28,6 +30,8 @@ _FILES = 64
 _SHOWN = 100
 _SHOWN_ROWS = 5
 _PLACE = "__loopwright_place"
+_MOST_HELD = 1 << 20
+"""rows whose bits are held before they go to files"""
 
 
 class _Spread:
@@ -81,8 +85,8 @@ class _Spread:
 
 @contextmanager
 def _spread(ctx: Context) -> Iterator[_Spread]:
-    with tempfile.TemporaryDirectory(prefix="loopwright-") as folder:
-        spread = _Spread(ctx, Path(folder))
+    with scratch() as folder:
+        spread = _Spread(ctx, folder)
         try:
             yield spread
         finally:
@@ -90,14 +94,17 @@ def _spread(ctx: Context) -> Iterator[_Spread]:
 
 
 class Repeats:
-    """Takes portions of rows with equal columns, and says at the end how many repeat another."""
+    """Takes portions of rows with equal columns, and says at the end how many repeat another.
+
+    Of each row 128 bits are kept that only equal ones share; they wait in files where they are many.
+    """
 
     def __init__(self, ctx: Context) -> None:
-        self._ctx = ctx
+        self._tables = ctx.ports.tables
         self._stack = ExitStack()
-        self._first: pa.Table | None = None
-        self._spread: _Spread | None = None
-        self._rows = 0
+        self._waiting: list[NDArray[np.uint64]] = []
+        self._held = 0
+        self._files: list[IO[bytes]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -108,33 +115,57 @@ class Repeats:
         self._stack.close()
 
     def add(self, portion: pa.Table) -> None:
-        """Take some rows; the first ones stay in memory until others come."""
-        self._rows += portion.num_rows
-        if self._spread is None and self._first is None:
-            self._first = portion
-            return
-        if self._spread is None:
-            self._spread = self._stack.enter_context(_spread(self._ctx))
-            first, self._first = self._first, None
-            self._put(first)
-        self._put(portion)
+        """Take some rows."""
+        if portion.num_rows and portion.num_columns:
+            self._waiting.append(self._tables.fingerprints(portion))
+            self._held += portion.num_rows
+        if self._held > _MOST_HELD:
+            self._write()
 
     def count(self) -> int:
         """How many rows are equal to an earlier one in every column (nulls are equal to nulls)."""
-        if self._spread is None:
-            return 0 if self._first is None else repeated_rows(self._first)
-        return self._rows - sum(_different(table) for table in self._spread.tables())
+        import numpy as np
 
-    def _put(self, portion: pa.Table | None) -> None:
-        if self._spread is None or portion is None or not portion.num_rows or not portion.num_columns:
-            return
-        names = portion.column_names
-        rows = portion.group_by(names, use_threads=False).aggregate([]).select(names)
-        self._spread.add(rows, names)
+        if not self._files:
+            return _repeated(np.concatenate(self._waiting)) if self._waiting else 0
+        self._write()
+        return sum(_repeated(_read(file)) for file in self._files)
+
+    def _write(self) -> None:
+        """Put what waits into files by its first bits."""
+        import numpy as np
+
+        if not self._files:
+            folder = self._stack.enter_context(scratch())
+            paths = (folder / str(at) for at in range(_FILES))
+            self._files = [self._stack.enter_context(path.open("w+b")) for path in paths]
+        found = np.concatenate([np.empty((0, 2), dtype=np.uint64), *self._waiting])
+        self._waiting, self._held = [], 0
+        places = (found[:, 0] % np.uint64(_FILES)).astype(np.uint8)
+        order = np.argsort(places, kind="stable")
+        ends = np.searchsorted(places[order], np.arange(_FILES + 1))
+        for at, file in enumerate(self._files):
+            file.write(found[order[ends[at] : ends[at + 1]]].tobytes())
 
 
-def _different(table: pa.Table) -> int:
-    return int(table.num_rows - repeated_rows(table))
+def _read(file: IO[bytes]) -> NDArray[np.uint64]:
+    import numpy as np
+
+    file.seek(0)
+    return np.frombuffer(file.read(), dtype=np.uint64).reshape(-1, 2)
+
+
+def _repeated(found: NDArray[np.uint64]) -> int:
+    """How many rows of `(n, 2)` are equal to another before them; the second number is rarely looked at."""
+    import numpy as np
+
+    rising = np.sort(found[:, 0])
+    again = np.unique(rising[1:][rising[1:] == rising[:-1]])
+    if not again.size:
+        return 0
+    at = np.minimum(np.searchsorted(again, found[:, 0]), again.size - 1)
+    alike = found[again[at] == found[:, 0]]
+    return len(alike) - len(np.unique(alike, axis=0))
 
 
 def exact_report(ctx: Context, portions: Iterator[pa.Table], columns: Sequence[str]) -> Duplicates:

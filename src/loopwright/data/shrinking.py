@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from loopwright.core.instants import format_instant, from_micros
 from loopwright.core.nouns import Json
 from loopwright.data.pairing import joined_pairs
-from loopwright.data.profiles import quantiles_of, recounted, told_by
+from loopwright.data.profiles import added_shape, quantiles_of, told_by
 from loopwright.ports.tables import ColumnRange
 from loopwright.stats.sketches import ERROR, error_of, from_plain, without
 
@@ -47,7 +47,7 @@ _MOST_TAKEN = 0.5
 
 
 def shrunk_profile(whole: Json, part: Json, rows: pa.Table, ranges: Mapping[str, ColumnRange]) -> Json | None:
-    """The profile of `whole` without `rows`, whose profile is `part`.
+    """The profile of `whole` without `rows`, whose profile is `part`, made like the whole.
 
     `ranges` are those of the columns of what stays. None where the profile has to be made anew: it holds
     what cannot be taken out of it, or most of the rows go.
@@ -86,7 +86,7 @@ def _column(before: Json, gone: Json, values: pa.ChunkedArray, span: ColumnRange
             return None
         found |= moments
     if before.get("histogram"):
-        found["histogram"] = recounted(before["histogram"], values, -1)
+        found["histogram"] = added_shape(before["histogram"], gone["histogram"], -1)
     ranks = _ranks(before, found, values)
     return None if ranks is None else {**found, **ranks}
 

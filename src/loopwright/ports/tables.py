@@ -111,6 +111,13 @@ class PartFiles(Protocol):
     def buckets(self, table: pa.Table, columns: Sequence[str], count: int) -> NDArray[np.int64]:
         """`(n,)` in `[0, count)`: rows of equal values (null, NaN too) fall into one bucket of a process."""
 
+    def fingerprints(self, table: pa.Table) -> NDArray[np.uint64]:
+        """`(n, 2)`: 128 bits that rows of equal values (null, NaN too) share, and others in a process do not.
+
+        By chance two rows of a thousand million have the same with a probability under 1e-20; who chooses
+        the values may do better.
+        """
+
 
 class Tables(PartFiles, Protocol):
     """One engine of columns; instants are `timestamp[us, UTC]`. Thread safe, deterministic in its output."""
@@ -154,5 +161,8 @@ class Tables(PartFiles, Protocol):
     def join_windows(self, spine: pa.Table, view: pa.Table, join: WindowJoin) -> pa.Table:
         """The spine's columns in order, then one column per window."""
 
-    def profile(self, table: pa.Table) -> Json:
-        """Per column: count, nulls, distinct, extremes, mean, deviation, quantiles, top values, histogram."""
+    def profile(self, table: pa.Table, *, like: Json | None = None) -> Json:
+        """Per column: count, nulls, distinct, extremes, mean, deviation, quantiles, top values, histogram.
+
+        A histogram has the edges that `like`, an earlier profile, has for the column; then both can be added.
+        """

@@ -266,6 +266,37 @@ class TablesSuite:
             assert json.loads(json.dumps(found, allow_nan=False)) == found
         assert tables.profile(odd)["columns"]["same"]["histogram"]["counts"] == [3]
 
+    def test_a_profile_like_another_counts_between_its_edges(self, tables: Tables) -> None:
+        first = tables.profile(
+            pa.table({"x": [0.0, 10.0, 20.0], "y": [1, 1, 1], "z": pa.nulls(3, pa.int64())})
+        )
+        values = [-5.0, 0.0, 10.0, 20.0, 20.5, math.inf, -math.inf, math.nan, None]
+        part = pa.table({"x": values, "y": list(range(9)), "z": list(range(9)), "w": list(range(9))})
+        found = tables.profile(part, like=first)["columns"]
+        shape, before = found["x"]["histogram"], first["columns"]["x"]["histogram"]
+        assert (shape["edges"], sum(shape["counts"])) == (before["edges"], 3)
+        assert (shape["below"], shape["above"]) == (2, 2)
+        assert [found["y"]["histogram"][key] for key in ("counts", "below", "above")] == [[1], 1, 7]
+        assert found["z"]["histogram"] == found["w"]["histogram"]
+
+    def test_fingerprints_are_those_of_values(self, tables: Tables) -> None:
+        rows = pa.table(
+            {
+                "n": [1, 1, None, 2, None, 1],
+                "x": [0.0, -0.0, math.nan, 0.5, math.nan, 0.0],
+                "t": ["a", "a", None, "", None, ""],
+            }
+        )
+        found = [tuple(each) for each in tables.fingerprints(rows).tolist()]
+        assert found[0] == found[1]
+        assert found[2] == found[4]
+        assert len(set(found)) == 4
+        apart = pa.table({"a": ["ab", "a"], "b": ["c", "bc"]})
+        assert len({tuple(each) for each in tables.fingerprints(apart).tolist()}) == 2
+        many = tables.fingerprints(pa.table({"n": list(range(100_000))}))
+        assert {len(set(many[:, at].tolist())) for at in (0, 1)} == {100_000}
+        assert len(set((many[:, 0] ^ many[:, 1]).tolist())) == 100_000
+
     # -- joins ----------------------------------------------------------------------------------------------
 
 

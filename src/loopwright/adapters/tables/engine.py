@@ -70,6 +70,11 @@ class PolarsTables:
         found: NDArray[np.int64] = (hashes % np.uint64(count)).astype(np.int64)
         return found
 
+    def fingerprints(self, table: pa.Table) -> NDArray[np.uint64]:
+        """`(n, 2)`: 128 bits for each row, the same for equal ones."""
+        frame = _frame(table)
+        return np.column_stack([frame.hash_rows(seed=seed).to_numpy() for seed in (1, 2)])
+
     def schema_of(self, table: pa.Table) -> Schema:
         """Column names and types; `Invalid` names the first column of a type the platform does not keep."""
         return schema_of(table)
@@ -105,9 +110,9 @@ class PolarsTables:
         """One row per spine row: aggregates of its key's rows known in the windows before its instant."""
         return join_windows(spine, view, join)
 
-    def profile(self, table: pa.Table) -> Json:
+    def profile(self, table: pa.Table, *, like: Json | None = None) -> Json:
         """Per column: counts, least and greatest, moments, quantiles, histogram, most frequent values."""
-        return profile_of(table)
+        return profile_of(table, like)
 
 
 def _frame(table: pa.Table) -> pl.DataFrame:
