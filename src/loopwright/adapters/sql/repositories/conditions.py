@@ -12,7 +12,7 @@ from loopwright.core.folding import spellings
 from loopwright.core.patterns import finder
 from loopwright.core.queries import All, AnyOf, Comparison, Condition, Not
 
-__all__ = ["ORDERED", "Conditions", "Sql", "attribute_sql", "text_test"]
+__all__ = ["ORDERED", "Conditions", "Sql", "attribute_sql", "text_test", "there"]
 
 _NEVER, _ALWAYS = "0 = 1", "1 = 1"
 ORDERED = {"=": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
@@ -95,23 +95,23 @@ class Conditions:
         of_run = f"SELECT 1 FROM metric_latest m WHERE m.run_no = {run} AND m.key_no = ?"
         number = self.key_number(key)
         if asked.op in {"IS NULL", "IS NOT NULL"}:
-            return f"{'NOT ' * (asked.op == 'IS NULL')}EXISTS ({of_run})", [number]
+            return f"{'NOT ' * (asked.op == 'IS NULL')}{there(self._session, of_run)}", [number]
         if asked.op not in ORDERED or isinstance(asked.value, str | tuple) or asked.value is None:
             raise Invalid(f"a metric cannot be compared by {asked.op}", hint="compare it with a number")
         test = f"m.is_nan = 0 AND m.value {ORDERED[asked.op]} ?"
         if asked.op == "!=":
             test = "(m.is_nan = 1 OR m.value <> ?)"
-        return f"EXISTS ({of_run} AND {test})", [number, float(asked.value)]
+        return there(self._session, f"{of_run} AND {test}"), [number, float(asked.value)]
 
     def _text(self, table: str, key: str, asked: Comparison, run: str) -> Sql:
         of_run = f"SELECT 1 FROM {table} t WHERE t.run_no = {run} AND t.key_no = ?"
         number = self.key_number(key)
         if asked.op in {"IS NULL", "IS NOT NULL"}:
-            return f"{'NOT ' * (asked.op == 'IS NULL')}EXISTS ({of_run})", [number]
+            return f"{'NOT ' * (asked.op == 'IS NULL')}{there(self._session, of_run)}", [number]
         test, arguments = self._told("t.value", asked)
         if asked.op == "=" and isinstance(asked.value, str):
             test, arguments = f"t.head = ? AND {test}", [asked.value[:HEAD], *arguments]
-        return f"EXISTS ({of_run} AND {test})", [number, *arguments]
+        return there(self._session, f"{of_run} AND {test}"), [number, *arguments]
 
     def _attribute(self, key: str, asked: Comparison) -> Sql:
         column, kind = attribute_sql(key, self._session.is_sqlite)
@@ -135,11 +135,19 @@ class Conditions:
         else:
             source = "json_array_elements(COALESCE(r.facts::json->'datasets', '[]'::json)) d"
             column = f"(d->>'{key}')"
-        there = f"SELECT 1 FROM {source} WHERE {column} IS NOT NULL"
+        listed = f"SELECT 1 FROM {source} WHERE {column} IS NOT NULL"
         if asked.op in {"IS NULL", "IS NOT NULL"}:
-            return f"{'NOT ' * (asked.op == 'IS NULL')}EXISTS ({there})", []
+            return f"{'NOT ' * (asked.op == 'IS NULL')}EXISTS ({listed})", []
         test, arguments = self._told(column, asked)
-        return f"EXISTS ({there} AND {test})", arguments
+        return f"EXISTS ({listed} AND {test})", arguments
+
+
+def there(session: Session, rows: str) -> str:
+    """Whether there is such a row, asked of each run where it stands.
+
+    PostgreSQL would rather read all such rows, if nothing kept it from taking them for a table to join.
+    """
+    return f"EXISTS ({rows})" if session.is_sqlite else f"EXISTS ({rows} OFFSET 0)"
 
 
 def text_test(column: str, asked: Comparison, *, is_sqlite: bool) -> Sql:

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, Select, bindparam, select
+from sqlalchemy import ARRAY, BigInteger, Column, Select, any_, bindparam, select
 
 from loopwright.adapters.sql import schema
+from loopwright.adapters.sql.arrays import arrays_of
 from loopwright.adapters.sql.rows import Row
 from loopwright.adapters.sql.schema import BIG, TEXT
 from loopwright.adapters.sql.statements import Session, insert_new
@@ -59,22 +60,33 @@ def known_keys(session: Session, space: str, names: Iterable[str]) -> dict[str, 
 
 
 class Among(NamedTuple):
-    """A question about one number, and the same about many."""
+    """A question about one number, the same about many, and about an array of them (of PostgreSQL)."""
 
     one: Select[Any]
     many: Select[Any]
+    array: Select[Any]
 
 
 def among(question: Select[Any], column: Column[int]) -> Among:
     """A question about rows whose `column` is one of a set of numbers, as `rows_among` asks it."""
     names = [bindparam(f"no_{i}", type_=BIG) for i in range(_CHUNK)]
-    return Among(question.where(column == bindparam("no", type_=BIG)), question.where(column.in_(names)))
+    array = any_(bindparam("numbers", type_=ARRAY(BigInteger)))
+    return Among(
+        question.where(column == bindparam("no", type_=BIG)),
+        question.where(column.in_(names)),
+        question.where(column == array),
+    )
 
 
 def rows_among(session: Session, question: Among, numbers: Sequence[int]) -> list[Row]:
-    """All rows of a question about a set of numbers, asked in parts."""
+    """All rows of a question about a set of numbers, asked in parts where there are no arrays."""
     if len(numbers) == 1:
         return list(session.rows(question.one, no=numbers[0]))
+    if not numbers:
+        return []
+    if not session.is_sqlite:
+        (literal,) = arrays_of([(number,) for number in numbers])
+        return list(session.rows(question.array, numbers=literal))
     found: list[Row] = []
     for start in range(0, len(numbers), _CHUNK):
         part = numbers[start : start + _CHUNK]

@@ -51,10 +51,10 @@ def narrowest(
     `bounds` are those that bound the walk itself: where fewest pass such a one, the walk is the shortest way.
     """
     parts = asked.parts if isinstance(asked, All) else (asked,)
-    tests, least, found = list[Narrow](), _SOME, None
+    tests, least, found = list[tuple[Narrow, int | None]](), _SOME, None
     for test in _tests(session, conditions, parts, experiment):
-        tests.append(test)
         count = _count(session, test, least)
+        tests.append((test, count if count < least or least == _SOME else None))
         if count < least:
             least, found = count, test
         if least <= wanted:
@@ -63,7 +63,11 @@ def narrowest(
         return None
     if least < _FEW:
         return found
-    counts = [_count(session, test, _SOME) for test in tests if test.settled not in bounds]
+    counts = [
+        _count(session, test, _SOME) if count is None else count
+        for test, count in tests
+        if test.settled not in bounds
+    ]
 
     def is_far(runs: int) -> bool:
         return wanted / prod(count / runs for count in counts if count < _SOME) > least

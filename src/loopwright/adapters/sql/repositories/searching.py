@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from loopwright.adapters.sql.listing import checked_limit, write_token
-from loopwright.adapters.sql.repositories.conditions import ORDERED, Conditions, attribute_sql
+from loopwright.adapters.sql.repositories.conditions import ORDERED, Conditions, attribute_sql, there
 from loopwright.adapters.sql.repositories.narrowing import Narrow, narrowest
 from loopwright.adapters.sql.repositories.places import Atom, beyond, read_place, sorted_rows
 from loopwright.adapters.sql.repositories.texts import HEAD
@@ -232,8 +232,8 @@ class Search:
     ) -> list[Row]:
         """The rows of one value beyond a place, in the order of their start."""
         column = f"t.{ties.column.removeprefix('d.')}"
-        also = f"EXISTS (SELECT 1 FROM {ties.table} t WHERE t.run_no = r.no AND t.key_no = ? AND {column} = ?"
-        also += " AND t.is_nan = 0)" if stretch.metric else ")"
+        tied = f"SELECT 1 FROM {ties.table} t WHERE t.run_no = r.no AND t.key_no = ? AND {column} = ?"
+        also = there(self._session, f"{tied} AND t.is_nan = 0" if stretch.metric else tied)
         lead = (value,) * ties.lead
         mark = place[ties.lead :] if tuple(place[: ties.lead]) == lead else ()
         rows: list[Row] = []
@@ -312,8 +312,9 @@ class Search:
     def _by_key(self, first: SortKey, rest: Sequence[SortKey]) -> list[_Stretch]:
         joins, joined, tail = self._joins(rest)
         table, key_no = _TABLES[first.field.kind], self._key_number(first.field)
-        there = "d.experiment_no = ? AND d.key_no = ?"
-        without = f"NOT EXISTS (SELECT 1 FROM {table} n WHERE n.run_no = r.no AND n.key_no = ?)"
+        of_key = "d.experiment_no = ? AND d.key_no = ?"
+        with_key = f"SELECT 1 FROM {table} n WHERE n.run_no = r.no AND n.key_no = ?"
+        without = f"NOT {there(self._session, with_key)}"
         missing = (
             self._by_attribute(rest[0], rest[1:], without, (key_no,))
             if _is_start(rest)
@@ -323,9 +324,9 @@ class Search:
         if first.field.kind == "metric":
             value = Atom("d.value", descending=first.descending, kind=float)
             numbers = _Stretch(
-                table, joins, f"{there} AND d.is_nan = 0", (key_no,), (value, *tail), joined, first.field
+                table, joins, f"{of_key} AND d.is_nan = 0", (key_no,), (value, *tail), joined, first.field
             )
-            others = _Stretch(table, joins, f"{there} AND d.is_nan = 1", (key_no,), tail, joined)
+            others = _Stretch(table, joins, f"{of_key} AND d.is_nan = 1", (key_no,), tail, joined)
             stretches = [
                 numbers._replace(ties=ties),
                 others._replace(ties=ties._replace(column="d.is_nan", lead=0)),
@@ -333,7 +334,7 @@ class Search:
         else:
             head = Atom("d.head", descending=first.descending, kind=str)
             text = Atom("d.value", descending=first.descending, kind=str)
-            texts = _Stretch(table, joins, there, (key_no,), (head, text, *tail), joined)
+            texts = _Stretch(table, joins, of_key, (key_no,), (head, text, *tail), joined)
             stretches = [texts._replace(ties=ties._replace(column="d.head", lead=2))]
         if not _is_start(rest):
             stretches = [each._replace(ties=None) for each in stretches]

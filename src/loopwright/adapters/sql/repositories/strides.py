@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import and_, case, literal_column, null, or_
+from sqlalchemy import ColumnElement, and_, case, literal_column, null, or_
 
 from loopwright.adapters.sql.rows import Row
 
@@ -52,7 +52,7 @@ def _rank(row: Row) -> tuple[Any, ...]:
 def continued(known: Any, new: Any) -> Any:
     """The distance of steps once `new` points came behind the known ones, null where it is no longer one."""
     gap = new.first_step - known.step
-    zero = literal_column("0")
+    zero: ColumnElement[int] = literal_column("0")
     is_odd = or_(
         known.stride.is_(None),
         new.stride.is_(None),
