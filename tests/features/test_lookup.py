@@ -29,7 +29,8 @@ def test_a_lookup_is_the_vector_of_the_instant() -> None:
     for view in worlds.views():
         materialize(ctx, view.name, until=at)
     rows = worlds.questions(5).select(["origin", "carrier", "tailnum", "distance"]).to_pylist()
-    reply = lookup(ctx, "delays", rows, at=at)
+    assert not lookup(ctx, "delays", rows, at=at).looked_up
+    reply = lookup(ctx, "delays", rows, at=at, looked_up=True)
     service = service_of(ctx, "delays")
     vectors = Assembler(ctx.ports.online, service).vectors(rows, to_micros(at)).tolist()
     assert reply.outputs == service.names

@@ -49,12 +49,19 @@ class DefinedService:
     def __repr__(self) -> str:
         return f"<{self.version.ref}: {len(self.inputs)} inputs>"
 
-    def lookup(self, rows: Sequence[Mapping[str, Scalar]], at: Instant | None = None) -> LookupReply:
-        """The model inputs of request rows from the online store, as known at an instant (now)."""
+    def lookup(
+        self, rows: Sequence[Mapping[str, Scalar]], at: Instant | None = None, *, looked_up: bool = False
+    ) -> LookupReply:
+        """The model inputs of request rows from the online store, as known at an instant (now).
+
+        With `looked_up` the reply also has what the views said.
+        """
         with face_at(self._to) as face:
             hand_over(face, self.functions)
             when = None if at is None else instant_of(at)
-            reply: LookupReply = face.call("features.lookup", name=self.name, rows=list(rows), at=when)
+            reply: LookupReply = face.call(
+                "features.lookup", name=self.name, rows=list(rows), at=when, looked_up=looked_up
+            )
             return reply
 
 

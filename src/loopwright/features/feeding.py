@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from binascii import b2a_base64
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from hashlib import blake2b
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -26,9 +27,10 @@ from loopwright.ports.online import OnlineRow
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Feed", "LiveView", "all_views", "live_view", "online_rows"]
+__all__ = ["Feed", "LiveView", "all_views", "live_view", "online_rows", "push_table"]
 
 _AT_ONCE = 1000
+_PUSHED_AT_ONCE = 4096
 
 
 class LiveView(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +112,26 @@ def _known_us(row: OnlineRow) -> int:
 
 
 def online_rows(ctx: Context, view: FeatureView, table: pa.Table) -> list[OnlineRow]:
+    """The rows of a table as the online store takes them, in their order, all at once."""
+    return list(each_online_row(ctx, view, table))
+
+
+def push_table(ctx: Context, each: LiveView, table: pa.Table) -> int:
+    """Push the rows of a table; how many were new.
+
+    A number of them at a time, so that lookups come between; a window wants them as they became known.
+    """
+    rows: Iterable[OnlineRow] = each_online_row(ctx, each.view, table)
+    if each.view.windows:
+        rows = sorted(rows, key=_known_us)
+    waiting, push = iter(rows), ctx.ports.online.push
+    taken = push(each.store, list(islice(waiting, _PUSHED_AT_ONCE)))
+    while some := list(islice(waiting, _PUSHED_AT_ONCE)):
+        taken += push(each.store, some)
+    return taken
+
+
+def each_online_row(ctx: Context, view: FeatureView, table: pa.Table) -> Iterator[OnlineRow]:
     """The rows of a table as the online store takes them, in their order.
 
     What is derived is computed here, so that a lookup only reads it. A row without an event time is left
@@ -129,18 +151,16 @@ def online_rows(ctx: Context, view: FeatureView, table: pa.Table) -> list[Online
     ids = _numbered(_ids(named, events, knowns) if view.windows else _short_ids(named))
     taken_rows = zip(*values, strict=True) if values else [()] * len(events)
     rows = zip(entities, events, knowns, orders, taken_rows, ids, strict=True)
-    return [
-        OnlineRow(
-            key=key,
-            event_us=event,
-            known_us=known,
-            values=dict(zip(needed, taken, strict=True)),
-            row_id=row_id,
-            order=order,
-        )
-        for key, event, known, order, taken, row_id in rows
-        if event is not None
-    ]
+    for key, event, known, order, taken, row_id in rows:
+        if event is not None:
+            yield OnlineRow(
+                key=key,
+                event_us=event,
+                known_us=known,
+                values=dict(zip(needed, taken)),  # noqa: B905 - of one length by what they are made of
+                row_id=row_id,
+                order=order,
+            )
 
 
 def _ids(named: list[list[Any]], events: Sequence[Any], knowns: Sequence[Any]) -> list[str]:

@@ -112,5 +112,8 @@ def plain_values(column: pa.ChunkedArray) -> list[Any]:
 
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.timestamp("us", column.type.tz), safe=False).cast(pa.int64())
+    if not column.null_count and (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        column = column.to_numpy()  # which knows a quicker way
+        return list(column.tolist())
     found: list[Any] = column.to_pylist()
     return found

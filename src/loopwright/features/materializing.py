@@ -14,7 +14,7 @@ from loopwright.data.nouns import DATASET
 from loopwright.data.reading import permitted, read_version, schema_of
 from loopwright.engine.context import Context
 from loopwright.engine.publishing import manifest_of, resolve
-from loopwright.features.feeding import LiveView, online_rows
+from loopwright.features.feeding import LiveView, online_rows, push_table
 from loopwright.features.nouns import FeatureView, Materialized
 from loopwright.features.rules import columns_read, known_within, longest_window
 from loopwright.features.thinning import read_seen_from, seen_from
@@ -39,13 +39,14 @@ def materialize_view(ctx: Context, each: LiveView, until: datetime, purpose: str
     after = _first_needed(each.view, until) if watermark is None else watermark
     within = known_within(each.view, after, until_us)
     if watermark is None:
-        rows = online_rows(ctx, each.view, read_seen_from(ctx, each.view, dataset, within, until - GRACE))
+        table = read_seen_from(ctx, each.view, dataset, within, until - GRACE)
+        pushed = push_table(ctx, each, table)
     else:
         table = read_version(ctx, dataset, columns=columns_read(each.view), where=within)
         rows = online_rows(ctx, each.view, seen_from(ctx, each.view, table, until - GRACE))
         rows += _late(ctx, each, dataset, watermark)
-    rows.sort(key=lambda row: row.known_us)
-    pushed = ctx.ports.online.push(each.store, rows)
+        rows.sort(key=lambda row: row.known_us)
+        pushed = ctx.ports.online.push(each.store, rows)
     ctx.ports.online.flush(until_us, [each.store])
     seen = {"version": dataset.number, "watermark": until_us}
     ctx.write(lambda tx: tx.documents.put(ctx.space, _SEEN, each.store, seen))
@@ -68,8 +69,7 @@ def fill_below(ctx: Context, each: LiveView, after: datetime | None, until: date
         within = known_within(each.view, to_micros(after), to_micros(until))
         table = read_version(ctx, dataset, columns=columns_read(each.view), where=within)
         table = seen_from(ctx, each.view, table, horizon)
-    rows = sorted(online_rows(ctx, each.view, table), key=lambda row: row.known_us)
-    pushed = ctx.ports.online.push(each.store, rows)
+    pushed = push_table(ctx, each, table)
     ctx.ports.online.flush(watermark, [each.store])
     return pushed
 

@@ -268,5 +268,5 @@ class LookupReply(msgspec.Struct, frozen=True, kw_only=True):
     outputs: tuple[str, ...]
     rows: tuple[tuple[float | None, ...], ...]
     """None for no value"""
-    looked_up: tuple[Mapping[str, Scalar], ...]
-    """what the views said, by `view.feature`"""
+    looked_up: tuple[Mapping[str, Scalar], ...] = ()
+    """what the views said, by `view.feature`; empty unless it is asked for"""

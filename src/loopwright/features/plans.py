@@ -103,11 +103,13 @@ class LookupPlan:
         self._names = tuple(lookup.name for lookup in service.lookups)
         self._shape: _Shape | None = None
 
-    def reply(self, rows: Sequence[_Row], at: datetime) -> LookupReply:
-        """The model inputs of request rows as known at an instant, and what the views said."""
+    def reply(self, rows: Sequence[_Row], at: datetime, *, looked_up: bool = False) -> LookupReply:
+        """The model inputs of request rows as known at an instant, and, if asked, what the views said."""
         vectors, looked = self._found(rows, at)
-        shape = self._shaped(looked)
-        told = [{} for _ in rows] if shape is None else shape.named(looked)
+        told: Sequence[dict[str, Scalar]] = ()
+        if looked_up:
+            shape = self._shaped(looked)
+            told = [{} for _ in rows] if shape is None else shape.named(looked)
         return LookupReply(
             service=self._address,
             at=at,
@@ -116,11 +118,13 @@ class LookupPlan:
             looked_up=tuple(told),
         )
 
-    def written(self, rows: Sequence[_Row], at: datetime) -> bytes:
+    def written(self, rows: Sequence[_Row], at: datetime, *, looked_up: bool = False) -> bytes:
         """The same as JSON."""
         vectors, looked = self._found(rows, at)
-        shape = self._shaped(looked)
-        told = [{} for _ in rows] if shape is None else shape.told(looked)
+        told: Sequence[_Told] = ()
+        if looked_up:
+            shape = self._shaped(looked)
+            told = [{} for _ in rows] if shape is None else shape.told(looked)
         return msgspec.json.encode(
             _Written(service=self._address, at=at, outputs=self._written, rows=vectors, looked_up=told)
         )

@@ -214,9 +214,19 @@ def materialize(
 
 
 @operation("features.lookup", scope="feature:read", route="POST /features/services/{name}/lookup")
-def lookup(ctx: Context, name: AssetName, rows: Rows, *, at: datetime | None = None) -> LookupReply:
-    """Look the model inputs of request rows up online, as known at an instant (now)."""
-    return plan_of(ctx, name).reply(rows, at or ctx.now())
+def lookup(
+    ctx: Context,
+    name: AssetName,
+    rows: Rows,
+    *,
+    at: datetime | None = None,
+    looked_up: bool = False,
+) -> LookupReply:
+    """Look the model inputs of request rows up online, as known at an instant (now).
+
+    With `looked_up` the reply also has what the views said, texts too, before it became inputs.
+    """
+    return plan_of(ctx, name).reply(rows, at or ctx.now(), looked_up=looked_up)
 
 
 @operation("features.join", scope="feature:read", local=True)

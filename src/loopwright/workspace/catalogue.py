@@ -324,6 +324,13 @@ class Assembly:
 
         return PolarsTables(self._memory)
 
+    @staticmethod
+    def forgo_pandas() -> None:
+        """Say that nobody in this process hands objects of pandas over, so that tables begin without it."""
+        from loopwright.adapters.tables.forgoing import forgo_pandas
+
+        forgo_pandas()
+
     @cached_property
     def scanner(self) -> Scanner:
         """Polars, or DuckDB where the setting says so."""

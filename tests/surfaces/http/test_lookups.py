@@ -108,10 +108,13 @@ def test_the_reply_is_that_of_the_operation(workspace: Workspace, app: Applicati
         assert answer.status == 200
         assert answer.headers["content-type"] == "application/json"
         assert answer.json == generic(workspace, asked)
+        assert answer.json["looked_up"] == []
+    in_full = asked | {"looked_up": True}
+    assert ask(app, "POST", PATH, value=in_full).json == generic(workspace, in_full)
 
 
 def test_values_stand_under_their_own_names(app: Application) -> None:
-    told = ask(app, "POST", PATH, value=body(5)).json["looked_up"]
+    told = ask(app, "POST", PATH, value=body(5) | {"looked_up": True}).json["looked_up"]
     known = [row for row in told if row["sales.sold"] is not None]
     assert len(known) == 4
     assert all(row["sales.a_long"] > row["sales.z_short"] for row in known)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import NamedTuple
 
 from loopwright.core.errors import Invalid
@@ -38,6 +39,13 @@ def _reader(expr: Expr) -> Callable[[Mapping[str, Scalar]], Scalar]:
     return lambda values: evaluate(expr, {name: values.get(name) for name in needed})
 
 
+def _taker(names: tuple[str, ...]) -> Callable[[Mapping[str, Scalar]], tuple[Scalar, ...]]:
+    """What takes these values out of a mapping that has all: at a third of the cost of asking each."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda values: tuple([values[name] for name in names])
+
+
 class CompiledView:
     """What an entity's history is kept by; the order of the definition's windows does not count."""
 
@@ -67,6 +75,7 @@ class CompiledView:
         self.keep_us = max(spans, default=0)
         self.empty_latest: dict[str, Scalar] = dict.fromkeys(view.latest)
         self.empty = self._empty()
+        self._taken = _taker(self.latest)
 
     def _empty(self) -> dict[str, Scalar]:
         """The answer of an entity without rows."""
@@ -81,4 +90,7 @@ class CompiledView:
 
     def latest_values(self, values: Mapping[str, Scalar]) -> tuple[Scalar, ...]:
         """The row's values of the columns that answer with the newest row."""
-        return tuple(map(values.get, self.latest))
+        try:
+            return self._taken(values)
+        except KeyError:
+            return tuple(map(values.get, self.latest))

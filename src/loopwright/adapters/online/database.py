@@ -6,7 +6,6 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,14 +40,11 @@ _REMOVE = "DELETE FROM entities WHERE view = (SELECT id FROM views WHERE name = 
 
 
 class Stored(NamedTuple):
-    """An entity as bytes."""
+    """An entity as bytes; in order by view, then key."""
 
     view: str
     key: bytes
     content: bytes
-
-
-_place = attrgetter("view", "key")
 
 
 class News(NamedTuple):
@@ -188,8 +184,8 @@ class Database:
             many = self._connection.executemany
             ids = dict(self._connection.execute("SELECT name, id FROM views").fetchall())
             # in the order of the keys, so that pages are filled to the end
-            ordered = sorted(batch.entities, key=_place)
-            many(_SAVE, ((ids[each.view], each.key, generation, each.content) for each in ordered))
+            ordered = sorted(batch.entities)
+            many(_SAVE, ((ids[view], key, generation, content) for view, key, content in ordered))
             many(_REMOVE, batch.emptied)
             many(
                 "UPDATE views SET watermark = max(coalesce(watermark, ?2), ?2) WHERE name = ?1",

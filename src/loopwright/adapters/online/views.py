@@ -23,6 +23,7 @@ GRACE_US = GRACE // duration("1us")
 """how far before its watermark a view still answers, in microseconds"""
 _SWEEP_SHARE = 8
 
+_ENCODE = msgspec.msgpack.Encoder().encode
 _KEYS = msgspec.msgpack.Decoder(tuple[bool | int | float | str, ...])
 
 
@@ -38,7 +39,7 @@ def refuse_before(view: CompiledView, horizon_us: int, at_us: int) -> None:
 
 def pack_key(key: Key) -> bytes:
     """A key as bytes."""
-    return msgspec.msgpack.encode(key)
+    return _ENCODE(key)
 
 
 def key_of(packed: bytes) -> Key:
@@ -63,15 +64,17 @@ class LiveView:
     def push(self, rows: Iterable[OnlineRow]) -> int:
         """Take rows in; how many were new."""
         taken, horizon = 0, self._horizon_us
-        entities = self._entities
+        entities, stored, changed = self._entities, self._stored, self.changed
         for row in rows:
             key = row.key
             if None in key:
                 continue
-            entity = entities.get(key) or self._entity(key)
+            entity = entities.get(key)
+            if entity is None and key in stored:
+                entity = self._entity(key)
             if self._begin(row, horizon) if entity is None else entity.push(row, horizon):
                 taken += 1
-                self.changed.add(key)
+                changed.add(key)
         return taken
 
     def _begin(self, row: OnlineRow, horizon_us: int) -> bool:
@@ -133,21 +136,21 @@ class LiveView:
 
     def take_changed(self) -> tuple[list[Stored], list[tuple[str, bytes]]]:
         """What changed as it is to be stored, and the keys of what is empty now."""
-        name = self.compiled.view.name
+        name, pack, entities, stored = self.compiled.view.name, pack_key, self._entities, self._stored
         full: list[Stored] = []
         empty: list[tuple[str, bytes]] = []
         for key in self.changed:
-            entity = self._entities.get(key)
-            if entity is None and (packed := self._stored.get(key)) is not None:
-                full.append(Stored(name, pack_key(key), packed))
+            entity = entities.get(key)
+            if entity is None and (packed := stored.get(key)) is not None:
+                full.append(Stored(name, pack(key), packed))
                 continue
             if entity is not None:
                 entity.trim(self._horizon_us)
             if entity is None or not len(entity):
-                empty.append((name, pack_key(key)))
-                self._entities.pop(key, None)
+                empty.append((name, pack(key)))
+                entities.pop(key, None)
             else:
-                full.append(Stored(name, pack_key(key), entity.pack()))
+                full.append(Stored(name, pack(key), entity.pack()))
         self.changed = set()
         return full, empty
 

@@ -16,6 +16,8 @@ from loopwright.workspace.catalogue import Assembly
 
 __all__ = ["Caller", "open_caller"]
 
+_OF_TABLES = ("data.", "features.")
+"""operations that run nobody's code, so that no object of pandas can come up"""
 _MAKES = ":write"
 """local operations of scopes that end so make a workspace where there is none"""
 
@@ -80,6 +82,8 @@ def open_caller(entry: Entry, settings: Settings) -> Iterator[Caller]:
     """Who carries the operation out, under these settings; what was opened is closed at the end."""
     if entry.local and not entry.workspace:
         ports = Assembly(settings)
+        if entry.name.startswith(_OF_TABLES):
+            ports.forgo_pandas()
         try:
             yield _Alone(entry, Context(ports, principal=Principal(name=settings.principal)))
         finally:
@@ -92,6 +96,8 @@ def open_caller(entry: Entry, settings: Settings) -> Iterator[Caller]:
     else:
         _check_place(entry, settings)
         with Workspace.open(settings=settings) as workspace:
+            if entry.name.startswith(_OF_TABLES):
+                workspace.ports.forgo_pandas()
             yield _Here(workspace)
 
 

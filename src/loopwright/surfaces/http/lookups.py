@@ -38,6 +38,7 @@ Otherwise = Callable[[bytes], Awaitable[Response]]
 class _Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rows: Rows
     at: str | None = None
+    looked_up: bool = False
 
 
 _ASKED = msgspec.json.Decoder(_Asked)
@@ -64,19 +65,21 @@ class Lookups:
         asked = _read(body)
         if asked is None or request.scope["query_string"] or "loopwright-run" in request.headers:
             return await otherwise(body)
-        rows, at = asked.rows, _instant(asked.at) or ctx.now()
+        rows, at, all_told = asked.rows, _instant(asked.at) or ctx.now(), asked.looked_up
         self._follow()
         plan = self._plans.at_hand(ctx.space, name)
         try:
             if plan is None or not _is_quick(ctx, plan, len(rows)):
                 return WholeReply(
                     await self._pool.run(
-                        lambda: (plan or self._plans.load(ctx, check_name(name))).written(rows, at),
+                        lambda: (plan or self._plans.load(ctx, check_name(name))).written(
+                            rows, at, looked_up=all_told
+                        ),
                         deadline_s=self._deadline_s,
                         doing=LOOKUP,
                     )
                 )
-            return WholeReply(plan.written(rows, at))
+            return WholeReply(plan.written(rows, at, looked_up=all_told))
         except (Corrupt, NotFound):  # told with what is around it
             return await otherwise(body)
 
