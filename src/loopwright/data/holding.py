@@ -13,15 +13,20 @@ from loopwright.core.errors import Conflict, Corrupt, Invalid, NotFound
 from loopwright.core.manifests import Manifest, ManifestEntry, decode_manifest, encode_manifest
 from loopwright.core.nouns import Json, Version
 from loopwright.core.schema import Schema
-from loopwright.data.conforming import arrow_type
-from loopwright.data.cutting import ByKeys, Left, cut, each_batch
+from loopwright.data.cutting import Left, cut, each_batch
 from loopwright.data.drafting import Base, kept_profile
 from loopwright.data.labels import ITEM
-from loopwright.data.matching import KeyIndex
 from loopwright.data.nouns import DATASET
-from loopwright.data.pruning import ranges_of
 from loopwright.data.reading import body_of
 from loopwright.data.streams import files_of, prepare_segment
+from loopwright.data.subjects import (
+    chosen_rows,
+    hits_in,
+    manifest_kept,
+    table_of,
+    values_in,
+    versions_kept,
+)
 from loopwright.engine.context import Context
 from loopwright.engine.holders import Held, Subject
 from loopwright.engine.publishing import BRANCH, TOMBSTONES
@@ -37,39 +42,10 @@ _ID = "prediction_id"
 _INPUT = "in_"
 
 
-def _chosen(subject: Subject, schema: Schema, columns: Sequence[str]) -> ByKeys | None:
-    """The rows of a subject in a table of that schema, or None where it can have none."""
-    import pyarrow as pa
-
-    values = {}
-    for column, text in zip(columns, subject.values, strict=True):
-        try:
-            values[column] = pa.array([text]).cast(arrow_type(schema.column(column).type))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            return None
-    return ByKeys(KeyIndex(pa.table(values), columns))
-
-
 def _entry(segment: Segment) -> ManifestEntry:
     return ManifestEntry(
         path="rows.parquet", digest=segment.digest, size_bytes=segment.size_bytes, rows=segment.rows
     )
-
-
-def _texts(batch: pa.Table) -> Iterator[tuple[str, ...]]:
-    import pyarrow as pa
-
-    columns = [batch.column(name).cast(pa.string()).to_pylist() for name in batch.column_names]
-    for values in zip(*columns, strict=True):
-        if None not in values:
-            yield values
-
-
-def _hits(ctx: Context, entry: ManifestEntry, schema: Schema, chosen: ByKeys) -> int:
-    if entry.rows and not chosen.may_be_in(ranges_of(ctx, entry)):
-        return 0
-    needed = Schema(columns=tuple(schema.column(name) for name in chosen.columns))
-    return sum(int(chosen(batch).sum()) for batch in each_batch(ctx, entry, needed))
 
 
 # ----------------------------------------------------------------------------------------- versions
@@ -89,8 +65,8 @@ class VersionRows:
         """Versions that hold the subject; a row that several of them share is counted in each."""
         seen: dict[tuple[str, bytes], int] = {}
         rows, places = 0, list[Version]()
-        for version in _versions(ctx):
-            manifest = _manifest(ctx, version.digest)
+        for version in versions_kept(ctx):
+            manifest = manifest_kept(ctx, version.digest)
             found = 0 if manifest is None else self._rows_of(ctx, subject, manifest, seen)
             if found:
                 rows, places = rows + found, [*places, version]
@@ -99,15 +75,15 @@ class VersionRows:
     def _rows_of(
         self, ctx: Context, subject: Subject, manifest: Manifest, seen: dict[tuple[str, bytes], int]
     ) -> int:
-        schema = _table_of(manifest, subject.columns)
-        chosen = None if schema is None else _chosen(subject, schema, subject.columns)
+        schema = table_of(manifest, subject.columns)
+        chosen = None if schema is None else chosen_rows(subject, schema, subject.columns)
         if schema is None or chosen is None:
             return 0
         types, total = canonical(schema), 0
         for entry in manifest.entries:
             place = (entry.digest, types)
             if place not in seen:
-                seen[place] = _hits(ctx, entry, schema, chosen)
+                seen[place] = hits_in(ctx, entry, schema, chosen)
             total += seen[place]
         return total
 
@@ -115,7 +91,7 @@ class VersionRows:
         """Write every version anew that holds the subject, or stems from one that does; tombstones stay."""
         renewal = _Renewal(ctx, subject)
         for _ in range(_ATTEMPTS):
-            versions = list(_versions(ctx))
+            versions = list(versions_kept(ctx))
             renewal.extend(version.digest for version in versions)
             try:
                 changed = _pointed_anew(ctx, versions, renewal)
@@ -133,41 +109,16 @@ class VersionRows:
     def known(self, ctx: Context, columns: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         """Every combination of values in every part."""
         seen: set[str] = set()
-        for version in _versions(ctx):
-            manifest = _manifest(ctx, version.digest)
-            schema = None if manifest is None else _table_of(manifest, columns)
+        for version in versions_kept(ctx):
+            manifest = manifest_kept(ctx, version.digest)
+            schema = None if manifest is None else table_of(manifest, columns)
             if manifest is None or schema is None:
                 continue
             needed = Schema(columns=tuple(schema.column(name) for name in columns))
             for entry in manifest.entries:
                 if entry.digest not in seen:
                     seen.add(entry.digest)
-                    yield from _values_in(ctx, entry, needed)
-
-
-def _values_in(ctx: Context, entry: ManifestEntry, needed: Schema) -> Iterator[tuple[str, ...]]:
-    for batch in each_batch(ctx, entry, needed, rows=1 << 20):
-        yield from _texts(batch.group_by(needed.names).aggregate([]))
-
-
-def _versions(ctx: Context) -> Iterator[Version]:
-    with ctx.read() as tx:
-        found = [*tx.versions.among(ctx.space, DATASET), *tx.versions.among(ctx.space, BRANCH)]
-    return iter(sorted(found, key=lambda version: version.id))
-
-
-def _manifest(ctx: Context, digest: str) -> Manifest | None:
-    try:
-        return decode_manifest(ctx.ports.objects.get(digest))
-    except NotFound:
-        return None
-
-
-def _table_of(manifest: Manifest, columns: Sequence[str]) -> Schema | None:
-    schema = manifest.schema
-    if schema is None or manifest.is_folder or not set(columns) <= set(schema.names):
-        return None
-    return schema
+                    yield from values_in(ctx, entry, needed)
 
 
 class _Renewal:
@@ -197,7 +148,7 @@ class _Renewal:
             line: list[tuple[str, Manifest]] = []
             at: str | None = digest
             while at is not None and at not in self._done:
-                manifest = _manifest(self._ctx, at)
+                manifest = manifest_kept(self._ctx, at)
                 if manifest is None:
                     self._done[at] = at
                     break
@@ -217,8 +168,8 @@ class _Renewal:
         return new
 
     def _without(self, digest: str, manifest: Manifest) -> Manifest:
-        schema = _table_of(manifest, self._subject.columns)
-        chosen = None if schema is None else _chosen(self._subject, schema, self._subject.columns)
+        schema = table_of(manifest, self._subject.columns)
+        chosen = None if schema is None else chosen_rows(self._subject, schema, self._subject.columns)
         if schema is None or chosen is None:
             return manifest
         known = self._parts.setdefault(canonical(schema), {})
@@ -343,7 +294,7 @@ class StreamRows:
             schema, names = _named(ctx, segment.digest, columns)
             if names is not None:
                 needed = Schema(columns=tuple(schema.column(name) for name in names))
-                yield from _values_in(ctx, _entry(segment), needed)
+                yield from values_in(ctx, _entry(segment), needed)
 
 
 _Parted = tuple[Segment, Any, Any]
@@ -386,8 +337,8 @@ def _named(ctx: Context, digest: str, columns: Sequence[str]) -> tuple[Schema, l
 
 def _rows_by(ctx: Context, segment: Segment, subject: Subject) -> tuple[pa.Table, pa.Table] | None:
     schema, names = _named(ctx, segment.digest, subject.columns)
-    chosen = None if names is None else _chosen(subject, schema, names)
-    if chosen is None or not _hits(ctx, _entry(segment), schema, chosen):
+    chosen = None if names is None else chosen_rows(subject, schema, names)
+    if chosen is None or not hits_in(ctx, _entry(segment), schema, chosen):
         return None
     table = _whole(ctx, segment)
     return _parted(table, chosen(table))
@@ -441,9 +392,9 @@ def object_holds(ctx: Context, digest: str, subject: Subject) -> bool:
     if not is_table or stat is None:
         return False
     schema, names = _named(ctx, digest, subject.columns)
-    chosen = None if names is None else _chosen(subject, schema, names)
+    chosen = None if names is None else chosen_rows(subject, schema, names)
     entry = ManifestEntry(path="rows.parquet", digest=digest, size_bytes=stat.size_bytes, rows=1)
-    return chosen is not None and _hits(ctx, entry, schema, chosen) > 0
+    return chosen is not None and hits_in(ctx, entry, schema, chosen) > 0
 
 
 def values_of_object(ctx: Context, digest: str, columns: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
@@ -457,9 +408,7 @@ def values_of_object(ctx: Context, digest: str, columns: tuple[str, ...]) -> Ite
     if names is None:
         return
     needed = Schema(columns=tuple(schema.column(name) for name in names))
-    yield from _values_in(
-        ctx, ManifestEntry(path="rows.parquet", digest=digest, size_bytes=0, rows=1), needed
-    )
+    yield from values_in(ctx, ManifestEntry(path="rows.parquet", digest=digest, size_bytes=0, rows=1), needed)
 
 
 def _profile_tells(data: bytes, subject: Subject) -> bool:

@@ -20,7 +20,7 @@ from loopwright.features.rules import columns_read, known_within, longest_window
 from loopwright.features.thinning import read_seen_from, seen_from
 from loopwright.ports.online import GRACE, OnlineRow
 
-__all__ = ["fill_below", "materialize_view"]
+__all__ = ["fill_below", "materialize_view", "refill"]
 
 _SEEN = "features.materialized"
 """documents that say which version of a dataset was looked at, and up to which watermark, by view"""
@@ -59,8 +59,13 @@ def fill_below(ctx: Context, each: LiveView, after: datetime | None, until: date
     Without a beginning: all that was known by then, as far as it can be seen. What is newer in the store
     stays, and so does its watermark.
     """
+    permitted(ctx, resolve(ctx, Address(kind=DATASET, name=each.view.source)), columns_read(each.view))
+    return refill(ctx, each, after, until, watermark)
+
+
+def refill(ctx: Context, each: LiveView, after: datetime | None, until: datetime, watermark: int) -> int:
+    """As `fill_below`, of what the store had before, so that nobody is asked what it is for."""
     dataset = resolve(ctx, Address(kind=DATASET, name=each.view.source))
-    permitted(ctx, dataset, columns_read(each.view))
     horizon = min(until, from_micros(watermark) - GRACE)
     if after is None:
         within = known_within(each.view, None, to_micros(until))

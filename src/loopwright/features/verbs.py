@@ -24,6 +24,7 @@ from loopwright.features.backfilling import backfills_of
 from loopwright.features.feeding import Feed, live_view, online_rows
 from loopwright.features.files import JoinReport, join_files
 from loopwright.features.formulas import check_computable
+from loopwright.features.holding import fill_again
 from loopwright.features.kinds import view_types
 from loopwright.features.materializing import materialize_view
 from loopwright.features.nouns import (
@@ -210,7 +211,9 @@ def materialize(
     """
     each = live_view(ctx, Address(kind=VIEW, name=name))
     check_computable(ctx.ports.functions, each.view.derived.values())
-    return materialize_view(ctx, each, until or ctx.now(), purpose)
+    done = materialize_view(ctx, each, until or ctx.now(), purpose)
+    fill_again(ctx)
+    return done
 
 
 @operation("features.lookup", scope="feature:read", route="POST /features/services/{name}/lookup")

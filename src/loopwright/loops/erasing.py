@@ -28,7 +28,7 @@ from loopwright.engine.context import Context
 from loopwright.engine.holders import MARKS_FILE, Held, Holder, Subject, parse_subject
 from loopwright.engine.operation import operation
 from loopwright.engine.presence import ERASING, alone
-from loopwright.features.holding import OnlineRows
+from loopwright.features.holding import OnlineRows, fill_again
 from loopwright.llm.holding import RecordRows
 from loopwright.loops.mentions import Mention, mentions_of
 from loopwright.ports.ledger import Transaction
@@ -244,6 +244,7 @@ def _erased(ctx: Context, subject: Subject, *, dry_run: bool) -> Erasure:
 
 def _proven(ctx: Context, done: Erasure, note: _Begun) -> Erasure:
     """Mark the models, sign and keep the proof; what was noted of its begin goes."""
+    fill_again(ctx)
     models = _models(ctx, _rewritten(ctx, note))
     done = replace(done, models=_names(models))
     done = replace(done, signature=ctx.ports.signer.sign(signed_bytes(done)))

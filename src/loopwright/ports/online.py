@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Protocol
 
@@ -88,6 +88,9 @@ class Online(Protocol):
 
         For these views (None: every view). A watermark never goes back.
         """
+
+    def keys(self, view: str) -> Iterable[tuple[Scalar, ...]]:
+        """The entities that anything is kept of, in no order; it goes through all of them."""
 
     def forget(self, view: str, key: tuple[Scalar, ...]) -> int:
         """Erase an entity; how many rows went."""

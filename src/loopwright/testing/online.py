@@ -103,6 +103,12 @@ class MemoryOnline:
                 self._view(view)
                 self._watermarks[view] = max(watermark_us, self._watermarks.get(view, watermark_us))
 
+    def keys(self, view: str) -> Sequence[tuple[Scalar, ...]]:
+        """The entities of the rows."""
+        with self._lock:
+            self._view(view)
+            return list({row.key: None for row in self._rows[view].values()})
+
     def forget(self, view: str, key: tuple[Scalar, ...]) -> int:
         """Erase an entity; how many rows went."""
         with self._lock:
@@ -339,6 +345,19 @@ class OnlineSuite:
         online.push("counts@1", [_row(0, 5)])
         found = online.read("counts@1", [("a",)], _START_US + 30 * _DAY_US)[0]
         assert (found["n"], found["total"]) == (5, 0)
+
+    def test_entities_are_listed_pushed_or_kept(self, online: Online) -> None:
+        assert list(online.keys("counts@1")) == []
+        online.push("counts@1", [_row(0, 5), _row(1, 6, key="b:*"), _row(2, 6, key="b:*")])
+        online.flush(_START_US)
+        online.push("counts@1", [_row(3, 7, key="c")])
+        assert sorted(online.keys("counts@1")) == [("a",), ("b:*",), ("c",)]
+        online.forget("counts@1", ("a",))
+        online.flush(_START_US)
+        again = self.reopen(online)
+        assert sorted(again.keys("counts@1")) == [("b:*",), ("c",)]
+        with pytest.raises(NotFound):
+            again.keys("nothing@1")
 
     def test_forgetting_leaves_nothing(self, online: Online) -> None:
         online.push("counts@1", [_row(0, 5), _row(0, 6, key="b")])

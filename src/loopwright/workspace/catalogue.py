@@ -354,7 +354,10 @@ class Assembly:
             return _online_at(self._settings.online)
         from loopwright.adapters.online import SqliteOnline
 
-        return SqliteOnline(self._settings.folder / ONLINE_FILE)
+        keys = self.keys
+        return SqliteOnline(
+            self._settings.folder / ONLINE_FILE, mark=lambda packed: keys.sign(b"online\0" + packed)
+        )
 
     @cached_property
     def frameworks(self) -> Mapping[str, Framework]:

@@ -152,6 +152,12 @@ class PostgresValues:
         with self._cursor() as cursor:
             cursor.execute(raised, (watermark_us, list(views)))
 
+    def keys(self, view: str) -> Sequence[bytes]:
+        """One statement."""
+        of = "SELECT key FROM online_values WHERE view = (SELECT id FROM online_views WHERE name = %s)"
+        with self._cursor() as cursor:
+            return [row[0] for row in cursor.execute(of, (view,))]
+
     def remove(self, view: str, key: bytes) -> None:
         """One statement."""
         with self._cursor() as cursor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -35,6 +36,9 @@ for i, name in ipairs(ARGV) do
   end
 end
 """
+_AT_ONCE = 1000
+_SPECIAL = re.compile(rb"[\\*?\[\]^]")
+"""what means more than itself in a pattern of keys"""
 _BASE = 1 << 62
 """added to a watermark, so that all of them have as many digits and compare as text"""
 
@@ -97,6 +101,14 @@ class RedisValues:
         """One script on the server."""
         with _translated(self._url):
             self._raise(keys=[self._watermarks], args=[str(watermark_us + _BASE), *views])
+
+    def keys(self, view: str) -> Sequence[bytes]:
+        """`SCAN`, a thousand keys at a time, each of them once."""
+        begin = self._key(view, b"")
+        pattern = _SPECIAL.sub(rb"\\\g<0>", begin) + b"*"
+        with _translated(self._url):
+            found = set(self._client.scan_iter(match=pattern, count=_AT_ONCE))
+        return [key[len(begin) :] for key in found]
 
     def remove(self, view: str, key: bytes) -> None:
         """`DEL`, so that the memory is given back at once."""

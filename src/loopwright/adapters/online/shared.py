@@ -11,7 +11,7 @@ import msgspec
 
 from loopwright.adapters.online.compiled import CompiledView
 from loopwright.adapters.online.entities import Entity, peeker
-from loopwright.adapters.online.views import GRACE_US, pack_key, refuse_before
+from loopwright.adapters.online.views import GRACE_US, key_of, pack_key, refuse_before
 from loopwright.core.errors import Conflict, NotFound
 from loopwright.core.expressions import Scalar
 from loopwright.ports.online import OnlineRow, OnlineView
@@ -57,6 +57,9 @@ class Values(Protocol):
 
     def raise_watermark(self, views: Sequence[str], watermark_us: int) -> None:
         """Raise the watermark of views that have a lower one or none."""
+
+    def keys(self, view: str) -> Iterable[bytes]:
+        """The keys of a view that have a value, in no order."""
 
     def remove(self, view: str, key: bytes) -> None:
         """Take a value away."""
@@ -177,6 +180,11 @@ class SharedOnline:
         for name in names:
             self._view(name)
         self._values.raise_watermark(names, watermark_us)
+
+    def keys(self, view: str) -> Iterable[Key]:
+        """The entities of the values on the server."""
+        self._view(view)
+        return [key_of(packed) for packed in self._values.keys(view)]
 
     def forget(self, view: str, key: Key) -> int:
         """Erase an entity; how many rows went."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -31,8 +31,10 @@ class SqliteOnline:
 
     at_hand = True
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, mark: Callable[[bytes], str] = digest_bytes) -> None:
+        """`mark` is a keyed digest, the same in all processes: a plain one could be found out by trying."""
         self._database = Database(path)
+        self._mark = mark
         self._lock = threading.RLock()
         self._flushing = threading.Lock()
         self._views: dict[str, LiveView] = {}
@@ -50,7 +52,7 @@ class SqliteOnline:
                 if name not in self._views:
                     self._views[name] = LiveView(msgspec.msgpack.decode(definition, type=OnlineView))
             for view, digest in news.forgotten:
-                self._views[view].forget_digest(digest)
+                self._views[view].forget_marked(digest, self._mark)
             for view, key, content in news.entities:
                 self._views[view].absorb(key, content)
             for view, watermark in news.watermarks.items():
@@ -172,13 +174,22 @@ class SqliteOnline:
             empty += emptied
         return Batch(full, empty, watermarks)
 
+    def keys(self, view: str) -> Sequence[tuple[Scalar, ...]]:
+        """The entities in memory, which are those in the file and those that wait to be flushed."""
+        self._look()
+        with self._lock:
+            return self._view(view).keys()
+
     def forget(self, view: str, key: tuple[Scalar, ...]) -> int:
-        """Erase an entity; how many rows went. Its bytes are overwritten in the file."""
+        """Erase an entity; how many rows went. Its bytes are overwritten in the file.
+
+        What stays of its key is the mark by which other processes know what to forget.
+        """
         with self._flushing:
             packed = pack_key(key)
             with self._lock:
                 gone = self._view(view).forget(key)
-            self._adopt(self._database.forget(view, packed, digest_bytes(packed)))
+            self._adopt(self._database.forget(view, packed, self._mark(packed)))
             return gone
 
     def close(self) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
 from loopwright.adapters.online.compiled import CompiledView
 from loopwright.adapters.online.database import Stored
 from loopwright.adapters.online.entities import Entity, packer, peeker
-from loopwright.core.digests import digest_bytes
 from loopwright.core.errors import Invalid
 from loopwright.core.expressions import Scalar
 from loopwright.core.instants import duration, format_instant, from_micros
@@ -172,9 +171,13 @@ class LiveView:
         self.changed.discard(key)
         return 0 if entity is None else len(entity)
 
-    def forget_digest(self, digest: str) -> None:
-        """Drop the entity whose key has this digest."""
+    def keys(self) -> list[Key]:
+        """The entities that anything is kept of."""
+        return [*(key for key, entity in self._entities.items() if len(entity)), *self._stored]
+
+    def forget_marked(self, wanted: str, mark: Callable[[bytes], str]) -> None:
+        """Drop the entity whose key has this mark."""
         for key in [*self._entities, *self._stored]:
-            if digest_bytes(pack_key(key)) == digest:
+            if mark(pack_key(key)) == wanted:
                 self._stored.pop(key, None)
                 self.forget(key)
