@@ -7,13 +7,17 @@ is listed, a sample is read field by field, and once the server has ended `loopw
 `loopwright doctor` look the store over. Prints JSON; exits with 1 on any error.
 
     python benchmarks/soak.py [--minutes 30] [--clients 16] [--rate 240] [--sample 200]
+    python benchmarks/soak.py --store postgresql --processes 2
 
+On PostgreSQL `memory_mb` is that of our processes together; the database's own is told beside it, its shared
+pages counted once.
 `--rate` bounds the sessions begun in a minute by all clients together, so that a machine can do other work.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -24,11 +28,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
+from protocol.line import MB
 from protocol.measuring import Server, family, memory_mb
-from protocol.servers import ours
+from protocol.servers import ours, postgres
 from protocol.sessions import Sessions
 
 WARM_UP = 0.2
@@ -43,16 +50,28 @@ class Sample(NamedTuple):
     memory_mb: float
     handles: int
     threads: int
+    database_mb: float
 
 
 def sampled(server: Server, at_s: float) -> Sample:
-    processes = family(server)
+    own, database = replace(server, pids=server.pids[: len(server.urls)]), server.pids[len(server.urls) :]
+    processes = family(own)
     return Sample(
         at_s,
-        memory_mb(server),
+        memory_mb(own),
         sum(each.num_fds() for each in processes),
         sum(each.num_threads() for each in processes),
+        proportional_mb(replace(server, pids=database)),
     )
+
+
+def proportional_mb(server: Server) -> float:
+    """Megabytes of all its processes, a page that several share counted once; 0 without processes."""
+    total = 0
+    for process in family(server):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            total += process.memory_full_info().pss
+    return total / MB
 
 
 def worked(sessions: Sessions, until: float, pause_s: float, faults: list[str]) -> None:
@@ -91,6 +110,7 @@ def told_of(samples: Sequence[Sample], length_s: float) -> dict[str, Any]:
             "peak": round(max(each.memory_mb for each in samples), 1),
             "slope_per_hour": round(3600 * slope, 2),
         },
+        "database_mb": ends([round(each.database_mb) for each in late]),
         "handles": ends([each.handles for each in late]),
         "threads": ends([each.threads for each in late]),
         "by_minute_mb": by_minute(samples),
@@ -137,9 +157,10 @@ def soaked(server: Server, given: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def looked_over(workspace: Path) -> dict[str, bool]:
+def looked_over(workspace: Path, database: str) -> dict[str, bool]:
     """Whether the stopped store is whole: the chain of the journal, and the file itself."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("LOOPWRIGHT_")}
+    kept |= {"LOOPWRIGHT_DATABASE": database} if database else {}
     told = {}
     for name, words in {"journal": ["journal", "verify"], "store": ["doctor"]}.items():
         command = [sys.executable, "-m", "loopwright", *words]
@@ -158,11 +179,15 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--rate", type=float, default=0.0, help="sessions a minute in all; 0: no bound")
     parser.add_argument("--sample", type=int, default=200, help="runs read field by field at the end")
+    parser.add_argument("--store", choices=["sqlite", "postgresql"], default="sqlite")
+    parser.add_argument("--processes", type=int, default=1, help="more than one on PostgreSQL alone")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="loopwright-soak-") as folder:
-        with ours(folder=Path(folder)) as server:
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="loopwright-soak-")))
+        keeper = stack.enter_context(postgres()) if given.store == "postgresql" else None
+        with ours(folder=folder, store=given.store, processes=given.processes, keeper=keeper) as server:
             told = soaked(server, given)
-        told = {"load": os.getloadavg(), **told, "whole": looked_over(Path(folder))}
+        told = {"load": os.getloadavg(), **told, "whole": looked_over(folder, keeper[0] if keeper else "")}
     print(json.dumps(told, indent=2))
     return 0 if not told["errors"] and all(told["whole"].values()) else 1
 

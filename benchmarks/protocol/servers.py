@@ -18,6 +18,7 @@ from protocol.seeding import OURS, THEIRS
 
 __all__ = [
     "ours",
+    "postgres",
     "theirs",
 ]
 
@@ -26,15 +27,24 @@ PATIENCE_S = 180.0
 
 
 @contextlib.contextmanager
-def ours(*, folder: Path | None = None, store: str = "sqlite", processes: int = 1) -> Iterator[Server]:
-    """Our server on an empty workspace, in one process or more; the store is SQLite or PostgreSQL."""
+def ours(
+    *,
+    folder: Path | None = None,
+    store: str = "sqlite",
+    processes: int = 1,
+    keeper: tuple[str, int] | None = None,
+) -> Iterator[Server]:
+    """Our server on an empty workspace, in one process or more; the store is SQLite or PostgreSQL.
+
+    `keeper` is a PostgreSQL that runs already, as `postgres` gives it, and goes on after ours.
+    """
     with contextlib.ExitStack() as stack:
         home = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="loopwright-")))
         database: Path | str = home / ".loopwright/ledger.db"
         words, pids = list[str](), list[int]()
         if store == "postgresql":
-            database, keeper = stack.enter_context(postgres())
-            words, pids = ["--database", database], [keeper]
+            database, pid = keeper or stack.enter_context(postgres())
+            words, pids = ["--database", database], [pid]
         begun = time.perf_counter()
         found = [stack.enter_context(_process(home, words, number)) for number in range(processes)]
         yield Server(
