@@ -6,6 +6,7 @@ import contextlib
 import math
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -23,6 +24,7 @@ from loopwright.core.nouns import MetricPoint
 from loopwright.ports.ledger import Ledger, Transaction
 from loopwright.testing import ledger_values as make
 from loopwright.testing.ledger_suite import LedgerSuite
+from loopwright.testing.postgres import PostgresServer
 
 
 class TestPostgresLedger(LedgerSuite):
@@ -44,6 +46,51 @@ def ledger(postgres_url: str) -> Iterator[PostgresLedger]:
     opened = PostgresLedger(postgres_url)
     yield opened
     opened.close()
+
+
+def test_nothing_of_removed_rows_is_left_in_the_files_of_tables(
+    ledger: PostgresLedger, postgres_server: PostgresServer
+) -> None:
+    """Neither of one that was taken away nor of one that was changed, nor in what the server counted."""
+    names = [f"passenger-{uuid.uuid4().hex}" for _ in range(3)]
+
+    def work(tx: Transaction) -> None:
+        for name in names:
+            tx.documents.put("default", "c", name, {"who": name})
+        for at in range(300):
+            tx.documents.put("default", "many", str(at), {"who": names[1]})
+
+    ledger.write(work)
+    _asked(ledger, "ANALYZE")
+    ledger.write(lambda tx: tx.documents.remove("default", "c", names[0]))
+
+    def remove(tx: Transaction) -> None:
+        tx.documents.remove("default", "c", names[1])
+        for at in range(300):
+            tx.documents.remove("default", "many", str(at))
+
+    ledger.write(remove)
+    _asked(ledger, "VACUUM", "CHECKPOINT")
+    assert _in_tables(postgres_server, names) == set(names)
+    ledger.compact()
+    _asked(ledger, "CHECKPOINT")
+    assert _in_tables(postgres_server, names) == {names[2]}
+    with ledger.read() as tx:
+        assert tx.documents.get("default", "c", names[2]) == {"who": names[2]}
+
+
+def _asked(ledger: PostgresLedger, *statements: str) -> None:
+    with contextlib.closing(connect_server(ledger.target)) as server:
+        for statement in statements:
+            server.execute(statement)
+
+
+def _in_tables(server: PostgresServer, names: list[str]) -> set[str]:
+    """Which of these are in the files of any table, by their bytes."""
+    files = [each for each in (server.folder / "data/base").rglob("*") if each.is_file()]
+    found = [each.read_bytes() for each in files]
+    assert found
+    return {name for name in names if any(name.encode() in data for data in found)}
 
 
 def put(ledger: Ledger, key: str) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
 import json
+import lzma
 import sqlite3
 import threading
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
 from functools import partial
@@ -13,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from loopwright.core.errors import Conflict
 from loopwright.core.expressions import col
 from loopwright.data.appending import append
+from loopwright.data.folders import add_folder
 from loopwright.data.reading import read
 from loopwright.data.retention import prune, set_retention
 from loopwright.data.rewriting import delete, overwrite
@@ -27,7 +34,7 @@ from loopwright.engine.context import Context
 from loopwright.engine.holders import MARKS_FILE, parse_subject
 from loopwright.engine.presence import ERASING, alone
 from loopwright.llm import datasets
-from loopwright.loops import erasing
+from loopwright.loops import erasing, unpacking
 from loopwright.loops.mentions import Mention
 from loopwright.tracking import verbs
 from loopwright.tracking.artifacts import store
@@ -157,6 +164,65 @@ def test_texts_and_files_that_mention_a_value_are_told_by_count(ctx: Context) ->
     (kept,) = erasing.erasures(ctx)
     assert kept == proof
     assert Mention(place="files of runs and traces", count=2) in kept.mentions
+
+
+def _archive(name: str, data: bytes) -> bytes:
+    with io.BytesIO() as file:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("empty/", b"")
+            archive.writestr(name, data)
+        return file.getvalue()
+
+
+def _table(values: list[str]) -> bytes:
+    file = io.BytesIO()
+    pq.write_table(pa.table({"n": list(range(len(values))), "who": values}), file, compression="zstd")
+    return file.getvalue()
+
+
+PACKED: dict[str, Callable[[str], bytes]] = {
+    "small.txt": lambda who: f"about {who}".encode(),
+    "large.txt": lambda who: b"." * 70_000 + who.encode(),
+    "log.gz": lambda who: gzip.compress(f"x {who}\n".encode()),
+    "log.bz2": lambda who: bz2.compress(f"x {who}\n".encode()),
+    "log.xz": lambda who: lzma.compress(f"x {who}\n".encode()),
+    "rows.zip": lambda who: _archive("rows.csv", f"a,{who},b".encode()),
+    "name.zip": lambda who: _archive(f"{who}.csv", b"a,b"),
+    "deep.zip": lambda who: _archive("in.zip", _archive("rows.gz", gzip.compress(who.encode()))),
+    "rows.parquet": lambda who: _table(["p0", who]),
+    "named.anything": lambda who: _table([who] * 3000),
+    "cut.zip": lambda who: _archive("a", who.encode() * 50)[:-30],
+}
+
+
+def test_packed_files_and_those_of_folders_are_looked_into(ctx: Context, tmp_path: Path) -> None:
+    """Of small ones, which share an object, each by itself; what is damaged is passed over."""
+    append(ctx, "trips", pa.table({"passenger": [WHO, "p1"]}))
+    place = tmp_path / "photos"
+    place.mkdir()
+    for name, made in PACKED.items():
+        (place / name).write_bytes(made(WHO))
+        (place / f"other-{name}").write_bytes(made("p0000999"))
+    (place / "same.txt").write_bytes((place / "small.txt").read_bytes())
+    add_folder(ctx, "photos", place)
+    (place / "later.txt").write_bytes(b"nobody")
+    add_folder(ctx, "photos", place)
+    proof = erasing.erase(ctx, (f"passenger={WHO}",))
+    assert proof.mentions == (Mention(place="files of folders", count=len(PACKED) - 1),)
+    assert proof.left == 0
+
+
+def test_a_file_that_unpacks_to_very_much_is_looked_into_up_to_a_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(unpacking, "_MOST", 5 << 20)
+    zeros = gzip.compress(b"0" * (4 << 20) + WHO.encode())
+    bomb = gzip.compress(b"0" * (20 << 20) + WHO.encode())
+    held = [
+        unpacking.is_within(io.BytesIO(data), lambda piece: WHO.encode() in piece, len(WHO))
+        for data in (zeros, bomb)
+    ]
+    assert held == [True, False]
 
 
 def test_a_short_value_is_not_looked_for_in_texts(ctx: Context) -> None:

@@ -489,7 +489,8 @@ class Ledger(Dumpable, Protocol):
     def compact(self) -> int:
         """Give back to the disk what removed rows left in the store's files; how many bytes.
 
-        It can be read meanwhile, who writes waits. 0 where the store sees to that itself.
+        Nothing of removed rows is left in them. Who writes waits meanwhile, on some stores who reads too. 0
+        where there are no files.
         """
 
     def close(self) -> None:

@@ -192,7 +192,7 @@ class TrashSuite:
             assert len(list(tx.artifacts.under("default", "run:2", ""))) == 7
 
     def test_a_compacted_store_holds_what_it_held(self, ledger: Ledger) -> None:
-        """And takes more; what was removed gives its space back, where the store does not do so itself."""
+        """And takes more; what was removed gives its space back, where there are files."""
 
         def work(tx: Transaction) -> None:
             for name in ("r1", "r2"):
@@ -203,7 +203,7 @@ class TrashSuite:
         ledger.write(lambda tx: tx.trash.remove_run("r1", make.at(1)))
         ledger.write(lambda tx: tx.trash.sweep_run("r1", 5_000))
         freed = ledger.compact()
-        assert (freed > 0) is (ledger.check().kind == "sqlite")
+        assert (freed > 0) is (ledger.check().kind in {"sqlite", "postgresql"})
         ledger.write(lambda tx: tx.metrics.log("r2", _points("loss", 10)))
         with ledger.read() as tx:
             assert [tx.metrics.count("r2", key) for key in ("auc", "loss")] == [3_000, 10]
