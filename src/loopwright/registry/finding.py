@@ -16,7 +16,7 @@ from loopwright.registry.logged import all_logged, newest_logged, points_by_mode
 from loopwright.registry.nouns import LoggedModel, ModelPoint
 from loopwright.tracking.at_hand import Found, Value, Values, mark_of, page_of, pinned_tags, predicate
 from loopwright.tracking.dialects import LOGGED_MODELS
-from loopwright.tracking.experiments import DEFAULT_ID, default_id
+from loopwright.tracking.experiments import DEFAULT_ID, check_id, default_id
 from loopwright.tracking.grammar import ModelOrder, parse_filter, parse_model_order
 
 __all__ = ["Measured", "search"]
@@ -44,6 +44,8 @@ def search(
     With datasets, only what was measured on one of them counts; without a metric in the filter it is enough
     to have been measured there.
     """
+    for experiment_id in experiments:
+        check_id(experiment_id)
     if not all(dataset.name for dataset in datasets):
         raise Invalid("`dataset_name` in the `datasets` clause must be specified.", hint="name each dataset")
     condition = parse_filter(where, LOGGED_MODELS)

@@ -23,7 +23,11 @@ from loopwright.registry.sources import (
     read_source,
 )
 
-__all__ = ["Origin", "files_under", "origin_of", "run_in", "version_at", "version_meant"]
+__all__ = ["NEWEST", "Origin", "files_under", "origin_of", "run_in", "version_at", "version_meant"]
+
+
+NEWEST = "latest"
+"""the reserved alias, in letters of either size, that no one sets: the highest number"""
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,9 +117,10 @@ def _from_version(ctx: Context, tx: Transaction, new: NewVersion, source: OtherV
         )
     if is_prompt(other.tags):
         raise Invalid("Invalid model version source: it names a prompt", hint="name a version of a model")
+    address = f"models:/{other.name}/{other.number}"
     return Origin(
-        source=f"models:/{other.name}/{other.number}",
-        place=str(other.facts.get("place", f"models:/{other.name}/{other.number}")),
+        source=address,
+        place=str(other.facts.get("place") or other.facts.get("source") or address),
         run_id=run_id,
         model_id=model_id,
         entries=manifest_of(ctx, other).entries,
@@ -125,16 +130,17 @@ def _from_version(ctx: Context, tx: Transaction, new: NewVersion, source: OtherV
 def version_meant(ctx: Context, tx: Transaction, source: OtherVersion) -> Version:
     """The registered version a source names; `NotFound` or `Invalid` when there is none."""
     asset = model_of(ctx, tx, source.name)
-    if source.is_alias:
+    if source.is_alias and source.selector.lower() != NEWEST:
         alias = tx.aliases.get(asset.id, source.selector)
         if alias is None:
             raise Invalid(f"Registered model alias {source.selector[:100]} not found.")
         return version_at(ctx, tx, source.name, alias.number)
     if source.selector.isdecimal():
         return version_at(ctx, tx, source.name, int(source.selector[:18]))
+    is_newest = source.selector.lower() == NEWEST
     stage = next((each for each in Stage if each.lower() == source.selector.lower()), None)
     versions = [each for each in tx.versions.among(ctx.space, KIND, name=asset.name) if not each.deleted_at]
-    if source.selector.lower() != "latest":
+    if not is_newest:
         versions = [each for each in versions if stage_of(each) == stage]
     if not versions:
         raise NotFound(

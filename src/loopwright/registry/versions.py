@@ -18,8 +18,9 @@ from loopwright.ports.ledger import LinesAsked, Transaction, VersionLine
 from loopwright.registry.guarding import drop, guards, point
 from loopwright.registry.naming import check_alias_name, check_tag, check_tags, is_prompt
 from loopwright.registry.nouns import KIND, LOGGED, NewVersion, Promotion, RegisteredVersion
-from loopwright.registry.origins import Origin, origin_of, run_in, version_at
+from loopwright.registry.origins import Origin, origin_of, run_in, version_at, version_meant
 from loopwright.registry.registered import model_of, noted_stages
+from loopwright.registry.sources import OtherVersion
 from loopwright.tracking.at_hand import Found, Value, Values, mark_of, page_of, pinned, pinned_tags, predicate
 from loopwright.tracking.dialects import MODEL_VERSIONS
 from loopwright.tracking.grammar import models_only, parse_filter, parse_order
@@ -239,12 +240,9 @@ def unset_alias(ctx: Context, name: str, alias: str) -> None:
 
 
 def by_alias(ctx: Context, name: str, alias: str) -> RegisteredVersion:
-    """The version that an alias points to; `Invalid` when there is no such alias, as clients know it."""
+    """The version that an alias points to, of `latest` the newest; `Invalid` when there is no such alias."""
     with ctx.read() as tx:
-        pointer = tx.aliases.get(model_of(ctx, tx, name).id, alias)
-        if pointer is None:
-            raise Invalid(f"Registered model alias {alias[:100]} not found.")
-        return _whole(tx, version_at(ctx, tx, name, pointer.number))
+        return _whole(tx, version_meant(ctx, tx, OtherVersion(name, alias, is_alias=True)))
 
 
 def search(

@@ -63,6 +63,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """`params.lr = 0.1` is taken, and lists of params and tags"""
     has_prompts: bool = False
     """a thing without the prompts' tag is one whose tag is `false`"""
+    has_repeats: bool = False
+    """a list may be ordered by a field twice: the second time says nothing"""
     has_patterns: bool = False
     """texts are compared with regular expressions too"""
 
@@ -153,6 +155,7 @@ EXPERIMENTS = Dialect(
     numeric=frozenset({"creation_time", "last_update_time"}),
     narrow={"experiment_id": ("=", "!=", *_LISTS)},
     has_whole_numbers=True,
+    has_repeats=True,
 )
 
 EVALUATION_DATASETS = Dialect(

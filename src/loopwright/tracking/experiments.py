@@ -28,6 +28,7 @@ __all__ = [
     "KIND",
     "by_id",
     "by_name",
+    "check_id",
     "create",
     "default_id",
     "delete",
@@ -58,7 +59,7 @@ _ID_SIGNS = 26
 _NAME = 500
 _TAG = 100_000
 _PAGE = 1_000
-_ID = re.compile(r"\d{1,32}\Z|[0-9a-z]{26}\Z")
+_ID = re.compile(r"-?\d{1,32}\Z|[0-9a-z]{26}\Z")
 _ROOT = "mlflow-artifacts:/"
 _STORES = re.compile(r"(mlflow-artifacts|s3|gs|wasbs?|abfss?|hdfs|r2|b2|oss|dbfs)://?", re.IGNORECASE)
 _ROUNDS = 8
@@ -114,12 +115,17 @@ def located(asset: Asset) -> str:
     return told if isinstance(told, str) and told else f"{_ROOT}{asset.id}"
 
 
-def known(tx: Transaction, space: str, experiment_id: str) -> Asset | None:
-    """The experiment of that id or None; `Invalid` for what is no id."""
+def check_id(experiment_id: str) -> None:
+    """Raise `Invalid` for what no experiment could have for an id."""
     if _ID.match(experiment_id) is None:
         raise Invalid(
             f"Invalid experiment ID: '{experiment_id[:100]}'", hint="an id has digits alone, or 26 letters"
         )
+
+
+def known(tx: Transaction, space: str, experiment_id: str) -> Asset | None:
+    """The experiment of that id or None; `Invalid` for what is no id."""
+    check_id(experiment_id)
     try:
         found = tx.assets.get(default_id(space) if experiment_id == DEFAULT_ID else experiment_id)
     except NotFound:

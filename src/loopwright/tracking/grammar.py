@@ -305,8 +305,10 @@ def _model_attribute(name: str) -> Field:
 
 
 def _completed(keys: tuple[SortKey, ...], dialect: Dialect) -> tuple[SortKey, ...]:
-    """An order with what makes it total; `Invalid` where it names a field twice."""
+    """An order with what makes it total; `Invalid` where it names a field twice, but in dialects that may."""
     asked = keys or dialect.default
+    if dialect.has_repeats:
+        asked = _once(asked)
     seen: set[tuple[Field, OnDataset | None]] = set()
     for key in asked:
         if (key.field, key.dataset) in seen:
@@ -316,3 +318,11 @@ def _completed(keys: tuple[SortKey, ...], dialect: Dialect) -> tuple[SortKey, ..
             )
         seen.add((key.field, key.dataset))
     return asked + tuple(tie for tie in dialect.ties if (tie.field, None) not in seen)
+
+
+def _once(keys: tuple[SortKey, ...]) -> tuple[SortKey, ...]:
+    """The keys without those of a field that one before them orders by."""
+    first: dict[Field, SortKey] = {}
+    for key in keys:
+        first.setdefault(key.field, key)
+    return tuple(first.values())

@@ -22,6 +22,7 @@ __all__ = ["DatasetRead", "ModelUse", "log_inputs", "log_model", "log_outputs"]
 _NAME = 500
 _DIGEST = 36
 _TAG_KEY = 255
+_SOURCE = 65_535
 _SCHEMA = 1_048_575
 _PROFILE = 16_777_215
 _HISTORY_TAG = "mlflow.log-model.history"
@@ -69,6 +70,7 @@ def log_outputs(ctx: Context, run_id: str, models: Sequence[ModelUse]) -> None:
 def _check_dataset(read: DatasetRead) -> None:
     check_length("name", read.name, _NAME)
     check_length("digest", read.digest, _DIGEST)
+    check_length("source", read.source, _SOURCE)
     check_length("schema", read.schema or "", _SCHEMA)
     check_length("profile", read.profile or "", _PROFILE)
     for key, value in read.tags.items():

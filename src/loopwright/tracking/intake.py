@@ -102,6 +102,8 @@ def _annotate(tx: Transaction, run: Run, params: Mapping[str, str], tags: Mappin
             f"Changing param values is not allowed. Params were already logged='{clashes}' for run "
             f"ID='{run.id}'."
         )
+    if tags.get(NAME_TAG) == "":
+        tags = {key: value for key, value in tags.items() if key != NAME_TAG}  # a run keeps its name
     name, parent = tags.get(NAME_TAG) or run.name, tags.get(PARENT_TAG) or run.parent_id
     changed = replace(
         run, name=name, parent_id=parent, params={**run.params, **params}, tags={**run.tags, **tags}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from tests.protocols.mlflow.script.assessing import assessments, traces_search
 from tests.protocols.mlflow.script.datasets import evaluation_datasets, evaluation_datasets_search
+from tests.protocols.mlflow.script.edges import edges
 from tests.protocols.mlflow.script.experiments import experiments, experiments_search
 from tests.protocols.mlflow.script.files import artifacts
 from tests.protocols.mlflow.script.finding import histories, runs_search
@@ -61,6 +62,7 @@ SCRIPTS: Mapping[str, Callable[[Talk], None]] = {
     "traces_search": traces_search,
     "older_traces": older_traces,
     "webhooks": webhooks,
+    "edges": edges,
 }
 
 # A group that is not named here is not collected; name it when the server has its routes.
@@ -95,4 +97,5 @@ DONE_GROUPS: tuple[str, ...] = (
     "traces_search",
     "older_traces",
     "webhooks",
+    "edges",
 )

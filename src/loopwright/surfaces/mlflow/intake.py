@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from loopwright.core.errors import Invalid
 from loopwright.core.nouns import MetricPoint
 from loopwright.engine.context import Context
 from loopwright.surfaces.mlflow.logged_models import measured
@@ -126,7 +127,9 @@ def _post(
 
 
 def point_of(asked: Point | LogMetric) -> MetricPoint:
-    """A point as it is kept."""
+    """A point as it is kept; `Invalid` for a dataset that is half named."""
+    if bool(asked.dataset_name) != bool(asked.dataset_digest):
+        raise Invalid("Both dataset_name and dataset_digest must be provided if one is provided")
     value = intake.storable(asked.value)
     return MetricPoint(key=asked.key, value=value, step=asked.step, at_us=asked.timestamp * 1000)
 

@@ -112,7 +112,7 @@ class Delete(Message, frozen=True, kw_only=True):
 class LinkRun(Message, frozen=True, kw_only=True):
     """Traces, and the run they belong to."""
 
-    trace_ids: list[str] = []
+    trace_ids: list[str]
     run_id: Needed
 
 
@@ -278,6 +278,7 @@ def _unset_tag(ctx: Context, asked: UnsetTag) -> None:
 
 
 def _delete(ctx: Context, asked: Delete) -> Any:
+    _check_meant(asked)
     gone = traces.delete(
         ctx,
         asked.experiment_id,
@@ -286,6 +287,16 @@ def _delete(ctx: Context, asked: Delete) -> Any:
         limit=asked.max_traces,
     )
     return {"traces_deleted": gone}
+
+
+def _check_meant(asked: Delete) -> None:
+    """Raise `Invalid` unless it is said which traces: by ids, or by the last instant, and not by both."""
+    if asked.max_timestamp_millis is None and not asked.request_ids:
+        raise Invalid("Either `max_timestamp_millis` or `trace_ids` must be specified.")
+    if asked.max_timestamp_millis is not None and asked.request_ids:
+        raise Invalid("Only one of `max_timestamp_millis` and `trace_ids` can be specified.")
+    if asked.request_ids and asked.max_traces is not None:
+        raise Invalid("`max_traces` can't be specified if `trace_ids` is specified.")
 
 
 def _link_run(ctx: Context, asked: LinkRun) -> None:
