@@ -12,21 +12,23 @@ from typing import Any
 import pytest
 
 from loopwright.adapters.sql import open_ledger
-from loopwright.adapters.sql.repositories import narrowing, searching
+from loopwright.adapters.sql.repositories import measures, narrowing, searching
 from loopwright.adapters.sql.statements import Session
 from loopwright.core.nouns import MetricPoint
 from loopwright.core.queries import Comparison, Field, Operator, RunQuery, SortKey
 from loopwright.ports.ledger import Ledger, PageRequest, Transaction
 from loopwright.testing import ledger_values as make
+from loopwright.testing.ledger_ranks import RankSuite
 from loopwright.testing.ledger_searches import SearchSuite
 from loopwright.testing.ledger_values import walk
 
 
-class _Walked(SearchSuite):
+class _Walked(RankSuite, SearchSuite):
     """Nothing is begun with what few pass, and two runs of one value are many."""
 
     @pytest.fixture(autouse=True)
     def _walks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(measures, "_FEW", -1)
         monkeypatch.setattr(narrowing, "_SOME", 1)
         monkeypatch.setattr(searching, "_TIES", 1)
         monkeypatch.setattr(searching, "_REACH", 1)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-__all__ = ["LinesAsked", "NewestAsked", "OrderedAsked", "VersionLine"]
+__all__ = ["LinesAsked", "OrderedAsked", "VersionLine"]
 
 
 class VersionLine(msgspec.Struct, frozen=True, gc=False):
@@ -21,18 +21,6 @@ class VersionLine(msgspec.Struct, frozen=True, gc=False):
     """when it was made where it never changed; microseconds since 1970, as `created_us`"""
     tags_json: str
     facts_json: str
-
-
-class NewestAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """Which assets of a kind are wanted, and how many."""
-
-    limit: int
-    facts: tuple[tuple[str, str], ...] = ()
-    """names and texts that stand in the facts, however deep; some more may come where they only seem to"""
-    tags: Mapping[str, str] = {}
-    """what they have to be tagged with, as `facts`"""
-    after: tuple[int, str] | None = None
-    """only those behind this time (microseconds since 1970) and name"""
 
 
 class OrderedAsked(msgspec.Struct, frozen=True, kw_only=True):

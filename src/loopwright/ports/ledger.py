@@ -28,8 +28,9 @@ from loopwright.core.nouns import (
     Version,
 )
 from loopwright.core.queries import RunQuery
-from loopwright.ports.asked import LinesAsked, NewestAsked, OrderedAsked, VersionLine
+from loopwright.ports.asked import LinesAsked, OrderedAsked, VersionLine
 from loopwright.ports.dumps import Dumpable, StoreCheck
+from loopwright.ports.measures import Measures
 from loopwright.ports.pages import Page, PageRequest
 from loopwright.ports.traces import Assessments, Spans, Traces
 from loopwright.ports.trash import Trash
@@ -47,7 +48,6 @@ __all__ = [
     "Ledger",
     "LinesAsked",
     "Metrics",
-    "NewestAsked",
     "OrderedAsked",
     "Page",
     "PageRequest",
@@ -115,14 +115,11 @@ class Assets(Protocol):
     def page(self, space: str, kind: str | None, request: PageRequest) -> Page[Asset]:
         """Assets ordered by kind, then name."""
 
-    def newest(self, space: str, kind: str, asked: NewestAsked) -> Sequence[Asset]:
-        """Assets of a kind that are not in the trash, the newest first, those of one time by name.
+    def ordered(self, space: str, kind: str, asked: OrderedAsked) -> Sequence[Asset]:
+        """Assets of a kind that are not in the trash, by name or by the last change, in either direction.
 
         As many as are asked for, unless there are no more.
         """
-
-    def ordered(self, space: str, kind: str, asked: OrderedAsked) -> Sequence[Asset]:
-        """As `newest`, by name or by the last change, in either direction."""
 
 
 class Versions(Protocol):
@@ -431,6 +428,7 @@ class Transaction(Protocol):
     assets: Assets
     versions: Versions
     aliases: Aliases
+    measures: Measures
     runs: Runs
     metrics: Metrics
     artifacts: Artifacts

@@ -28,6 +28,7 @@ from loopwright.registry.naming import (
 )
 from loopwright.registry.nouns import KIND, LOGGED, LoggedModelState, ModelPoint, Stage
 from loopwright.registry.origins import run_in
+from loopwright.registry.ranking import words_of
 from loopwright.registry.registered import noted_stages
 from loopwright.registry.sources import PLACEHOLDERS, Elsewhere, ModelFiles, RunFiles, Source, read_source
 from loopwright.tracking.adopting import (
@@ -50,6 +51,7 @@ _MODEL_ID = re.compile(r"m-[0-9a-zA-Z_-]{1,60}\Z")
 _IN_RUN = re.compile(r"/([A-Za-z0-9][A-Za-z0-9_-]{0,63})/artifacts(?:/|\Z)")
 _IN_MODEL = re.compile(r"/models/(m-[0-9a-zA-Z_-]{1,60})/artifacts(?:/|\Z)")
 _DESCRIPTION = 100_000
+_NAME = 500
 _NUMBERS = 1 << 31
 
 
@@ -78,7 +80,9 @@ def adopt_logged(
     if there is None:
         tx.assets.add(asset)
     else:
+        tx.measures.remove(asset.id, [line.name for line in words_of(there)])
         tx.assets.update(asset)
+    tx.measures.put(words_of(asset if there is None else tx.assets.get(asset.id)))
     put_files(ctx, tx, f"{LOGGED}:{past.id}", kept_files(files, notes))
     if not past.is_deleted:
         measure(ctx, tx, [_point(past.id, each) for each in past.points])
@@ -91,7 +95,7 @@ def adopt_logged(
 def _logged(ctx: Context, past: PastLogged, experiment_id: str, there: Asset | None, notes: Notes) -> Asset:
     updated = at_ms(past.updated_ms, notes)
     facts: Json = {
-        "name": readable(past.name, notes)[:_DESCRIPTION],
+        "name": readable(past.name, notes)[:_NAME],
         "experiment_id": experiment_id,
         "artifact_uri": f"mlflow-artifacts:/{experiment_id}/models/{past.id}/artifacts",
         "state": _logged_state(past.status, notes),

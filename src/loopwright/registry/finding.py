@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence, Set
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 import msgspec
+from msgspec.structs import replace
 
 from loopwright.core.errors import Invalid
 from loopwright.core.instants import to_micros
-from loopwright.core.queries import All, AnyOf, Comparison, Condition, Field, Not, OnDataset, SortKey
+from loopwright.core.queries import Field, OnDataset, SortKey
 from loopwright.engine.context import Context
-from loopwright.ports.ledger import NewestAsked, Transaction
-from loopwright.registry.logged import all_logged, newest_logged, points_by_model, points_of
+from loopwright.ports.ledger import Transaction
+from loopwright.ports.measures import RankedAsked
+from loopwright.registry.logged import points_of, read_logged
 from loopwright.registry.nouns import LoggedModel, ModelPoint
-from loopwright.tracking.at_hand import Found, Value, Values, mark_of, page_of, pinned_tags, predicate
+from loopwright.registry.ranking import asked_of, kinds_of, names_metric, placed
+from loopwright.tracking.at_hand import Found, Value, Values, mark_of, page_of, predicate
 from loopwright.tracking.dialects import LOGGED_MODELS
 from loopwright.tracking.experiments import DEFAULT_ID, check_id, default_id
 from loopwright.tracking.grammar import ModelOrder, parse_filter, parse_model_order
@@ -50,81 +53,50 @@ def search(
         raise Invalid("`dataset_name` in the `datasets` clause must be specified.", hint="name each dataset")
     condition = parse_filter(where, LOGGED_MODELS)
     keys = parse_model_order(order)
-    holds = predicate(condition, _look_on(datasets))
-    needs_points = bool(datasets) or _names_metric(condition) or any(_is_metric(key.field) for key in keys)
-    is_measured = _measured_on(datasets if not _names_metric(condition) else ())
+    needs_points = bool(datasets) or names_metric(condition) or any(_is_metric(key.field) for key in keys)
+    is_measured = _measured_on(datasets if not names_metric(condition) else ())
+    condition_holds = predicate(condition, _look_on(datasets))
     wanted = {default_id(ctx.space) if each == DEFAULT_ID else each for each in experiments}
-    is_walked = keys == _NEWEST_FIRST
+
+    def holds(each: Measured) -> bool:
+        return each.model.experiment_id in wanted and is_measured(each) and condition_holds(each)
+
     with ctx.read() as tx:
-        if is_walked:
-            mark = mark_of(token, (int, str))
-            models = _newest(ctx, tx, _asked(wanted, condition, limit, mark), mark)
-        else:
-            models = ((each, False) for each in all_logged(ctx, tx))
-        loaded = _loader(ctx, tx, at_once=needs_points and not is_walked)
-        there: list[Measured] = []
-        for model, ends_its_time in models:
-            each = loaded(model) if needs_points else Measured(model, ())
-            if model.experiment_id in wanted and is_measured(each) and holds(each):
-                there.append(each)
-            if ends_its_time and len(there) > limit:
-                break
-        page = page_of(there, _place, keys, limit=limit, token="" if is_walked else token)
+        loaded = _loader(ctx, tx)
+        seen = loaded if needs_points else _bare
+        mark = mark_of(token, kinds_of(keys))
+        asked = asked_of(condition, datasets, keys, homes=sorted(wanted), limit=limit + 1, after=mark)
+        there = list(islice(filter(holds, _candidates(ctx, tx, asked, seen, keys)), limit + 1))
+        page = page_of(there, _place, keys, limit=limit)
         items = tuple(each if needs_points else loaded(each.model) for each in page.items)
     return Found(items=items, next_token=page.next_token)
 
 
-def _asked(wanted: Set[str], where: Condition | None, limit: int, mark: list[Any] | None) -> NewestAsked:
-    """The candidates from where a page begins; its millisecond is read again."""
-    facts = _pinned_facts(where)
-    if len(wanted) == 1:
-        facts = (*facts, ("experiment_id", next(iter(wanted))))
-    after = None if mark is None else ((mark[0] + 1) * 1000 - 1, "")
-    return NewestAsked(limit=limit + _SPARE, facts=facts, tags=pinned_tags(where), after=after)
+def _candidates(
+    ctx: Context,
+    tx: Transaction,
+    asked: RankedAsked,
+    seen: Callable[[LoggedModel], Measured],
+    keys: Sequence[SortKey],
+) -> Iterator[Measured]:
+    """Models in the order asked for, read piece by piece."""
+    while True:
+        piece = tx.measures.ranked(ctx.space, asked)
+        for asset in piece:
+            last = seen(read_logged(asset))
+            yield last
+        if len(piece) < asked.limit:
+            return
+        behind = placed([_place(last, key) for key in keys], keys)
+        asked = replace(asked, after=behind, limit=min(2 * asked.limit, _PIECE))
 
 
-def _newest(
-    ctx: Context, tx: Transaction, asked: NewestAsked, mark: list[Any] | None
-) -> Iterator[tuple[LoggedModel, bool]]:
-    """Models behind a mark, the newest first; with each, whether its millisecond ends with it."""
-    for model, ends_its_time in newest_logged(ctx, tx, asked):
-        if mark is None or (-_millis(model), model.id) > (-mark[0], mark[1]):
-            yield model, ends_its_time
+def _bare(model: LoggedModel) -> Measured:
+    return Measured(model, ())
 
 
-def _millis(model: LoggedModel) -> int:
-    return to_micros(model.created_at) // 1000
-
-
-def _pinned_facts(where: Condition | None) -> tuple[tuple[str, str], ...]:
-    """What stands in the facts of a model for which the condition holds."""
-    match where:
-        case Comparison(Field("param", key), "=", str(value)):
-            return ((key, value),)
-        case Comparison(Field("attribute", ("name" | "source_run_id") as key), "=", str(value)) if value:
-            return ((key, value),)
-        case All(parts):
-            return tuple(pair for part in parts for pair in _pinned_facts(part))
-    return ()
-
-
-def _loader(ctx: Context, tx: Transaction, *, at_once: bool) -> Callable[[LoggedModel], Measured]:
-    """Gives a model its points: each read for itself, or all of the space's at once, where many are asked."""
-    if at_once:
-        known = points_by_model(tx, ctx.space)
-        return lambda model: Measured(model, tuple(known.get(model.id, ())))
+def _loader(ctx: Context, tx: Transaction) -> Callable[[LoggedModel], Measured]:
     return lambda model: Measured(model, tuple(points_of(tx, ctx.space, model.id)))
-
-
-def _names_metric(where: Condition | None) -> bool:
-    match where:
-        case None:
-            return False
-        case All(parts) | AnyOf(parts):
-            return any(_names_metric(part) for part in parts)
-        case Not(part):
-            return _names_metric(part)
-    return _is_metric(where.field)
 
 
 def _is_metric(field: Field) -> bool:
@@ -166,8 +138,7 @@ def _place(each: Measured, key: SortKey) -> Value | None:
     return max(points, key=lambda point: (point.at_us, point.step)).value if points else None
 
 
-_NEWEST_FIRST = parse_model_order(())
-_SPARE = 50
+_PIECE = 1_000
 _ATTRIBUTES: dict[str, Callable[[LoggedModel], str | float]] = {
     "name": lambda model: model.name,
     "model_id": lambda model: model.id,

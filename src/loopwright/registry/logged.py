@@ -15,12 +15,12 @@ from msgspec.structs import replace
 from loopwright.core.addresses import Address
 from loopwright.core.digests import digest_bytes
 from loopwright.core.errors import Invalid, NotFound
-from loopwright.core.instants import to_micros
 from loopwright.core.nouns import Asset, Json
 from loopwright.engine.context import Context
-from loopwright.ports.ledger import NewestAsked, PageRequest, Transaction
+from loopwright.ports.ledger import Transaction
 from loopwright.registry.naming import check_logged_name, check_tag, check_tags
 from loopwright.registry.nouns import LOGGED, LoggedModel, LoggedModelState, ModelPoint
+from loopwright.registry.ranking import folded_in, lines_of, words_of
 from loopwright.tracking.experiments import find, located
 from loopwright.tracking.limits import PARAM, check_keys, cut
 from loopwright.tracking.names import hex_id, made_up_name
@@ -28,13 +28,10 @@ from loopwright.tracking.names import hex_id, made_up_name
 __all__ = [
     "POINTS",
     "add_params",
-    "all_logged",
     "create",
     "delete",
     "finalize",
     "measure",
-    "newest_logged",
-    "points_by_model",
     "points_of",
     "read_logged",
     "set_tags",
@@ -44,7 +41,6 @@ __all__ = [
 
 POINTS = "logged_model_points"
 """the collection of documents that keeps points, by `<model id>/...`"""
-_BATCH = 10_000
 _WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -118,6 +114,7 @@ def create(
 
     def work(tx: Transaction) -> LoggedModel:
         tx.assets.add(asset)
+        tx.measures.put(words_of(asset))
         payload = {"asset": asset.id, "run": source_run_id or None}
         ctx.record(tx, "asset.created", Address(kind=LOGGED, name=model_id), payload)
         return read_logged(asset)
@@ -184,7 +181,7 @@ def add_params(ctx: Context, model_id: str, params: Mapping[str, str]) -> Logged
             )
         return replace(asset, facts={**asset.facts, "params": {**kept, **fresh}})
 
-    return _change(ctx, model_id, changed, "params")
+    return _change(ctx, model_id, changed, "params", has_new_words=True)
 
 
 def set_tags(ctx: Context, model_id: str, tags: Mapping[str, str]) -> LoggedModel:
@@ -208,12 +205,21 @@ def unset_tag(ctx: Context, model_id: str, key: str) -> LoggedModel:
     return _change(ctx, model_id, changed, "tags")
 
 
-def _change(ctx: Context, model_id: str, changed: Callable[[Asset], Asset], what: str) -> LoggedModel:
+def _change(
+    ctx: Context,
+    model_id: str,
+    changed: Callable[[Asset], Asset],
+    what: str,
+    *,
+    has_new_words: bool = False,
+) -> LoggedModel:
     def work(tx: Transaction) -> LoggedModel:
         before = _there(ctx, tx, model_id)
         after = changed(before)
         if after != before:
             tx.assets.update(after)
+            if has_new_words:
+                tx.measures.put(words_of(after))
             ctx.record(tx, "asset.changed", Address(kind=LOGGED, name=model_id), {"what": what})
         return read_logged(after)
 
@@ -235,19 +241,28 @@ def delete(ctx: Context, model_id: str) -> None:
 
 def measure(ctx: Context, tx: Transaction, points: Sequence[ModelPoint]) -> None:
     """Keep points of logged models; a repeated one is a no-op. `Invalid` for a model that is none."""
-    for model_id in {point.model_id for point in points}:
+    of_model: dict[str, list[tuple[ModelPoint, str]]] = {}
+    for point in points:
+        of_model.setdefault(point.model_id, []).append((point, _itself(point)))
+    for model_id, told in of_model.items():
         found = tx.assets.find(ctx.space, LOGGED, model_id)
         if found is None or found.deleted_at is not None:
             raise Invalid(f"Logged model with ID '{model_id[:100]}' not found.", hint="log the model first")
-    for point in points:
-        tx.documents.put(ctx.space, POINTS, _place(point), _written(point))
+        for point, itself in told:
+            tx.documents.put(ctx.space, POINTS, _place(point, itself), _written(point))
+        names = {name for point, _ in told for name in lines_of(point)}
+        tx.measures.put(folded_in(found, tx.measures.of(found.id, names), told))
 
 
-def _place(point: ModelPoint) -> str:
+def _itself(point: ModelPoint) -> str:
+    """What makes a point itself, of a metric of a model."""
+    told = [point.key, point.at_us, point.step, point.run_id, point.dataset_name, point.dataset_digest]
+    return digest_bytes(msgspec.json.encode(told))[:16]
+
+
+def _place(point: ModelPoint, itself: str) -> str:
     """Sorted by model and metric; what makes a point itself comes behind."""
-    itself = [point.key, point.at_us, point.step, point.run_id, point.dataset_name, point.dataset_digest]
-    digest = digest_bytes(msgspec.json.encode(itself))[:16]
-    return f"{point.model_id}/{point.key}/{point.at_us:020d}/{point.step:020d}/{digest}"
+    return f"{point.model_id}/{point.key}/{point.at_us:020d}/{point.step:020d}/{itself}"
 
 
 def _written(point: ModelPoint) -> Json:
@@ -264,46 +279,6 @@ def points_of(tx: Transaction, space: str, model_id: str) -> Iterator[ModelPoint
     )
 
 
-def points_by_model(tx: Transaction, space: str) -> dict[str, list[ModelPoint]]:
-    """The points of all logged models, by the id of each, in the order of `points_of`."""
-    found: dict[str, list[ModelPoint]] = {}
-    for point in map(_read_point, tx.documents.all(space, POINTS).values()):
-        found.setdefault(point.model_id, []).append(point)
-    return found
-
-
 def _read_point(body: Json) -> ModelPoint:
     value = body["value"]
     return msgspec.convert({**body, "value": _WORDS[value]} if value in _WORDS else body, ModelPoint)
-
-
-def newest_logged(ctx: Context, tx: Transaction, asked: NewestAsked) -> Iterator[tuple[LoggedModel, bool]]:
-    """Logged models that are not in the trash, the newest first; with each, whether the next is made earlier.
-
-    Earlier is by milliseconds, as clients order them. Read piece by piece, `asked.limit` of them first.
-    """
-    before: LoggedModel | None = None
-    while True:
-        piece = tx.assets.newest(ctx.space, LOGGED, asked)
-        for asset in piece:
-            model = read_logged(asset)
-            if before is not None:
-                yield before, to_micros(before.created_at) // 1000 != to_micros(model.created_at) // 1000
-            before = model
-        if len(piece) < asked.limit:
-            break
-        behind = (to_micros(piece[-1].created_at), piece[-1].name)
-        asked = replace(asked, after=behind, limit=min(2 * asked.limit, _BATCH))
-    if before is not None:
-        yield before, True
-
-
-def all_logged(ctx: Context, tx: Transaction) -> Iterator[LoggedModel]:
-    """Every logged model that is not in the trash."""
-    request = PageRequest(limit=_BATCH)
-    while True:
-        page = tx.assets.page(ctx.space, LOGGED, request)
-        yield from (read_logged(asset) for asset in page.items if asset.deleted_at is None)
-        if not page.next_token:
-            return
-        request = PageRequest(limit=_BATCH, token=page.next_token)

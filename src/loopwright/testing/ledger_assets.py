@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Any
 
 import msgspec
 import pytest
@@ -15,7 +14,6 @@ from loopwright.core.nouns import Asset, LinkRole
 from loopwright.ports.ledger import (
     Ledger,
     LinesAsked,
-    NewestAsked,
     OrderedAsked,
     PageRequest,
     Transaction,
@@ -187,36 +185,6 @@ class AssetSuite:
             assert lines[versions[1].id].changed_us == lines[versions[1].id].created_us
             assert msgspec.json.decode(line.tags_json) == versions[0].tags
             assert msgspec.json.decode(line.facts_json) == versions[0].facts
-
-    def test_assets_come_with_the_newest_first(self, ledger: Ledger) -> None:
-        """Of a kind, of one time by name, by what stands in facts and tags; without what is in the trash."""
-        assets = [
-            make.asset(
-                f"a{n}",
-                name=f"n{n}",
-                created_at=make.at(n // 3),
-                tags={"t": str(n % 2)},
-                facts={"deep": {"depth": str(n % 4), "none": None}, "home": "x"},
-            )
-            for n in range(9)
-        ]
-        write_each(ledger, lambda tx, each: tx.assets.add(each), assets)
-        other = make.asset("b", name="b", kind="other")
-        ledger.write(lambda tx: tx.assets.add(other))
-        ledger.write(lambda tx: tx.assets.update(replace(assets[4], deleted_at=make.at(9))))
-
-        def found(**asked: Any) -> list[str]:
-            wanted, names = NewestAsked(limit=2, **asked), list[str]()
-            with ledger.read() as tx:
-                while piece := tx.assets.newest("default", assets[0].kind, wanted):
-                    names += [each.name for each in piece]
-                    wanted = replace(wanted, after=(to_micros(piece[-1].created_at), piece[-1].name))
-            return names
-
-        assert found() == ["n6", "n7", "n8", "n3", "n5", "n0", "n1", "n2"]
-        assert found(tags={"t": "1"}) == ["n7", "n3", "n5", "n1"]
-        assert found(facts=(("depth", "3"), ("home", "x"))) == ["n7", "n3"]
-        assert found(facts=(("home", "y"),)) == []
 
     @pytest.mark.parametrize("by_change", [False, True])
     def test_assets_come_by_name_or_by_change(self, ledger: Ledger, by_change: bool) -> None:

@@ -9,17 +9,10 @@ from msgspec.structs import replace
 from loopwright.core.errors import Conflict
 from loopwright.core.instants import to_micros
 from loopwright.core.nouns import Asset
-from loopwright.ports.ledger import NewestAsked, OrderedAsked, Page, PageRequest
+from loopwright.ports.ledger import OrderedAsked, Page, PageRequest
 from loopwright.testing.ledger_unit import Unit, kept, missing, page_of
 
 __all__ = ["MemoryAssets"]
-
-
-def _stands(facts: object, name: str, told: str) -> bool:
-    """Whether a text stands under a name, however deep."""
-    if isinstance(facts, dict):
-        return facts.get(name) == told or any(_stands(each, name, told) for each in facts.values())
-    return isinstance(facts, list) and any(_stands(each, name, told) for each in facts)
 
 
 class MemoryAssets:
@@ -56,20 +49,6 @@ class MemoryAssets:
         self._unit.edit("assets")[asset.id] = kept(replace(asset, **fixed))
         if before.name != asset.name:
             self._rename(before, asset.name)
-
-    def newest(self, space: str, kind: str, asked: NewestAsked) -> Sequence[Asset]:
-        found = [
-            asset
-            for asset in self._unit.rows("assets").values()
-            if (asset.space, asset.kind) == (space, kind)
-            and asset.deleted_at is None
-            and asked.tags.items() <= asset.tags.items()
-            and all(_stands(asset.facts, *pair) for pair in asked.facts)
-        ]
-        after = asked.after and (-asked.after[0], asked.after[1])
-        ordered = sorted((-to_micros(asset.created_at), asset.name, asset.id) for asset in found)
-        by_id = {asset.id: asset for asset in found}
-        return [by_id[id] for at, name, id in ordered if not after or (at, name) > after][: asked.limit]
 
     def ordered(self, space: str, kind: str, asked: OrderedAsked) -> Sequence[Asset]:
         found = [

@@ -75,7 +75,7 @@ class MemoryTrash:
         """Take an asset away with its versions and aliases."""
         if self._unit.edit("assets").pop(asset_id, None) is None:
             raise missing(f"asset {asset_id!r}")
-        for table in ("versions", "aliases"):
+        for table in ("versions", "aliases", "measures"):
             rows = self._unit.edit(table)
             for key in [key for key in rows if key[0] == asset_id]:
                 del rows[key]

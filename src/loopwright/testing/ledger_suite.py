@@ -21,6 +21,7 @@ from loopwright.core.nouns import JobState, LinkRole, MetricPoint, RunState
 from loopwright.ports.ledger import Ledger, Transaction
 from loopwright.testing import ledger_values as make
 from loopwright.testing.ledger_assets import AssetSuite
+from loopwright.testing.ledger_ranks import RankSuite
 from loopwright.testing.ledger_searches import SearchSuite
 from loopwright.testing.ledger_traces import TraceSuite
 from loopwright.testing.ledger_trash import TrashSuite
@@ -378,5 +379,5 @@ class RepositorySuite:
             assert found == [j for j in newest if j.state is JobState.DONE and j.operation == "op1"]
 
 
-class LedgerSuite(AssetSuite, RepositorySuite, SearchSuite, TrashSuite, UnitSuite, TraceSuite):
+class LedgerSuite(AssetSuite, RankSuite, RepositorySuite, SearchSuite, TrashSuite, UnitSuite, TraceSuite):
     """Everything a ledger must do. Subclass it with a fixture `ledger` that gives an empty one."""

@@ -42,7 +42,9 @@ from loopwright.ports.ledger import (
     VersionLine,
     Versions,
 )
+from loopwright.ports.measures import Measures
 from loopwright.ports.traces import Assessments, Spans, Traces
+from loopwright.testing.ledger_measured import MemoryMeasures
 from loopwright.testing.ledger_named import MemoryAssets
 from loopwright.testing.ledger_removals import MemoryTrash
 from loopwright.testing.ledger_runs import MemoryArtifacts, MemoryMetrics, MemoryRuns
@@ -407,6 +409,7 @@ class MemoryTransaction:
         self.assets: Assets = MemoryAssets(unit)
         self.versions: Versions = _Versions(unit)
         self.aliases: Aliases = _Aliases(unit)
+        self.measures: Measures = MemoryMeasures(unit)
         self.runs: Runs = MemoryRuns(unit)
         self.metrics: Metrics = MemoryMetrics(unit)
         self.artifacts: Artifacts = MemoryArtifacts(unit)

@@ -26,14 +26,16 @@ from loopwright.core.nouns import (
 )
 from loopwright.core.traces import Assessment, Span, Trace, TraceLink
 from loopwright.ports.ledger import Artifact, Page, PageRequest, Segment
+from loopwright.ports.measures import Measure
 
-__all__ = ["TYPES", "Rows", "Unit", "kept", "matches", "missing", "page_of"]
+__all__ = ["TYPES", "Rows", "Unit", "kept", "matches", "missing", "page_of", "stands"]
 
 T = TypeVar("T")
 Rows = dict[Any, Any]
 
 TYPES: dict[str, Any] = {
     "assets": Asset,
+    "measures": Measure,
     "versions": Version,
     "aliases": Alias,
     "runs": Run,
@@ -126,6 +128,13 @@ def _place(token: str, items: Sequence[T], key: Callable[[T], tuple[Any, ...]]) 
     if items and [isinstance(p, str) for p in place] != [isinstance(k, str) for k in key(items[0])]:
         raise Invalid("the page token is of another list", hint="start again without a token")
     return place
+
+
+def stands(facts: object, name: str, told: str) -> bool:
+    """Whether a text stands under a name, however deep."""
+    if isinstance(facts, dict):
+        return facts.get(name) == told or any(stands(each, name, told) for each in facts.values())
+    return isinstance(facts, list) and any(stands(each, name, told) for each in facts)
 
 
 def matches(value: object, wanted: Mapping[str, object]) -> bool:

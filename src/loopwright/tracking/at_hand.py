@@ -230,15 +230,18 @@ def _read(token: str, length: int) -> list[_Key]:
     return mark
 
 
-def mark_of(token: str, kinds: Sequence[type[str] | type[int]]) -> list[Any] | None:
-    """Where a page of `page_of` goes on, in an order by such values; None for no token."""
+def mark_of(token: str, kinds: Sequence[type[str] | type[int] | type[float]]) -> list[Any] | None:
+    """Where a page of `page_of` goes on, in an order by such values; None for no token.
+
+    A `float` may be missing, which is None.
+    """
     if not token:
         return None
     return [_as(value, kind) for value, kind in zip(_read(token, len(kinds)), kinds, strict=True)]
 
 
-def _as(value: _Key, kind: type[str] | type[int]) -> str | int:
-    if isinstance(value, str) and kind is str:
+def _as(value: _Key, kind: type[str] | type[int] | type[float]) -> _Key:
+    if isinstance(value, str) is (kind is str) and kind is not int and (value is not None or kind is float):
         return value
     if isinstance(value, float) and kind is int and value.is_integer() and abs(value) < _LARGEST:
         return int(value)

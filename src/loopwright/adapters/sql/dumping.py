@@ -243,6 +243,7 @@ def _without(child: Any, parent: Any, what: str) -> tuple[str, Select[Any]]:
 _DANGLING: tuple[Callable[[], tuple[str, Select[Any]]], ...] = (
     lambda: _without(schema.versions.c.asset_id, schema.assets.c.id, "versions of no asset"),
     lambda: _without(schema.aliases.c.asset_id, schema.assets.c.id, "aliases of no asset"),
+    lambda: _without(schema.asset_measures.c.asset_id, schema.assets.c.id, "measures of no asset"),
     lambda: _without(schema.links.c.run_id, schema.runs.c.id, "edges of no run"),
     lambda: _without(schema.metric_points.c.run_no, schema.runs.c.no, "points of no run"),
     lambda: _without(schema.metric_points.c.key_no, schema.metric_keys.c.no, "points of no metric"),

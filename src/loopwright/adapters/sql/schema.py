@@ -18,7 +18,7 @@ from sqlalchemy import (
     text,
 )
 
-from loopwright.adapters.sql import trace_tables
+from loopwright.adapters.sql import measure_tables, trace_tables
 from loopwright.adapters.sql.columns import BIG, METADATA, REAL, TEXT
 from loopwright.adapters.sql.columns import big as _big
 from loopwright.adapters.sql.columns import derived as _derived
@@ -37,6 +37,7 @@ __all__ = [
     "aliases",
     "artifacts",
     "assessments",
+    "asset_measures",
     "assets",
     "decisions",
     "documents",
@@ -62,7 +63,7 @@ __all__ = [
     "versions",
 ]
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
 """every revision there was, oldest first; the last is the one this release writes"""
 REVISION = REVISIONS[-1]
 APPLICATION_ID = 0x4C505752
@@ -74,6 +75,7 @@ trace_metadata = trace_tables.trace_metadata
 trace_links = trace_tables.trace_links
 spans = trace_tables.spans
 assessments = trace_tables.assessments
+asset_measures = measure_tables.asset_measures
 
 
 _BY_CHANGE = (text("changed_ms DESC"), "name", text("number DESC"))
@@ -114,7 +116,6 @@ assets = Table(
     _big("deleted_at", null=True),
     PrimaryKeyConstraint("id", name="assets_pk"),
     UniqueConstraint("space", "kind", "name", name="assets_name"),
-    Index("assets_newest", "space", "kind", text("created_at DESC"), "name"),
     _trash("assets"),
 )
 

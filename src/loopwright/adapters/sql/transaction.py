@@ -7,6 +7,7 @@ from loopwright.adapters.sql.repositories.assessments import SqlAssessments
 from loopwright.adapters.sql.repositories.assets import SqlAliases, SqlAssets, SqlVersions
 from loopwright.adapters.sql.repositories.jobs import SqlJobs
 from loopwright.adapters.sql.repositories.journal import SqlJournal
+from loopwright.adapters.sql.repositories.measures import SqlMeasures
 from loopwright.adapters.sql.repositories.metrics import SqlMetrics
 from loopwright.adapters.sql.repositories.observations import SqlDecisions, SqlSignals
 from loopwright.adapters.sql.repositories.runs import SqlRuns
@@ -30,6 +31,7 @@ from loopwright.ports.ledger import (
     Trash,
     Versions,
 )
+from loopwright.ports.measures import Measures
 from loopwright.ports.traces import Assessments, Spans, Traces
 
 __all__ = ["SqlTransaction"]
@@ -43,6 +45,7 @@ class SqlTransaction:
         self.assets: Assets = SqlAssets(session)
         self.versions: Versions = SqlVersions(session)
         self.aliases: Aliases = SqlAliases(session)
+        self.measures: Measures = SqlMeasures(session)
         self.runs: Runs = SqlRuns(session)
         self.metrics: Metrics = SqlMetrics(session)
         self.artifacts: Artifacts = SqlArtifacts(session)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,13 +10,14 @@ from sqlalchemy import Select, bindparam, delete, func, select, update
 
 from loopwright.adapters.sql import schema
 from loopwright.adapters.sql.listing import Order, fetch_page
-from loopwright.adapters.sql.rows import Row, Shape, to_json
+from loopwright.adapters.sql.repositories.holding import Tests, holding, joined
+from loopwright.adapters.sql.rows import Row, Shape
 from loopwright.adapters.sql.schema import TEXT
 from loopwright.adapters.sql.statements import Session, insert_new, upsert
 from loopwright.core.errors import Conflict, NotFound
 from loopwright.core.instants import to_micros
 from loopwright.core.nouns import Alias, Asset, Version
-from loopwright.ports.ledger import LinesAsked, NewestAsked, OrderedAsked, Page, PageRequest, VersionLine
+from loopwright.ports.ledger import LinesAsked, OrderedAsked, Page, PageRequest, VersionLine
 
 __all__ = ["SqlAliases", "SqlAssets", "SqlVersions"]
 
@@ -31,7 +32,6 @@ _EXPERIMENT = "experiment"
 _BY_NAME = Order(columns=("kind", "name"), newest_first=False)
 _BY_NUMBER = Order(columns=("number",))
 
-_Tests = list[tuple[str, Sequence[Any]]]
 _CHANGED_MS = "COALESCE(updated_at, created_at) / 1000"
 _ASSET_NAMES = ", ".join(column.name for column in _ASSET.columns)
 _ADD_ASSET = insert_new(schema.assets)
@@ -178,34 +178,20 @@ class SqlAssets:
         """Assets ordered by kind, then name."""
         return fetch_page(self._session, _ASSET, request, _BY_NAME, {"space": space, "kind": kind})
 
-    def newest(self, space: str, kind: str, asked: NewestAsked) -> Sequence[Asset]:
-        """Assets of a kind that are not in the trash, the newest first, those of one time by name."""
-        tests: _Tests = [("space = ? AND kind = ?", (space, kind))]
-        if asked.after is not None:
-            at, name = asked.after
-            tests.append(("created_at <= ? AND (created_at < ? OR name > ?)", (at, at, name)))
-        tests.append(("deleted_at IS NULL", ()))
-        tests += _holding(self._session, "facts", asked.facts)
-        tests += _holding(self._session, "tags", asked.tags.items())
-        return self._fetched(tests, "created_at DESC, name", asked.limit)
-
     def ordered(self, space: str, kind: str, asked: OrderedAsked) -> Sequence[Asset]:
-        """As `newest`, by name or by the last change, in either direction."""
-        tests: _Tests = [("space = ? AND kind = ?", (space, kind))]
+        """Assets of a kind that are not in the trash, by name or by the last change, in either direction."""
+        tests: Tests = [("space = ? AND kind = ?", (space, kind))]
         order = "name DESC" if asked.names_descending else "name"
         if asked.by_change:
             order = f"{_CHANGED_MS}{' DESC' if asked.descending else ''}, {order}"
         if asked.after is not None:
             tests.append(_behind(asked, *asked.after))
         tests.append(("deleted_at IS NULL", ()))
-        tests += _holding(self._session, "tags", asked.tags.items())
+        tests += holding(self._session, "tags", asked.tags.items())
         return self._fetched(tests, order, asked.limit)
 
-    def _fetched(self, tests: _Tests, order: str, limit: int) -> Sequence[Asset]:
-        text = (
-            f"SELECT {_ASSET_NAMES} FROM assets WHERE {' AND '.join(test for test, _ in tests)} "
-            f"ORDER BY {order} LIMIT ?"
-        )
+    def _fetched(self, tests: Tests, order: str, limit: int) -> Sequence[Asset]:
+        text = f"SELECT {_ASSET_NAMES} FROM assets WHERE {joined(tests)} ORDER BY {order} LIMIT ?"
         rows = self._session.fetch(text, [*(v for _, values in tests for v in values), limit])
         return tuple(map(_ASSET.read, rows))
 
@@ -217,12 +203,6 @@ def _behind(asked: OrderedAsked, changed_ms: int, name: str) -> tuple[str, Seque
         return later, (name,)
     mark = "<" if asked.descending else ">"
     return f"{_CHANGED_MS} {mark}= ? AND ({_CHANGED_MS} {mark} ? OR {later})", (changed_ms, changed_ms, name)
-
-
-def _holding(session: Session, column: str, pairs: Iterable[tuple[str, str]]) -> _Tests:
-    """Tests of a JSON text for members, as they stand in it: also where they stand deeper."""
-    place = "instr" if session.is_sqlite else "strpos"
-    return [(f"{place}({column}, ?) > 0", (to_json({key: value})[1:-1],)) for key, value in pairs]
 
 
 def _name_taken(asset: Asset) -> Conflict:
@@ -291,20 +271,20 @@ class SqlVersions:
 
     def newest_lines(self, space: str, kind: str, asked: LinesAsked) -> Sequence[VersionLine]:
         """As `lines`, the latest change first, by milliseconds, then by name and number."""
-        tests: _Tests = [("v.space = ? AND v.kind = ?", (space, kind))]
+        tests: Tests = [("v.space = ? AND v.kind = ?", (space, kind))]
         if asked.name is not None:
             tests.append(("v.name = ?", (asked.name,)))
         if asked.run_id is not None:
             tests.append(("v.run_id = ?", (asked.run_id,)))
         tests.append(("v.deleted_at IS NULL", ()))
-        tests += _holding(self._session, "v.tags", asked.tags.items())
+        tests += holding(self._session, "v.tags", asked.tags.items())
         if asked.after is not None:
             changed, name, number = asked.after
             tests.append(("v.changed_ms <= ?", (changed,)))
             behind = "(v.changed_ms < ? OR v.name > ? OR (v.name = ? AND v.number < ?))"
             tests.append((behind, (changed, name, name, number)))
         text = (
-            f"SELECT {_LINE} FROM versions v WHERE {' AND '.join(test for test, _ in tests)} "
+            f"SELECT {_LINE} FROM versions v WHERE {joined(tests)} "
             "ORDER BY v.changed_ms DESC, v.name, v.number DESC LIMIT ?"
         )
         rows = self._session.fetch(text, [*(v for _, values in tests for v in values), asked.limit])

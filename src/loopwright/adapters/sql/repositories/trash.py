@@ -84,7 +84,8 @@ _BURY = (
     .values(removed_at=bindparam("b_at"), facts="{}", tags="{}", description="", stage="")
 )
 _OF_ASSET = tuple(
-    delete(table).where(table.c.asset_id == bindparam("id")) for table in (schema.aliases, schema.versions)
+    delete(table).where(table.c.asset_id == bindparam("id"))
+    for table in (schema.aliases, schema.versions, schema.asset_measures)
 )
 _DROP_ASSET = delete(schema.assets).where(_a.id == bindparam("id"))
 
