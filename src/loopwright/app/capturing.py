@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import sys
-from importlib.metadata import distributions
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 import msgspec
@@ -44,8 +44,17 @@ def _git(*words: str) -> str | None:
 
 def environment_lock() -> str:
     """Every installed distribution with its version, a line each, as pip freezes them."""
-    found = {f"{d.metadata['Name']}=={d.version}" for d in distributions() if d.metadata["Name"]}
+    found = {line for each in distributions() if (line := _frozen(each))}
     return "".join(f"{line}\n" for line in sorted(found, key=str.lower))
+
+
+def _frozen(distribution: Distribution) -> str:
+    """Name and version, of the head of its metadata alone: a whole one takes a millisecond to parse."""
+    text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+    head = text.partition("\n\n")[0]
+    fields = dict(reversed([line.partition(": ")[::2] for line in head.splitlines() if ": " in line]))
+    name, version = fields.get("Name", "").strip(), fields.get("Version", "").strip()
+    return f"{name}=={version}" if name and version else ""
 
 
 def uncommitted_changes() -> str:
@@ -70,7 +79,7 @@ class Captured(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def captured() -> Captured:
-    """Facts of a run (`code`, `environment`, `command`, `machine`, `seeds`), its lock and its difference."""
+    """Facts of a run (`code`, `environment`, `command`, `machine`, `seeds`…), its lock and its difference."""
     diff, lock = uncommitted_changes(), environment_lock()
     code = code_state(diff)
     facts: Json = {
@@ -83,6 +92,8 @@ def captured() -> Captured:
         },
         "machine": _machine(),
     }
+    if notebook := os.environ.get("JPY_SESSION_NAME"):
+        facts["notebook"] = Path(notebook).name
     if seeds := _seeds():
         facts["seeds"] = seeds
     files = {LOCK_FILE: lock}
@@ -96,13 +107,24 @@ def captured() -> Captured:
 
 
 def _command() -> list[str]:
-    """How the program was started, so that it can be again: a module keeps its `-m`."""
+    """How the program was started, so that it can be again; empty for cells and lines typed by hand."""
+    python = Path(sys.executable).name
+    if _is_interactive() or sys.argv[0] in {"", "-"}:
+        return []
+    if sys.argv[0] == "-c":
+        return [python, *sys.orig_argv[sys.orig_argv.index("-c") :]] if "-c" in sys.orig_argv else []
     main = sys.modules.get("__main__")
     spec = getattr(main, "__spec__", None)
     if spec is not None and spec.name != "__main__":
         module = spec.name.removesuffix(".__main__")
-        return [Path(sys.executable).name, "-m", module, *sys.argv[1:]]
-    return [Path(sys.executable).name, *sys.argv]
+        return [python, "-m", module, *sys.argv[1:]]
+    return [python, *sys.argv]
+
+
+def _is_interactive() -> bool:
+    """Whether lines are given to IPython, as the cells of a notebook are."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and ipython.get_ipython() is not None
 
 
 def _seeds() -> Json:

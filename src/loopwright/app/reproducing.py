@@ -31,6 +31,10 @@ __all__ = ["Plan", "command", "planned", "reproduce"]
 
 TAG = "loopwright.reproduces"
 _LATEST = 200
+_NO_PROGRAM = (
+    "runs of `lw.run` in a program record one; cells of a notebook and lines typed by hand are none: "
+    "put them into a file"
+)
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +61,7 @@ def planned(run: Run) -> Plan:
     code, machine = facts.get("code") or {}, facts.get("machine") or {}
     words = facts.get("command") or []
     if len(words) < 2:
-        raise _missing(run, "the command that started it", "only runs of `lw.run` in a program record one")
+        raise _missing(run, "the command that started it", _NO_PROGRAM)
     if not code.get("commit"):
         raise _missing(run, "a commit", "start it from a git repository; or say --code here in its folder")
     if code.get("diff") and not code.get("file"):
@@ -149,7 +153,7 @@ def _placed(plan: Plan, code: str, repository: Path | None, diff: bytes, target:
 def _carried_out(face: Workspace | Client, plan: Plan, python: Path, folder: Path) -> None:
     words = [_moved(word, plan, folder) for word in plan.words[1:]]
     script = folder / words[0]
-    if words[0] != "-m" and not script.is_file():
+    if words[0] not in {"-m", "-c"} and not script.is_file():
         raise Invalid(
             f"{words[0]!r} is not in the commit {plan.commit[:12]}: it was not under git's care",
             hint="add it to the repository, run it once more, and reproduce that run",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from types import TracebackType
 from typing import Any
@@ -57,7 +58,8 @@ class Client:
     """Calls a server's operations: `client.call("assets.show", kind=...)`, or `client.assets.show(kind=...)`.
 
     Results and errors are those of a call in process: a value's own type, `Page`, an iterator, `Blob` (an
-    open file), `Job`. With `typed=False` values are plain ones, and no slice is imported. Thread safe.
+    open file), `Job`. With `typed=False` values are plain ones, and no slice is imported. Thread safe, and a
+    process that is forked makes connections of its own.
     """
 
     def __init__(
@@ -77,8 +79,14 @@ class Client:
             if not (token.isascii() and token.isprintable()):
                 raise Invalid("the token has characters that no token has", hint="see LOOPWRIGHT_TOKEN")
             headers["authorization"] = f"Bearer {token}"
-        trust_env = _host_of(self.url) not in _LOCAL
-        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=_TIMEOUT, trust_env=trust_env)
+        self._headers = headers
+        self._trusts_env = _host_of(self.url) not in _LOCAL
+        self._http, self._pid = self._connected(), os.getpid()
+
+    def _connected(self) -> httpx.Client:
+        return httpx.Client(
+            base_url=self.url, headers=self._headers, timeout=_TIMEOUT, trust_env=self._trusts_env
+        )
 
     def __enter__(self) -> Client:
         return self
@@ -126,6 +134,8 @@ class Client:
         return operation.item_type if entry.form is Form.STREAM else operation.result_type
 
     def _send(self, prepared: Prepared, *, stream: bool) -> httpx.Response:
+        if self._pid != os.getpid():
+            self._http, self._pid = self._connected(), os.getpid()
         request = self._http.build_request(
             prepared.method,
             prepared.path,

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from loopwright.core.errors import Fault, Unavailable
+from loopwright.core.errors import Conflict, Unavailable
 
 __all__ = ["LONGEST_S", "MOST_WORKS", "GroupWriter", "MustRepeatError", "Store", "Then"]
 
@@ -132,7 +132,11 @@ class GroupWriter:
 
     def _put(self, work: _Work) -> None:
         if os.getpid() != self._pid:
-            raise Fault("the ledger was opened before this process was forked", hint="open it after the fork")
+            raise Conflict(
+                "the workspace was opened before this process was forked",
+                hint="begin processes by multiprocessing.get_context('spawn'), or track on a server "
+                "(`loopwright up`, LOOPWRIGHT_URL)",
+            )
         with self._gate:
             if self._closed:
                 raise Unavailable("the ledger is closed", hint="open it again")

@@ -174,9 +174,12 @@ def _grid(fields: Mapping[str, Any]) -> Table:
 
 
 def _columns(items: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The columns worth a place: those with something in them that tells rows apart, plain ones first."""
+    """The columns worth a place: those with something in them that tells rows apart, plain ones first.
+
+    An id has one where a name does not say which is meant: what has a state (runs) shares names.
+    """
     names = list(dict.fromkeys(name for item in items for name in item))
-    quiet = _QUIET | ({"id"} if "name" in names else set())
+    quiet = _QUIET | ({"id"} if "name" in names and "state" not in names else set())
     filled = [name for name in names if name not in quiet and any(cell(item.get(name)) for item in items)]
     plain = [n for n in filled if not any(isinstance(item.get(n), Mapping) for item in items)]
     nested = [n for n in filled if n not in plain]
