@@ -66,6 +66,8 @@ def test_rules_that_came_later_are_blank_before() -> None:
         ({"held": False, "failed": 1, "rows": 8}, "12.5 %"),
         ({"failed": 1, "rows": 100_000}, "1 of 100,000"),
         ({"value": 7200.0, "found": "2h old"}, "2h old"),
+        ({"value": 1376255.1, "found": "15d22h17m35s136ms85us old"}, "15d22h old"),
+        ({"value": 0.0168512, "found": "0.0168512, of 6,335 values"}, "0.0169"),
         ({"value": 0.123456, "found": "0.1235 against the last version"}, "0.123"),
     ],
 )

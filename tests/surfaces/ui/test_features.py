@@ -9,7 +9,9 @@ import pyarrow as pa
 
 import loopwright as lw
 from loopwright.core.instants import parse_instant
+from loopwright.monitoring.usage import InputShares, Shares
 from loopwright.surfaces.ui import build_site
+from loopwright.surfaces.ui.features import drawn
 from tests.surfaces.asking import ask
 
 
@@ -53,3 +55,16 @@ def test_the_page_says_what_only_a_program_computes_and_what_was_filled_in(tmp_p
         "1d kept done",
     ):
         assert words in said, words
+
+
+def test_the_bins_of_a_picture_are_named_with_what_lies_in_them() -> None:
+    then = Shares(n=4, bins=(0.25, 0.5, 0.25), missing=0.0, mean=1.0)
+    now = Shares(n=2, bins=(0.0, 0.5, 0.5), missing=0.0, mean=2.0)
+    shown = drawn(InputShares(name="wind", edges=(0.5, 1.75), training=then, served=now))
+    assert [bar.told for bar in shown.bars] == [
+        "< 0.5: training 25.0 %, served 0.0 %",
+        "0.5 to 1.75: training 50.0 %, served 50.0 %",
+        "\u2265 1.75: training 25.0 %, served 50.0 %",
+    ]
+    assert (shown.ends, shown.apart) == (("< 0.5", "\u2265 1.75"), 0.25)
+    assert shown.bars[2].x == 160

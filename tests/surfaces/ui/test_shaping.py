@@ -36,6 +36,17 @@ def event(kind: str, subject: str, **payload: Any) -> Event:
 @pytest.mark.parametrize(
     ("name", "value", "text"),
     [
+        ("figure", 336776.0, "336,776"),
+        ("figure", 336776.25, "336,776.2"),
+        ("figure", 0.0007806123, "7.806e-4"),
+        ("figure", 2.5e10, "2.5e+10"),
+        ("figure", 0.7893, "0.7893"),
+        ("figure", 24.859123, "24.859"),
+        ("figure", -0.0, "0"),
+        ("figure", "NaN", "NaN"),
+        ("moment", "2013-07-01T05:00:20Z", "2013-07-01 05:00:20"),
+        ("moment", "2013-07-01T05:00:20.5+02:00", "2013-07-01 03:00:20.5"),
+        ("moment", "no instant", "no instant"),
         ("count", 12345, "12,345"),
         ("count", 0, "0"),
         ("count", None, DASH),

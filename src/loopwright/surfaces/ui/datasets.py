@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -26,6 +27,8 @@ _CHECKED = 12
 _KEPT_OUT = 20
 _SAMPLE = 8
 _SHORT = 14
+_AGE = re.compile(r"(\d+[a-z]+){1,2}")
+"""the two largest units of a time"""
 _NEW_RULES = {"ask": "", "rules": [{"column": "", "allowed": [], "forbidden": []}]}
 
 
@@ -113,7 +116,10 @@ def checked_over_time(found: Sequence[Sequence[RuleResult]]) -> list[CheckLine]:
 def spoken(result: RuleResult) -> str:
     """A result in the space of a cell: what was measured, else the share that breaks the rule."""
     if result.value is not None:
-        return result.found if len(result.found) <= _SHORT else f"{result.value:.3g}"
+        if len(result.found) <= _SHORT:
+            return result.found
+        age = _AGE.match(result.found)
+        return f"{age[0]} old" if age and result.found.endswith(" old") else f"{result.value:.3g}"
     if not result.failed or not result.rows:
         return "held" if result.held else "broken"
     share = 100 * result.failed / result.rows

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from loopwright.core.expressions import (
@@ -19,11 +21,20 @@ from loopwright.core.expressions import (
 from loopwright.features.nouns import Formula, FreeFunction
 from loopwright.monitoring.usage import InputShares, Shares
 from loopwright.surfaces.ui.desk import Desk, Query, Values
+from loopwright.surfaces.ui.shaping import figure, percent
 
-__all__ = ["Drawn", "drawn", "feature", "told"]
+__all__ = ["Bar", "Drawn", "drawn", "feature", "told"]
 
 _WIDTH, _HEIGHT = 240, 64
 _VERSIONS = 20
+
+
+class Bar(NamedTuple):
+    """A bin of a picture: where it stands, and what is told of it to who points at it."""
+
+    x: float
+    width: float
+    told: str
 
 
 class Drawn(NamedTuple):
@@ -32,6 +43,9 @@ class Drawn(NamedTuple):
     input: InputShares
     training: str
     served: str
+    bars: tuple[Bar, ...]
+    ends: tuple[str, str]
+    """where the outer bins end and begin: `≤ 12`, `> 90`"""
     apart: float
     """total variation: the share of values that would have to move, 0 to 1"""
 
@@ -64,7 +78,28 @@ def drawn(shares: InputShares) -> Drawn:
     top = max((*shares.training.bins, *shares.served.bins), default=0.0) or 1.0
     pairs = zip(shares.training.bins, shares.served.bins, strict=True)
     bins = sum(abs(a - b) for a, b in pairs) / 2 if shares.served.n else 0.0
-    return Drawn(shares, _steps(shares.training, top), _steps(shares.served, top), bins)
+    paths = _steps(shares.training, top), _steps(shares.served, top)
+    return Drawn(shares, *paths, bars=_bars(shares), ends=_ends(shares.edges), apart=bins)
+
+
+def _bars(shares: InputShares) -> tuple[Bar, ...]:
+    """The bins with what lies in each, in training and as served."""
+    names, width = _bins(shares.edges), _WIDTH / len(shares.training.bins)
+    pairs = zip(names, shares.training.bins, shares.served.bins, strict=True)
+    return tuple(
+        Bar(round(at * width, 1), round(width, 1), f"{name}: training {percent(a)}, served {percent(b)}")
+        for at, (name, a, b) in enumerate(pairs)
+    )
+
+
+def _bins(edges: Sequence[float]) -> list[str]:
+    low, high = _ends(edges)
+    inner = [f"{figure(a)} to {figure(b)}" for a, b in pairwise(edges)]
+    return [low, *inner, high] if edges else ["all"]
+
+
+def _ends(edges: Sequence[float]) -> tuple[str, str]:
+    return (f"< {figure(edges[0])}", f"\u2265 {figure(edges[-1])}") if edges else ("", "")
 
 
 def _steps(shares: Shares, top: float) -> str:

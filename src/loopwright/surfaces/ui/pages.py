@@ -21,6 +21,7 @@ from loopwright.surfaces.ui import (
 )
 from loopwright.surfaces.ui.desk import Desk, Page, Query, Values
 from loopwright.surfaces.ui.graphs import graph
+from loopwright.surfaces.ui.package import packaged
 from loopwright.surfaces.ui.series import mark, promotions, series_of, splits, within
 
 __all__ = ["PAGES"]
@@ -122,6 +123,9 @@ def _version(desk: Desk, path: dict[str, str], query: Query) -> Values:
         "title": address,
         "view": view,
         "files": _files(desk, view.version, query) if view.body.get("layout") == "folder" else None,
+        "section": "/models" if view.version.kind == "model" else "/assets",
+        "run": desk.maybe("runs.show", run_id=view.version.run_id) if view.version.run_id else None,
+        "package": packaged(desk, view.version) if view.version.kind == "model" else None,
         "lineage": graph(desk, address, whole="all" in query),
         "decisions": desk.call("decisions.list", subject=address, limit=20).items,
     }

@@ -94,6 +94,7 @@ def versions_compared(desk: Desk, path: dict[str, str], query: Query) -> Values:
     name = query.get("model", "")
     found = desk.call("registry.compare", name=name, left=left, right=right)
     newest = desk.call("assets.versions", kind="model", name=name, limit=_VERSIONS).items
+    made = {v.run_id: desk.maybe("runs.show", run_id=v.run_id) for v in (found.left, found.right) if v.run_id}
     parts = (
         ("Parameters", found.params, found.same.get("params", 0)),
         ("Metrics", found.metrics, found.same.get("metrics", 0)),
@@ -111,7 +112,9 @@ def versions_compared(desk: Desk, path: dict[str, str], query: Query) -> Values:
         "section": "/models",
         "name": name,
         "found": found,
-        "parts_of": parts,
+        "parts_of": [part for part in parts if part[1]],
+        "alike": [(heading, same) for heading, differences, same in parts if same and not differences],
+        "runs": {run_id: view.run for run_id, view in made.items() if view is not None},
         "numbers": [version.number for version in newest if version.deleted_at is None],
     }
 

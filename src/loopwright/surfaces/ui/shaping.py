@@ -16,6 +16,7 @@ from loopwright.core.nouns import Event
 __all__ = ["FILTERS", "event_link", "event_subject", "event_text", "event_tone", "interval", "span"]
 
 _KB = 1000.0
+_WHOLE, _GREAT, _LARGE, _TINY = 1e9, 1e6, 1e4, 1e-3
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)")
 _HEX = re.compile(r"[0-9a-f]{64}")
 _VERSION = re.compile(r"([a-z_]+):([^@#:\s]+)@(\d+)")
@@ -30,6 +31,19 @@ def count(value: float | None) -> str:
 def number(value: float | None, digits: int = 4) -> str:
     """A measurement with a fixed number of digits after the point."""
     return "\u2013" if value is None else f"{value:.{digits}f}"
+
+
+def figure(value: float | str) -> str:
+    """A metric as tables and curves show it: five digits that count, whole numbers in full."""
+    if isinstance(value, str):
+        return value
+    size = abs(value)
+    if value == int(value) and size < _WHOLE:
+        return f"{value + 0.0:,.0f}"
+    if size < _TINY or size >= _GREAT:
+        mantissa, _, power = f"{value:.3e}".partition("e")
+        return f"{mantissa.rstrip('0').rstrip('.')}e{int(power):+d}"
+    return f"{value:,.1f}".removesuffix(".0") if size >= _LARGE else f"{value:.5g}"
 
 
 def percent(value: float | None) -> str:
@@ -52,6 +66,14 @@ def when(value: datetime | str | None) -> str:
         return "\u2013"
     moment = datetime.fromisoformat(value) if isinstance(value, str) else value
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}"
+
+
+def moment(value: str) -> str:
+    """A text, where it is an instant as tables show it, with its seconds: `2013-07-01 09:05:20`."""
+    if not _INSTANT.fullmatch(value):
+        return value
+    at = datetime.fromisoformat(value).astimezone(UTC)
+    return f"{at:%Y-%m-%d %H:%M:%S}{f'.{at.microsecond:06d}'.rstrip('0') if at.microsecond else ''}"
 
 
 def path(value: str) -> str:
@@ -78,13 +100,13 @@ def day_of(milliseconds: int) -> str:
 
 
 def span(start: datetime | str | None, end: datetime | str | None) -> str:
-    """The time between two instants in its two largest units: `7 d 23 h`, `4 min 10 s`."""
+    """The time between two instants in its two largest units: `7 d 23 h`, `4 min 10 s`, `13 y 145 d`."""
     if start is None or end is None:
         return "\u2013"
     ends = [datetime.fromisoformat(each) if isinstance(each, str) else each for each in (start, end)]
     seconds = max(0, int((ends[1] - ends[0]) / timedelta(seconds=1)))
     parts: list[str] = []
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+    for unit, length in (("y", 31_557_600), ("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
         amount, seconds = divmod(seconds, length)
         if amount or (parts and len(parts) < 2):
             parts.append(f"{amount} {unit}")
@@ -216,6 +238,8 @@ FILTERS: dict[str, Callable[..., str]] = {
     "signs": signs,
     "words": words,
     "count": count,
+    "figure": figure,
+    "moment": moment,
     "number": number,
     "percent": percent,
     "size": size,

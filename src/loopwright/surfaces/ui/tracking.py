@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 from urllib.parse import unquote
 
@@ -11,7 +12,7 @@ from loopwright.core.nouns import FoundRun, Run
 from loopwright.engine.wire import failure_of
 from loopwright.surfaces.ui.desk import Desk, Query, Values
 from loopwright.surfaces.ui.graphs import graph
-from loopwright.surfaces.ui.shaping import when
+from loopwright.surfaces.ui.shaping import size, span, when
 from loopwright.surfaces.ui.tables import cell, in_list, known_names, milliseconds, row, usual_columns
 
 __all__ = ["MOST_COMPARED", "comparison", "experiment", "experiments", "run", "run_rows"]
@@ -32,6 +33,8 @@ _CODE = {
     "mlflow.source.type": "started from",
     "mlflow.project.entryPoint": "entry point",
 }
+_SECOND, _MILLISECOND = timedelta(seconds=1), timedelta(milliseconds=1)
+_CODE_NAMES = {"diff": "digest of changes", "file": "changes", "root": "folder"}
 _CODE_FACTS = ("code", "command", "environment", "machine")
 _OWN_FACTS = ("params", "experiment_id", "artifact_uri", "user_id", "datasets", *_CODE_FACTS)
 
@@ -44,7 +47,21 @@ def experiments(desk: Desk, path: dict[str, str], query: Query) -> Values:
     found = desk.call(
         "experiments.list", filter=asked, lifecycle=lifecycle, limit=_FIRST, token=query.get("token")
     )
-    return {"title": "Experiments", "page": found, "named": named, "lifecycle": lifecycle, "note": _NOTE}
+    newest = {each.id: _newest(desk, each.name, lifecycle) for each in found.items}
+    return {
+        "title": "Experiments",
+        "page": found,
+        "newest": newest,
+        "named": named,
+        "lifecycle": lifecycle,
+        "note": _NOTE,
+    }
+
+
+def _newest(desk: Desk, name: str, lifecycle: str) -> Run | None:
+    """The run of an experiment that began last."""
+    found = desk.call("runs.search", experiment=(name,), lifecycle=lifecycle, limit=1).items
+    return found[0].run if found else None
 
 
 def experiment(desk: Desk, path: dict[str, str], query: Query) -> Values:
@@ -136,7 +153,9 @@ def run(desk: Desk, path: dict[str, str], query: Query) -> Values:
     return {
         "title": found.name,
         "view": view,
-        "facts": {key: value for key, value in found.facts.items() if key not in _OWN_FACTS},
+        "section": "/experiments" if found.experiment else "/runs",
+        "since": milliseconds(found.started_at),
+        "facts": {key: value for key, value in found.facts.items() if key not in _OWN_FACTS and value},
         "note": found.tags.get(_NOTE, ""),
         "pinned": found.tags.get(_PINNED, "").lower() == "true",
         "tags": {key: value for key, value in found.tags.items() if not key.startswith("mlflow.")},
@@ -160,7 +179,18 @@ def _code(found: Run) -> Mapping[str, Any]:
     told = {key: found.facts[key] for key in _CODE_FACTS if found.facts.get(key)}
     if isinstance(told.get("command"), list):
         told["command"] = " ".join(map(str, told["command"]))
+    if isinstance(told.get("code"), Mapping):
+        tagged |= {_CODE_NAMES.get(key, key): value for key, value in told.pop("code").items() if value}
+    if isinstance(told.get("machine"), Mapping):
+        told["machine"] = _machine(told["machine"])
     return {**tagged, **told}
+
+
+def _machine(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts of a machine, its memory as people read it."""
+    named = {**facts}
+    memory = named.pop("memory_bytes", None)
+    return {**named, **({"memory": size(memory)} if isinstance(memory, int | float) else {})}
 
 
 def comparison(desk: Desk, path: dict[str, str], query: Query) -> Values:
@@ -183,6 +213,29 @@ def comparison(desk: Desk, path: dict[str, str], query: Query) -> Values:
     }
 
 
+def _compared_facts(run: Run) -> dict[str, str]:
+    """What else tells runs apart: when, how long, by whom, of which code and data."""
+    code = _code(run)
+    facts = {
+        "experiment": run.experiment,
+        "started": when(run.started_at),
+        "took": _took(run),
+        "by": run.tags.get("mlflow.user") or run.created_by,
+        "commit": code.get("commit"),
+        "digest of changes": code.get("digest of changes"),
+        "command": code.get("command"),
+        "data": ", ".join(f"{each['name']} {each['digest']}" for each in run.facts.get("datasets", ())),
+    }
+    return {key: cell(str(value)) for key, value in facts.items() if value}  # type: ignore[misc]  # cut texts stay texts
+
+
+def _took(run: Run) -> str:
+    if run.started_at is None or run.ended_at is None:
+        return ""
+    passed = run.ended_at - run.started_at
+    return span(run.started_at, run.ended_at) if passed >= _SECOND else f"{passed / _MILLISECOND:.0f} ms"
+
+
 def _compared(found: FoundRun) -> Values:
     run = found.run
     return {
@@ -192,6 +245,7 @@ def _compared(found: FoundRun) -> Values:
         "experiment": run.experiment,
         "start": milliseconds(run.started_at),
         "told": f"{when(run.started_at)} {run.experiment or run.kind}",
+        "facts": _compared_facts(run),
         "params": {key: cell(value) for key, value in run.params.items()},
         "tags": {key: cell(value) for key, value in run.tags.items() if not key.startswith("mlflow.")},
         "metrics": {point.key: cell(point.value) for point in found.metrics},

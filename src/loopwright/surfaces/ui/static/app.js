@@ -89,6 +89,23 @@ addEventListener("keydown", (event) => {
   else if (plain[event.key]) { event.preventDefault(); plain[event.key](); }
 });
 
+// -- copying --------------------------------------------------------------------
+async function copied(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const area = Object.assign(document.createElement("textarea"), { value: text }); // a page over plain HTTP has no clipboard
+  document.body.append(area);
+  area.select();
+  document.execCommand("copy");
+  area.remove();
+}
+addEventListener("click", async ({ target }) => {
+  const button = target.closest?.("[data-copy]");
+  if (!button) return;
+  await copied(button.dataset.copy).catch(() => {});
+  button.classList.add("done");
+  setTimeout(() => button.classList.remove("done"), 1500);
+});
+
 // -- live feed ----------------------------------------------------------------
 let refresh = null;
 

@@ -1,6 +1,6 @@
 // Several runs side by side: what they were given, what came of it, their curves, any value against any other.
 import { html, render, useEffect, useMemo, useRef, useState } from "/static/vendor/htm/preact-standalone.module.js";
-import { isLowBetter, number, tone } from "/static/cells.js";
+import { isLowBetter, number, param, tone } from "/static/cells.js";
 import { frame, ink } from "/static/chartframe.js";
 import { Panel, hue, settingsKept, tools } from "/static/curves.js";
 
@@ -8,7 +8,7 @@ const told = JSON.parse(document.getElementById("compare-data").textContent);
 const runs = told.runs.map((run, at) => ({ ...run, at, colour: () => hue(at) }));
 const every = (part) => [...new Set(runs.flatMap((run) => Object.keys(run[part])))].sort();
 const isMachine = (key) => key.startsWith("system/"), last = (is) => (a, b) => is(a) - is(b);
-const params = every("params"), metrics = every("metrics").sort(last(isMachine)), tags = every("tags");
+const params = every("params"), metrics = every("metrics").sort(last(isMachine)), tags = every("tags"), facts = ["experiment", "started", "took", "by", "commit", "digest of changes", "command", "data"].filter((key) => runs.some((run) => key in run.facts));
 const stepped = new Set(told.stepped), curved = [...metrics].sort(last((key) => !stepped.has(key))).sort(last(isMachine));
 const differs = (part, key) => new Set(runs.map((run) => run[part][key] ?? null)).size > 1;
 const MOST_ROWS = 400;
@@ -47,7 +47,7 @@ function Line({ part, name, shown, best }) {
   const numbers = best ? values.filter((v) => typeof v === "number") : [];
   const top = numbers.length > 1 && way !== "none" ? (way === "low" ? Math.min(...numbers) : Math.max(...numbers)) : null;
   const next = () => { const to = { high: "low", low: "none", none: "high" }[way]; localStorage.setItem("ways", JSON.stringify({ ...waysKept(), [name]: to })); turn(to); };
-  return html`<tr class=${differs(part, name) ? "" : "same"}><th scope="row">${name}${best && html`<button type="button" class="way" title=${ways[way]} aria-label=${`${name}: ${ways[way]}`} onClick=${next}>${ways[way][0]}</button>`}</th>${values.map((v, i) => html`<td key=${shown[i].id} class=${`${best ? "num" : "mono"} ${top !== null && v === top ? "best" : ""}`}>${v === undefined ? html`<span class="faint">–</span>` : best ? number(v) : v}</td>`)}</tr>`;
+  return html`<tr class=${differs(part, name) ? "" : "same"}><th scope="row">${name}${best && html`<button type="button" class="way" title=${ways[way]} aria-label=${`${name}: ${ways[way]}`} onClick=${next}>${ways[way][0]}</button>`}</th>${values.map((v, i) => html`<td key=${shown[i].id} title=${v ?? ""} class=${`${best ? "num" : "mono"} ${top !== null && v === top ? "best" : ""}`}>${v === undefined ? html`<span class="faint">–</span>` : best ? number(v) : param(v)}</td>`)}</tr>`;
 }
 
 function Curves({ hidden }) {
@@ -140,7 +140,7 @@ function Parallel({ hidden }) {
 function Compare() {
   const [hidden, setHidden] = useState(() => new Set());
   const hide = (id) => { const next = new Set(hidden); if (!next.delete(id)) next.add(id); setHidden(next); };
-  return html`<${Heads} hidden=${hidden} hide=${hide} /><${Side} title="Metrics" part="metrics" keys=${metrics} hidden=${hidden} best=${true} /><${Side} title="Parameters" part="params" keys=${params} hidden=${hidden} /><${Curves} hidden=${hidden} /><${Scatter} hidden=${hidden} /><${Parallel} hidden=${hidden} /><${Side} title="Tags" part="tags" keys=${tags} hidden=${hidden} />`;
+  return html`<${Heads} hidden=${hidden} hide=${hide} /><${Side} title="Metrics" part="metrics" keys=${metrics} hidden=${hidden} best=${true} /><${Side} title="Parameters" part="params" keys=${params} hidden=${hidden} /><${Curves} hidden=${hidden} /><${Scatter} hidden=${hidden} /><${Parallel} hidden=${hidden} /><${Side} title="Code, data and times" part="facts" keys=${facts} hidden=${hidden} /><${Side} title="Tags" part="tags" keys=${tags} hidden=${hidden} />`;
 }
 const place = document.getElementById("compare");
 render(html`<${Compare} />`, place);

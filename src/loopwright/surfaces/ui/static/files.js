@@ -128,9 +128,35 @@ async function show(entry, button) {
 }
 
 // What is told of code and environment in files of the run is shown beside it.
+// A difference as git writes it: each file under its name with what came and went, each line with its number.
 function difference(text) {
-  const made = make("pre", { className: "diff", tabIndex: 0 });
-  for (const line of text.split("\n").slice(0, 4000)) made.append(make("span", { className: /^\+(?!\+\+ )/.test(line) ? "came" : /^-(?!-- )/.test(line) ? "went" : line.startsWith("@@") ? "place" : "", textContent: `${line}\n` }));
+  const made = make("div", { className: "diff-of" });
+  let body = null, count = null, old = 0, now = 0, came = 0, went = 0;
+  const close = () => { if (count) count.textContent = `+${came} −${went}`; };
+  const open = (title) => {
+    close();
+    [came, went] = [0, 0];
+    body = make("pre", { className: "diff", tabIndex: 0 });
+    count = make("small", { className: "soft" });
+    made.append(make("h3", {}, make("span", { className: "mono", textContent: title }), " ", count), body);
+  };
+  for (const told of text.replace(/\n$/, "").split("\n").slice(0, 4000)) {
+    const line = now && !told ? " " : told; // an empty line of which somebody took the space
+    const file = /^diff --git "?a\/(.*?)"? "?b\/(.*?)"?$/.exec(line), place = /^@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@/.exec(line);
+    if (file) { open(file[1] === file[2] ? file[2] : `${file[1]} → ${file[2]}`); old = now = 0; continue; }
+    if (!body) { if (!line.trim()) continue; open(""); }
+    if (!now && !place && /^(index |--- |\+\+\+ )/.test(line)) continue;
+    const kind = place ? "place" : now && line[0] === "+" ? "came" : now && line[0] === "-" ? "went" : "";
+    if (place) [old, now] = [Number(place[1]), Math.max(1, Number(place[2]))];
+    const said = make("span", { className: kind, textContent: `${line}\n` });
+    if (kind === "came") came += 1;
+    if (kind === "went") went += 1;
+    if (kind === "came" || (now && line[0] === " ")) said.dataset.at = String(now++);
+    else if (kind === "went") said.dataset.at = String(old);
+    if (kind === "went" || (now && line[0] === " ")) old += 1;
+    if (line || kind) body.append(said);
+  }
+  close();
   return made;
 }
 

@@ -8,11 +8,14 @@ const place = document.getElementById("curve-panels"), machine = document.getEle
 let settings = settingsKept(), panels = [];
 
 const line = (key, at = 0) => ({ key, id: run.id, name: key, colour: () => hue(at) });
+// What the machine did has nothing to do with steps: it is drawn over time, as it was.
+const settingsOf = (lines) => (lines[0].key.startsWith("system/") ? { ...settings, across: settings.across === "time" ? "time" : "since", smooth: 0, logX: false, logY: false } : settings);
+const titled = (key) => (key.startsWith("system/") ? key.slice(7).replaceAll("_", " ").replace(/ (bytes|megabytes|percent|percentage)$/, "") : key);
 function add(where, title, lines, isWhole = false) {
   const box = document.createElement("div");
   if (isWhole) box.classList.add("whole");
   where.append(box);
-  const panel = new Panel(box, title, lines, settings);
+  const panel = new Panel(box, title, lines, settingsOf(lines));
   panels.push(panel);
   return panel;
 }
@@ -27,7 +30,7 @@ function overlay() {
   for (const key of together) address.searchParams.append("key", key);
   history.replaceState(null, "", address);
   if (together.size < 2) return;
-  const panel = add(place, "Together", [...together].map(line), true);
+  const panel = add(place, "Together", [...together].map((key, at) => line(key, at)), true);
   panel.box.id = "together";
   place.prepend(panel.box);
 }
@@ -47,16 +50,16 @@ function chips(where) {
 }
 
 function more(where, keys, from) {
-  for (const key of keys.slice(from, from + MOST)) add(where, key, [line(key)]);
+  for (const key of keys.slice(from, from + MOST)) add(where, titled(key), [line(key)]);
   if (from + MOST >= keys.length) return;
   const button = Object.assign(document.createElement("button"), { type: "button", className: "chip", textContent: `${keys.length - from - MOST} more` });
   button.addEventListener("click", () => { button.remove(); more(where, keys, from + MOST); });
   where.append(button);
 }
 
-if (place) { tools(document.getElementById("curve-tools"), settings, (now) => { settings = now; for (const panel of panels) panel.set(now); }); chips(place); more(place, own, 0); overlay(); }
+if (place) { tools(document.getElementById("curve-tools"), settings, (now) => { settings = now; for (const panel of panels) panel.set(settingsOf(panel.lines)); }); chips(place); more(place, own, 0); overlay(); }
 if (machine) more(machine, system, 0);
-addEventListener("themechange", () => { for (const panel of panels) panel.set(settings); });
+addEventListener("themechange", () => { for (const panel of panels) panel.set(settingsOf(panel.lines)); });
 
 let isGoing = run.state === "running";
 addEventListener("runstate", ({ detail }) => { isGoing = detail === "running"; for (const panel of panels) if (panel.asked) panel.load(); });

@@ -1,6 +1,6 @@
 // The table of an experiment's runs: virtual rows, columns chosen and kept, the server's order and filter, groups, saved views, what runs now.
 import { html, render, useEffect, useLayoutEffect, useMemo, useReducer, useRef, useState } from "/static/vendor/htm/preact-standalone.module.js";
-import { field, isNumber, lasted, moment, number, split, tone } from "/static/cells.js";
+import { field, isNumber, lasted, moment, number, param, split, tone } from "/static/cells.js";
 import { RowStore } from "/static/rowstore.js";
 
 const box = document.getElementById("runs");
@@ -104,7 +104,7 @@ function Row({ row, columns, store, view, chosen, choose, folded, fold, index })
     <td><span class=${`pill ${tone(row.state)}`}>${row.state}</span></td><td>${moment(row.start)}</td><td>${row.end || row.state === "running" ? lasted(row.start, row.end) : "–"}</td><td class="soft" title=${row.by}>${row.by}</td>
     ${columns.map((column) => {
       const value = isFresh ? row.values[store.told.indexOf(column)] : undefined;
-      return html`<td class=${column.startsWith("metrics.") ? "num" : ""} title=${value ?? ""}>${value === undefined ? html`<span class="faint">…</span>` : value === null ? html`<span class="faint">–</span>` : column.startsWith("metrics.") ? number(value) : value}</td>`;
+      return html`<td class=${column.startsWith("metrics.") ? "num" : ""} title=${value ?? ""}>${value === undefined ? html`<span class="faint">…</span>` : value === null ? html`<span class="faint">–</span>` : column.startsWith("metrics.") ? number(value) : param(value)}</td>`;
     })}<td class="rest"></td></tr>`;
 }
 
