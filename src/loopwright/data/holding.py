@@ -15,6 +15,7 @@ from loopwright.core.nouns import Json, Version
 from loopwright.core.schema import Schema
 from loopwright.data.cutting import Left, cut, each_batch
 from loopwright.data.drafting import Base, kept_profile
+from loopwright.data.folder_rows import PageRows, page_in, parts_of_page, values_of_page
 from loopwright.data.labels import ITEM
 from loopwright.data.nouns import DATASET
 from loopwright.data.reading import body_of
@@ -35,7 +36,7 @@ from loopwright.ports.ledger import Segment, Transaction
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["StreamRows", "VersionRows", "object_holds", "values_of_object"]
+__all__ = ["StreamRows", "VersionRows", "objects_with", "values_of_object"]
 
 _ATTEMPTS = 20
 _ID = "prediction_id"
@@ -64,10 +65,12 @@ class VersionRows:
     def find(self, ctx: Context, subject: Subject, keys: frozenset[str]) -> Held:
         """Versions that hold the subject; a row that several of them share is counted in each."""
         seen: dict[tuple[str, bytes], int] = {}
-        rows, places = 0, list[Version]()
+        rows, places, pages = 0, list[Version](), PageRows(ctx, subject)
         for version in versions_kept(ctx):
             manifest = manifest_kept(ctx, version.digest)
             found = 0 if manifest is None else self._rows_of(ctx, subject, manifest, seen)
+            if manifest is not None and manifest.is_folder:
+                found = sum(map(pages.count, manifest.entries))
             if found:
                 rows, places = rows + found, [*places, version]
         return Held(rows=rows, places=len(places), versions=tuple(places))
@@ -107,10 +110,14 @@ class VersionRows:
         raise Conflict("versions are published faster than they can be cleaned", hint="erase again")
 
     def known(self, ctx: Context, columns: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-        """Every combination of values in every part."""
+        """Every combination of values in every part, and in every file of records of a folder."""
         seen: set[str] = set()
         for version in versions_kept(ctx):
             manifest = manifest_kept(ctx, version.digest)
+            for page in () if manifest is None else manifest.pages:
+                if page not in seen:
+                    seen.add(page)
+                    yield from values_of_page(ctx, page, columns)
             schema = None if manifest is None else table_of(manifest, columns)
             if manifest is None or schema is None:
                 continue
@@ -128,10 +135,11 @@ class _Renewal:
         self._ctx, self._subject = ctx, subject
         self._done: dict[str, str] = {}
         self._parts: dict[bytes, dict[str, Left]] = {}
+        self._pages = PageRows(ctx, subject)
         self.removed: dict[str, int] = {}
         """rows that went, by the digest of the former manifest"""
         self.objects: set[str] = set()
-        """former manifests, parts and profiles"""
+        """former manifests, parts, profiles and files"""
 
     @property
     def changed(self) -> dict[str, str]:
@@ -167,7 +175,18 @@ class _Renewal:
         self.objects.add(digest)
         return new
 
+    def _without_records(self, digest: str, manifest: Manifest) -> Manifest:
+        left = [self._pages.left(entry) for entry in manifest.entries]
+        removed = sum(count for _, count in left)
+        if not removed:
+            return manifest
+        self.removed[digest] = removed
+        self.objects |= self._pages.objects
+        return replace(manifest, entries=tuple(entry for entry, _ in left))
+
     def _without(self, digest: str, manifest: Manifest) -> Manifest:
+        if manifest.is_folder:
+            return self._without_records(digest, manifest)
         schema = table_of(manifest, self._subject.columns)
         chosen = None if schema is None else chosen_rows(self._subject, schema, self._subject.columns)
         if schema is None or chosen is None:
@@ -378,7 +397,16 @@ def _ids(gone: pa.Table) -> list[str]:
 # ------------------------------------------------------------------------------------------ objects
 
 
-def object_holds(ctx: Context, digest: str, subject: Subject) -> bool:
+def objects_with(ctx: Context, digest: str, subject: Subject) -> frozenset[str]:
+    """The object where it holds the subject, with what it names where it is a page of a folder."""
+    page = page_in(ctx, digest)
+    if page is not None:
+        entry = ManifestEntry(path="page", digest=digest, size_bytes=0)
+        return parts_of_page(page) | {digest} if PageRows(ctx, subject).count(entry) else frozenset()
+    return frozenset([digest]) if _object_holds(ctx, digest, subject) else frozenset()
+
+
+def _object_holds(ctx: Context, digest: str, subject: Subject) -> bool:
     """Whether an object is a table with rows of the subject, or a profile that tells a value of it."""
     try:
         with ctx.ports.objects.open(digest) as file:
@@ -399,6 +427,7 @@ def object_holds(ctx: Context, digest: str, subject: Subject) -> bool:
 
 def values_of_object(ctx: Context, digest: str, columns: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     """Every combination of values of these columns in an object; none where it is no table that has them."""
+    yield from values_of_page(ctx, digest, columns)
     try:
         with ctx.ports.objects.open(digest) as file:
             is_table = file.read(4) == b"PAR1"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -13,7 +13,7 @@ from loopwright.core.nouns import Version
 from loopwright.engine.context import Context
 from loopwright.ports.world import Keys
 
-__all__ = ["MARKS_FILE", "Held", "Holder", "Subject", "parse_subject"]
+__all__ = ["MARKS_FILE", "Held", "Holder", "Subject", "parse_subject", "values_named"]
 
 MARKS_FILE = "erasures.jsonl"
 """beside the ledger: a line for each erasure, so that it outlives a ledger restored from before it"""
@@ -45,6 +45,21 @@ def parse_subject(parts: Iterable[str]) -> Subject:
         raise Invalid("no entity is named", hint="name it as column=value", where="entity")
     columns = tuple(sorted(found))
     return Subject(columns=columns, values=tuple(found[column] for column in columns))
+
+
+def values_named(parts: Iterable[Any], name: str) -> set[str]:
+    """As text, every value that a field of that name has in what these say, however deep."""
+    found, waiting = set[str](), list(parts)
+    while waiting:
+        at = waiting.pop()
+        if isinstance(at, dict):
+            there = at.get(name)
+            if isinstance(there, str | int | float) and not isinstance(there, bool):
+                found.add(str(there))
+            waiting += at.values()
+        elif isinstance(at, list):
+            waiting += at
+    return found
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):

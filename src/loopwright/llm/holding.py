@@ -7,7 +7,7 @@ from itertools import product
 
 from loopwright.core.nouns import Json
 from loopwright.engine.context import Context
-from loopwright.engine.holders import Held, Subject
+from loopwright.engine.holders import Held, Subject, values_named
 from loopwright.llm.datasets import delete_records
 from loopwright.llm.records import all_records
 
@@ -56,14 +56,4 @@ def _held(ctx: Context, subject: Subject) -> dict[str, list[str]]:
 
 def _values(body: Json, column: str) -> set[str]:
     """As text, every value that a field of that name has in what the record says."""
-    found, waiting = set[str](), [body.get(part) for part in _SAID]
-    while waiting:
-        at = waiting.pop()
-        if isinstance(at, dict):
-            there = at.get(column)
-            if isinstance(there, str | int | float) and not isinstance(there, bool):
-                found.add(str(there))
-            waiting += at.values()
-        elif isinstance(at, list):
-            waiting += at
-    return found
+    return values_named((body.get(part) for part in _SAID), column)

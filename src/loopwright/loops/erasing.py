@@ -22,7 +22,7 @@ from loopwright.core.nouns import Event, LinkRole, Version, VersionRef
 from loopwright.data.answering import AnswerRows
 from loopwright.data.cursors import CursorRows
 from loopwright.data.explored import ExploredRows
-from loopwright.data.holding import StreamRows, VersionRows, object_holds, values_of_object
+from loopwright.data.holding import StreamRows, VersionRows, objects_with, values_of_object
 from loopwright.engine.collection import reachable
 from loopwright.engine.context import Context
 from loopwright.engine.holders import MARKS_FILE, Held, Holder, Subject, parse_subject
@@ -415,7 +415,7 @@ def _take_away(ctx: Context, tx: Transaction, digests: frozenset[str], lines: in
 
 def _strangers(ctx: Context, subject: Subject) -> frozenset[str]:
     """Objects nobody names that hold the subject: parts that packing left behind, for one."""
-    return frozenset(digest for digest in _loose(ctx) if object_holds(ctx, digest, subject))
+    return frozenset(each for digest in _loose(ctx) for each in objects_with(ctx, digest, subject))
 
 
 def _loose(ctx: Context) -> list[str]:
