@@ -84,27 +84,27 @@ def queue_behind(
 ) -> list[Future[Any]]:
     """Submit works from threads of their own while the writer is held, so that all of them wait at once.
 
-    The one that holds it takes longer than a group may, and writes nothing: its group is `[]`.
+    The one that holds it and the one behind it, which takes longer than a group may, write nothing: their
+    group is `[]`.
     """
     held, go = threading.Event(), threading.Event()
 
     def hold(_: Any) -> None:
         held.set()
         go.wait(20)
-        time.sleep(LONGEST_S)
 
-    with ThreadPoolExecutor(len(works) + 1) as pool:
+    with ThreadPoolExecutor(len(works) + 2) as pool:
         pool.submit(writer.submit, hold)
         assert held.wait(20)
         submitted = []
-        for work in works:
+        for work in [lambda _: time.sleep(LONGEST_S), *works]:
             before = writer.waiting
             submitted.append(pool.submit(writer.submit, work))
             while writer.waiting == before:
                 time.sleep(0.0005)
         meanwhile()
         go.set()
-    return submitted
+    return submitted[1:]
 
 
 def put(value: Any) -> Callable[[list[Any]], Any]:
@@ -140,6 +140,29 @@ def test_a_group_ends_after_so_long(writer: GroupWriter, store: ListStore) -> No
     queue_behind(writer, [put(1), slow, put(2)])
     assert store.groups[-1] == [2]
     assert store.rows == [1, "slow", 2]
+
+
+def test_works_that_came_while_the_first_waited_long_are_in_its_group(
+    writer: GroupWriter, store: ListStore
+) -> None:
+    """The first question of a group waits for other processes, which is no reason to end it."""
+    arrived = threading.Event()
+
+    def waits(rows: list[Any]) -> None:
+        arrived.wait(20)
+        time.sleep(2 * LONGEST_S)
+        rows.append("first")
+
+    with ThreadPoolExecutor(2) as pool:
+        pool.submit(writer.submit, waits)
+        while writer.waiting:
+            time.sleep(0.0005)
+        writer.post(put("second"), lambda *_: None)
+        pool.submit(writer.submit, put("third"))
+        while writer.waiting < 2:
+            time.sleep(0.0005)
+        arrived.set()
+    assert store.groups == [["first", "second", "third"]]
 
 
 def test_a_failing_work_fails_alone(writer: GroupWriter, store: ListStore) -> None:

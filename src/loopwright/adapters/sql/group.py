@@ -22,7 +22,7 @@ Then = Callable[[Any, BaseException | None], None]
 MOST_WORKS = 64
 """a group ends after so many works"""
 LONGEST_S = 0.005
-"""a group ends after so long"""
+"""a group ends so long after its first work, which may have waited for other processes"""
 
 
 class MustRepeatError(Unavailable):
@@ -203,7 +203,7 @@ class GroupWriter:
     def _fill(self, first: _Work, done: list[_Work], failed: list[_Work]) -> bool:
         """Run works until none waits; False when the writer was told to end."""
         work: _Work | None = first
-        ends = time.monotonic() + LONGEST_S
+        ends = 0.0
         while work is not None:
             try:
                 work.value = self._store.run(work.function)
@@ -216,7 +216,9 @@ class GroupWriter:
                 failed.append(work)
                 if not self._store.is_open():
                     raise _TransactionLostError from error
-            if len(done) + len(failed) >= MOST_WORKS or time.monotonic() >= ends:
+            now = time.monotonic()
+            ends = ends or now + LONGEST_S
+            if len(done) + len(failed) >= MOST_WORKS or now >= ends:
                 return True
             try:
                 work = self._queue.get_nowait()
