@@ -21,7 +21,7 @@ from loopwright.data import portions, repeats
 from loopwright.data.duplicates import exact_groups
 from loopwright.data.portions import over_portions
 from loopwright.data.profiling import profile_file
-from loopwright.data.repeats import exact_report
+from loopwright.data.repeats import Room, exact
 from loopwright.engine.context import Context
 from loopwright.stats.sketches import ERROR
 from loopwright.testing.builders import memory_context
@@ -224,10 +224,11 @@ def test_groups_over_portions_are_those_of_the_whole(
         }
     )
     parts = (given_rows.slice(at, cuts) for at in range(0, max(1, len(rows)), cuts))
-    found = exact_report(memory_context(), parts, ("a", "b"))
+    found, again = exact(memory_context(), parts, ("a", "b"), Room())
     whole = exact_groups(given_rows, ("a", "b"))
     assert (found.rows, found.groups) == (len(rows), len(whole))
     assert found.repeated == sum(len(group.rows) - 1 for group in whole)
+    assert set(np.flatnonzero(again).tolist()) == {row for group in whole for row in group.rows[1:]}
     assert sorted(group.rows for group in found.first) == sorted(group.rows for group in whole)
     for group in found.first:
         a, b = rows[group.rows[0]]

@@ -30,7 +30,18 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-__all__ = ["ByCondition", "ByKeys", "Chosen", "Cut", "Left", "any_within", "cut", "each_batch"]
+__all__ = [
+    "AtPlaces",
+    "ByCondition",
+    "ByKeys",
+    "Chosen",
+    "Cut",
+    "Left",
+    "any_within",
+    "cut",
+    "cut_places",
+    "each_batch",
+]
 
 _REMEMBERED_ROWS = 100_000
 _BATCH_ROWS = 65_536
@@ -100,6 +111,25 @@ class ByKeys:
         return found
 
 
+class AtPlaces:
+    """Rows of one part by their places in it; the part is always read from its beginning to its end."""
+
+    def __init__(self, goes: NDArray[np.bool_], column: str) -> None:
+        self._goes, self._at = goes, 0
+        self.columns: tuple[str, ...] = (column,)
+
+    def may_be_in(self, ranges: Mapping[str, ColumnRange]) -> bool:
+        """Whether there are any."""
+        del ranges
+        return bool(self._goes.any())
+
+    def __call__(self, table: pa.Table) -> NDArray[np.bool_]:
+        """`(n,)`: which of the next rows go."""
+        found = self._goes[self._at : self._at + table.num_rows]
+        self._at = (self._at + table.num_rows) % max(1, len(self._goes))
+        return found
+
+
 def any_within(keys: pa.Table, ranges: Mapping[str, ColumnRange]) -> bool:
     """Whether a row of `keys` lies, in each of its columns, within the ranges that are known."""
     import pyarrow as pa
@@ -130,7 +160,22 @@ def cut(
     for entry in entries:
         if entry.digest not in known:
             known[entry.digest] = _left(ctx, entry, schema, chosen)
-    left = [known[entry.digest] for entry in entries]
+    return _cut_of(entries, [known[entry.digest] for entry in entries])
+
+
+def cut_places(
+    ctx: Context, entries: Sequence[ManifestEntry], schema: Schema, goes: NDArray[np.bool_]
+) -> Cut:
+    """Take rows out of parts by their places, `(n,)` over all of them."""
+    left, first = [], 0
+    for entry in entries:
+        rows = entry.rows or 0
+        left.append(_left(ctx, entry, schema, AtPlaces(goes[first : first + rows], schema.names[0])))
+        first += rows
+    return _cut_of(entries, left)
+
+
+def _cut_of(entries: Sequence[ManifestEntry], left: Sequence[Left]) -> Cut:
     removed = sum(each.removed for each in left)
     return Cut(
         entries=tuple(each.entry for each in left if each.entry is not None),

@@ -1,20 +1,23 @@
-"""Finds rows that repeat an earlier one, exactly, in memory that hardly grows with the rows.
+"""Finds rows that repeat an earlier one, exactly or nearly, in memory that hardly grows with the rows.
 
-Rows are put into 64 files by a hash of what they hold; then the files are looked through one by one. In
-memory is one portion, or a 64th of the rows: of the different ones where they are only counted.
+Rows are put into files by a hash of what they hold; then the files are looked through one by one. In memory
+is one portion, or the rows of a file; where they are only counted, 128 bits of the rows of a file.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 
 from msgspec.structs import replace
 
+from loopwright.core.nouns import Json
 from loopwright.data.duplicates import Duplicates, Group, exact_groups
+from loopwright.data.likeness import PlainTexts, alike
 from loopwright.data.rows import json_rows
 from loopwright.engine.context import Context
 from loopwright.engine.scratch import scratch
@@ -24,9 +27,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-__all__ = ["Repeats", "exact_report"]
+__all__ = ["Found", "Repeats", "Room", "exact", "fuzzy"]
 
-_FILES = 64
+_FILES, _MOST_FILES = 64, 1024
+_GROUPED = 8
+"""times their bytes is what rows take while they are grouped"""
 _SHOWN = 100
 _SHOWN_ROWS = 5
 _PLACE = "__loopwright_place"
@@ -37,8 +42,8 @@ _MOST_HELD = 1 << 20
 class _Spread:
     """Rows in files by what some of their columns hold; they go at the end."""
 
-    def __init__(self, ctx: Context, folder: Path) -> None:
-        self._tables, self._folder = ctx.ports.tables, folder
+    def __init__(self, ctx: Context, folder: Path, count: int) -> None:
+        self._tables, self._folder, self._count = ctx.ports.tables, folder, count
         self._files: dict[int, tuple[Any, IO[bytes]]] = {}
 
     def add(self, rows: pa.Table, by: Sequence[str]) -> None:
@@ -46,11 +51,11 @@ class _Spread:
         import numpy as np
         import pyarrow as pa
 
-        places = self._tables.buckets(rows, by, _FILES)
+        places = self._tables.buckets(rows, by, self._count)
         order = np.argsort(places, kind="stable")
-        ends = np.searchsorted(places[order], np.arange(_FILES + 1)).tolist()
+        ends = np.searchsorted(places[order], np.arange(self._count + 1)).tolist()
         ordered = rows.take(pa.array(order))
-        for at in range(_FILES):
+        for at in range(self._count):
             if ends[at + 1] > ends[at]:
                 self._writer(at, rows.schema).write_table(ordered.slice(ends[at], ends[at + 1] - ends[at]))
 
@@ -84,9 +89,9 @@ class _Spread:
 
 
 @contextmanager
-def _spread(ctx: Context) -> Iterator[_Spread]:
+def _spread(ctx: Context, count: int) -> Iterator[_Spread]:
     with scratch() as folder:
-        spread = _Spread(ctx, folder)
+        spread = _Spread(ctx, folder, count)
         try:
             yield spread
         finally:
@@ -168,32 +173,126 @@ def _repeated(found: NDArray[np.uint64]) -> int:
     return len(alike) - len(np.unique(alike, axis=0))
 
 
-def exact_report(ctx: Context, portions: Iterator[pa.Table], columns: Sequence[str]) -> Duplicates:
-    """What is told of rows that are equal in the columns, in order; nulls are equal to nulls, NaN to NaN."""
+class Room(NamedTuple):
+    """How much memory there is, and how many bytes the rows have, about; None and 0 where nobody says."""
+
+    memory_bytes: int | None = None
+    size_bytes: int = 0
+
+    @property
+    def files(self) -> int:
+        """So many that the rows of one, and what they are grouped by, fit."""
+        if self.memory_bytes is None:
+            return _FILES
+        return min(_MOST_FILES, max(_FILES, -(-self.size_bytes * _GROUPED // self.memory_bytes)))
+
+
+class Found(NamedTuple):
+    """What is told of rows that say the same, and which of them repeat an earlier one: `(n,) bool`."""
+
+    report: Duplicates
+    again: NDArray[np.bool_]
+
+
+def exact(ctx: Context, portions: Iterator[pa.Table], columns: Sequence[str], room: Room) -> Found:
+    """Rows that are equal in the columns, of portions in order; nulls are equal to nulls, NaN to NaN."""
     import numpy as np
     import pyarrow as pa
 
-    rows = repeated = groups = 0
+    rows = groups = 0
     first: list[Group] = []
-    with _spread(ctx) as spread:
+    with _spread(ctx, room.files) as spread:
         for portion in portions:
             places = pa.array(np.arange(rows, rows + portion.num_rows))
             rows += portion.num_rows
             spread.add(portion.select(columns).append_column(_PLACE, places), columns)
+        again = np.zeros(rows, dtype=np.bool_)
         for table in spread.tables():
             found = exact_groups(table, columns, place=_PLACE)
             groups += len(found)
-            repeated += sum(len(group.rows) - 1 for group in found)
+            again[[place for group in found for place in group.rows[1:]]] = True
             first = _greatest([*first, *_valued(found, table, columns)])
-    return Duplicates(
+    report = Duplicates(
         rows=rows,
-        repeated=repeated,
+        repeated=int(again.sum()),
         groups=groups,
         columns=tuple(columns),
         how="exact",
         least=1.0,
         first=tuple(first),
     )
+    return Found(report, again)
+
+
+def fuzzy(portions: Iterator[pa.Table], columns: Sequence[str], least: float, room: Room) -> Found:
+    """Rows whose texts in the columns are alike, of portions in order (see `likeness`)."""
+    import numpy as np
+
+    with scratch() as folder, PlainTexts(folder, memory_bytes=room.memory_bytes) as texts:
+        with _Kept(folder / "rows") as kept:
+            for portion in portions:
+                narrow = portion.select(columns)
+                texts.add(narrow, columns)
+                kept.add(narrow)
+        found = alike(texts, least)
+        again = np.zeros(texts.rows, dtype=np.bool_)
+        again[[place for group in found.groups for place in group.rows[1:]]] = True
+        shown = [
+            replace(group, values=tuple(kept.values(group.rows[:_SHOWN_ROWS])))
+            for group in _greatest(found.groups)
+        ]
+    report = Duplicates(
+        rows=len(again),
+        repeated=int(again.sum()),
+        groups=len(found.groups),
+        columns=tuple(columns),
+        how="fuzzy",
+        least=least,
+        compared=found.compared,
+        first=tuple(shown),
+    )
+    return Found(report, again)
+
+
+class _Kept:
+    """Rows in a file, of which some are looked at again."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._firsts: list[int] = []
+        self._rows = 0
+        self._writer: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    def add(self, rows: pa.Table) -> None:
+        """Write some."""
+        import pyarrow as pa
+
+        if self._writer is None:
+            options = pa.ipc.IpcWriteOptions(compression="lz4")
+            self._writer = pa.ipc.new_file(str(self._path), rows.schema, options=options)
+        for batch in rows.combine_chunks().to_batches():
+            self._firsts.append(self._rows)
+            self._rows += batch.num_rows
+            self._writer.write_batch(batch)
+
+    def values(self, places: Sequence[int]) -> Iterator[Json]:
+        """What these rows hold."""
+        import pyarrow as pa
+
+        with pa.ipc.open_file(str(self._path)) as reader:
+            for place in places:
+                at = bisect_right(self._firsts, place) - 1
+                batch = reader.get_batch(at).slice(place - self._firsts[at], 1)
+                yield from json_rows(pa.Table.from_batches([batch]))
 
 
 def _greatest(groups: Sequence[Group]) -> list[Group]:

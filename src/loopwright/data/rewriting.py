@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from loopwright.core.addresses import check_name
-from loopwright.core.errors import Invalid, NotFound
+from loopwright.core.errors import Conflict, Invalid, NotFound
 from loopwright.core.expressions import Expr
 from loopwright.core.nouns import Json
 from loopwright.core.schema import Schema
@@ -21,7 +21,7 @@ from loopwright.data.admitting import Admitted, admitted
 from loopwright.data.appending import held_by, plan_append, repeated
 from loopwright.data.conforming import arrow_type, conformed, ordered
 from loopwright.data.contracts import HeldContract
-from loopwright.data.cutting import ByCondition, ByKeys, Chosen, Cut, Left, cut, each_batch
+from loopwright.data.cutting import ByCondition, ByKeys, Chosen, Cut, Left, cut, cut_places, each_batch
 from loopwright.data.drafting import Also, Base, Change, Plan, body_for, carry_out, draft_of, wanted_types
 from loopwright.data.evolution import schema_changes
 from loopwright.data.keys import repeated as repeats_key
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-__all__ = ["delete", "overwrite", "upsert", "write_together"]
+__all__ = ["delete", "delete_places", "overwrite", "upsert", "write_together"]
 
 _Known = dict[object, dict[str, Left]]
 """what is left of parts, by the choice of rows that was made and by the part's digest"""
@@ -146,6 +146,21 @@ def delete(
         batch=batch,
     )
     return write_together(ctx, (change,))[0]
+
+
+def delete_places(
+    ctx: Context, name: str, goes: NDArray[np.bool_], *, expect: int, facts: Json | None = None
+) -> Appended:
+    """Take rows out by their places, `(n,)` of the version with the number `expect`, else `Conflict`."""
+    change = Change(how="delete", name=check_name(name), expect=expect, facts=facts or {})
+
+    def plan(change: Change, base: Base) -> Plan:
+        if base.schema is None or base.number != expect:
+            raise Conflict(f"{name!r} has {base.number} versions now, not {expect}", hint="look at it again")
+        left = cut_places(ctx, base.entries, base.schema, goes)
+        return _plan(ctx, change, base, None, left, base.schema, Admitted(rows=_no_rows(base.schema)))
+
+    return carry_out(ctx, (change,), plan)[0]
 
 
 def write_together(ctx: Context, changes: Sequence[Change]) -> tuple[Appended, ...]:
