@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
-__all__ = ["LinesAsked", "OrderedAsked", "VersionLine"]
+from loopwright.core.queries import Comparison
+
+__all__ = ["LineKey", "LinesAsked", "OrderedAsked", "VersionLine"]
 
 
 class VersionLine(msgspec.Struct, frozen=True, gc=False):
@@ -34,17 +37,33 @@ class OrderedAsked(msgspec.Struct, frozen=True, kw_only=True):
     names_descending: bool = False
     tags: Mapping[str, str] = {}
     """what they have to be tagged with; some more may come that only seem to be"""
+    told: tuple[Comparison, ...] = ()
+    """of the attribute `name` and of tags: all hold, but others may come of tags with odd names"""
     after: tuple[int, str] | None = None
     """only those behind this milliseconds of change (by change alone) and name"""
 
 
+class LineKey(msgspec.Struct, frozen=True):
+    """What lines of versions are ordered by: `made` and `changed` are milliseconds."""
+
+    kind: Literal["name", "number", "made", "changed"]
+    descending: bool = False
+
+
+_LATEST = (LineKey("changed", descending=True), LineKey("name"), LineKey("number", descending=True))
+
+
 class LinesAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """Which lines of versions are wanted, and how many."""
+    """Which lines of versions are wanted, in which order, and how many."""
 
     limit: int
     name: str | None = None
     run_id: str | None = None
     tags: Mapping[str, str] = {}
     """what they have to be tagged with; some more may come that only seem to be"""
-    after: tuple[int, str, int] | None = None
-    """only those behind this milliseconds of change, name and number"""
+    told: tuple[Comparison, ...] = ()
+    """of the attribute `name` and of tags: all hold, but others may come of tags with odd names"""
+    order: tuple[LineKey, ...] = _LATEST
+    """it tells every two versions apart; the latest change first unless told"""
+    after: tuple[int | str, ...] | None = None
+    """only those behind this place: a value a key"""

@@ -28,7 +28,7 @@ from loopwright.core.nouns import (
     Version,
 )
 from loopwright.core.queries import RunQuery
-from loopwright.ports.asked import LinesAsked, OrderedAsked, VersionLine
+from loopwright.ports.asked import LineKey, LinesAsked, OrderedAsked, VersionLine
 from loopwright.ports.dumps import Dumpable, StoreCheck
 from loopwright.ports.measures import Measures
 from loopwright.ports.pages import Page, PageRequest
@@ -46,6 +46,7 @@ __all__ = [
     "Jobs",
     "Journal",
     "Ledger",
+    "LineKey",
     "LinesAsked",
     "Metrics",
     "OrderedAsked",
@@ -148,17 +149,8 @@ class Versions(Protocol):
     ) -> Iterator[Version]:
         """All versions of a kind, of one name, or made by one run, in no order."""
 
-    def lines(
-        self, space: str, kind: str, *, name: str | None = None, run_id: str | None = None
-    ) -> Sequence[VersionLine]:
-        """As `among`, the lines of those that are not in the trash."""
-
-    def newest_lines(self, space: str, kind: str, asked: LinesAsked) -> Sequence[VersionLine]:
-        """Lines as `lines` gives them: the latest change first, by milliseconds, then by name and number.
-
-        Of one change the names go upwards, the numbers of a name downwards. As many as are asked for, unless
-        there are no more.
-        """
+    def ordered_lines(self, space: str, kind: str, asked: LinesAsked) -> Sequence[VersionLine]:
+        """Lines of versions that are not in the trash; as many as are asked for, unless there are no more."""
 
     def those(self, ids: Sequence[str]) -> Sequence[Version]:
         """The versions of these ids in their order; `NotFound` for one that is not there."""

@@ -26,6 +26,7 @@ from loopwright.tracking.at_hand import (
     pinned_tags,
     place_by,
     predicate,
+    told_texts,
 )
 from loopwright.tracking.dialects import REGISTERED_MODELS
 from loopwright.tracking.grammar import models_only, parse_filter, parse_order
@@ -270,6 +271,7 @@ def _in_order(
         descending=keys[0].descending,
         names_descending=keys[-1].descending,
         tags=pinned_tags(where),
+        told=told_texts(where),
         after=None if mark is None else (mark[0] if by_change else 0, mark[-1]),
     )
     there: list[Asset] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -14,14 +15,23 @@ from loopwright.core.manifests import Manifest, encode_manifest
 from loopwright.core.nouns import Asset, Json, Link, LinkRole, Version
 from loopwright.core.queries import Condition, Field, SortKey
 from loopwright.engine.context import Context
-from loopwright.ports.ledger import LinesAsked, Transaction, VersionLine
+from loopwright.ports.ledger import LineKey, LinesAsked, Transaction, VersionLine
 from loopwright.registry.guarding import drop, guards, point
 from loopwright.registry.naming import check_alias_name, check_tag, check_tags, is_prompt
 from loopwright.registry.nouns import KIND, LOGGED, NewVersion, Promotion, RegisteredVersion
 from loopwright.registry.origins import Origin, origin_of, run_in, version_at, version_meant
 from loopwright.registry.registered import model_of, noted_stages
 from loopwright.registry.sources import OtherVersion
-from loopwright.tracking.at_hand import Found, Value, Values, mark_of, page_of, pinned, pinned_tags, predicate
+from loopwright.tracking.at_hand import (
+    Found,
+    Values,
+    mark_of,
+    page_of,
+    pinned,
+    pinned_tags,
+    predicate,
+    told_texts,
+)
 from loopwright.tracking.dialects import MODEL_VERSIONS
 from loopwright.tracking.grammar import models_only, parse_filter, parse_order
 
@@ -252,43 +262,35 @@ def search(
     condition = models_only(parse_filter(where, MODEL_VERSIONS))
     keys = parse_order(order, MODEL_VERSIONS)
     with ctx.read() as tx:
-        if keys == _NEWEST_FIRST:
-            page = _newest(ctx, tx, condition, limit, token)
-        else:
-            holds = predicate(condition, _look)
-            there = [line for line in _lines(ctx, tx, condition) if holds(line)]
-            page = page_of(there, _place, keys, limit=limit, token=token)
+        page = _in_order(ctx, tx, condition, keys, limit=limit, token=token)
         found = tx.versions.those([line.id for line in page.items])
     return Found(items=tuple(found), next_token=page.next_token)
 
 
-def _newest(ctx: Context, tx: Transaction, where: Condition, limit: int, token: str) -> Found[VersionLine]:
-    """A page in the order of the last change, which the ledger gives piece by piece."""
+def _in_order(
+    ctx: Context, tx: Transaction, where: Condition, keys: tuple[SortKey, ...], *, limit: int, token: str
+) -> Found[VersionLine]:
+    """A page in an order, which the ledger gives piece by piece."""
     holds = predicate(where, _look)
-    mark = mark_of(token, (int, str, int))
+    mark = mark_of(token, [str if key.field.key == "name" else int for key in keys])
     asked = LinesAsked(
         limit=min(limit + _SPARE, _PIECE),
         name=pinned(where, "name"),
         run_id=pinned(where, "run_id") or None,
         tags=pinned_tags(where),
-        after=None if mark is None else (mark[0], mark[1], mark[2]),
+        told=told_texts(where),
+        order=tuple(LineKey(_KINDS[key.field.key], key.descending) for key in keys),
+        after=None if mark is None else tuple(mark),
     )
     there: list[VersionLine] = []
     while len(there) <= limit:
-        piece = tx.versions.newest_lines(ctx.space, KIND, asked)
+        piece = tx.versions.ordered_lines(ctx.space, KIND, asked)
         there += filter(holds, piece)
         if len(piece) < asked.limit:
             break
-        last = piece[-1]
-        behind = (last.changed_us // 1000, last.name, last.number)
+        behind = tuple(_place(piece[-1], key) for key in keys)
         asked = replace(asked, after=behind, limit=min(2 * asked.limit, _PIECE))
-    return page_of(there[: limit + 1], _place, _NEWEST_FIRST, limit=limit)
-
-
-def _lines(ctx: Context, tx: Transaction, where: Condition) -> Sequence[VersionLine]:
-    """The candidates: those of a name or a run where the filter says so, else all."""
-    run_id = pinned(where, "run_id") or None
-    return tx.versions.lines(ctx.space, KIND, name=pinned(where, "name"), run_id=run_id)
+    return page_of(there[: limit + 1], _place, keys, limit=limit)
 
 
 def _look(line: VersionLine, field: Field) -> Values:
@@ -298,7 +300,7 @@ def _look(line: VersionLine, field: Field) -> Values:
     return (_ATTRIBUTES[field.key](line),)
 
 
-def _place(line: VersionLine, key: SortKey) -> Value:
+def _place(line: VersionLine, key: SortKey) -> str | int:
     return _ATTRIBUTES[key.field.key](line)
 
 
@@ -307,10 +309,15 @@ def _source(line: VersionLine) -> str:
     return _told_source(msgspec.json.decode(line.facts_json, type=Json), address)
 
 
-_NEWEST_FIRST = parse_order((), MODEL_VERSIONS)
+_KINDS: dict[str, Literal["name", "number", "made", "changed"]] = {
+    "name": "name",
+    "version_number": "number",
+    "creation_timestamp": "made",
+    "last_updated_timestamp": "changed",
+}
 _SPARE, _PIECE = 50, 10_000
 _TAGS = msgspec.json.Decoder(dict[str, str]).decode
-_ATTRIBUTES: dict[str, Callable[[VersionLine], Value]] = {
+_ATTRIBUTES: dict[str, Callable[[VersionLine], str | int]] = {
     "name": lambda line: line.name,
     "version_number": lambda line: line.number,
     "run_id": lambda line: line.run_id or "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 
 import msgspec
@@ -10,19 +11,38 @@ from msgspec.structs import replace
 
 from loopwright.core.errors import Conflict, Invalid, NotFound
 from loopwright.core.instants import to_micros
-from loopwright.core.nouns import Asset, LinkRole
+from loopwright.core.nouns import Asset, LinkRole, Version
+from loopwright.core.queries import Comparison, Field, Operator
 from loopwright.ports.ledger import (
     Ledger,
+    LineKey,
     LinesAsked,
     OrderedAsked,
     PageRequest,
     Transaction,
-    VersionLine,
 )
 from loopwright.testing import ledger_values as make
+from loopwright.testing.ledger_unit import told_of
 from loopwright.testing.ledger_values import walk, write_each
 
 __all__ = ["AssetSuite"]
+
+
+def _of_name(op: Operator, text: str) -> Comparison:
+    return Comparison(Field("attribute", "name"), op, text)
+
+
+def _of_tag(key: str, op: Operator, text: str) -> Comparison:
+    return Comparison(Field("tag", key), op, text)
+
+
+def _of_version(key: LineKey, version: Version) -> int | str:
+    match key.kind:
+        case "made":
+            return to_micros(version.created_at) // 1000
+        case "changed":
+            return to_micros(version.updated_at or version.created_at) // 1000
+    return version.name if key.kind == "name" else version.number
 
 
 class AssetSuite:
@@ -174,11 +194,11 @@ class AssetSuite:
             assert [v.id for v in tx.versions.among("default", kind, run_id="r1")] == [versions[0].id]
             assert list(tx.versions.among("default", kind, name="other", run_id="r1")) == []
             assert list(tx.versions.among("elsewhere", kind)) == []
-            lines = {line.id: line for line in tx.versions.lines("default", kind)}
+            found = tx.versions.ordered_lines("default", kind, LinesAsked(limit=9))
+            lines = {line.id: line for line in found}
             assert lines.keys() == {versions[0].id, versions[1].id}
-            assert [line.id for line in tx.versions.lines("default", kind, name=name, run_id="r1")] == [
-                versions[0].id
-            ]
+            of_both = LinesAsked(limit=9, name=name, run_id="r1")
+            assert [x.id for x in tx.versions.ordered_lines("default", kind, of_both)] == [versions[0].id]
             line = lines[versions[0].id]
             assert (line.name, line.number, line.run_id) == (name, 1, "r1")
             assert line.changed_us == to_micros(make.at(9))
@@ -204,9 +224,13 @@ class AssetSuite:
         def changed(asset: Asset) -> int:
             return to_micros(asset.updated_at or asset.created_at) // 1000
 
-        for descending, names_descending, tags in product((False, True), (False, True), ({}, {"t": "1"})):
+        told = ((), (_of_name("LIKE", "%a%"),), (_of_name("ILIKE", "b%"), _of_tag("t", "!=", "0")))
+        for descending, names_descending, tags, told_so in product(
+            (False, True), (False, True), ({}, {"t": "1"}), told
+        ):
             asked = OrderedAsked(
                 limit=2,
+                told=told_so,
                 by_change=by_change,
                 descending=descending,
                 names_descending=names_descending,
@@ -216,6 +240,7 @@ class AssetSuite:
             if by_change:
                 wanted.sort(key=changed, reverse=descending)
             wanted = [asset for asset in wanted if tags.items() <= asset.tags.items()]
+            wanted = [it for it in wanted if all(told_of(it.name, it.tags, each) for each in told_so)]
             found = list[Asset]()
             with ledger.read() as tx:
                 while piece := tx.assets.ordered("default", assets[0].kind, asked):
@@ -242,20 +267,23 @@ class AssetSuite:
             LinesAsked(limit=2, run_id="r1"),
             LinesAsked(limit=1, run_id="r0", name='na"me', tags={"k": '"q"%'}),
             LinesAsked(limit=1, tags={"k": "q"}),
+            LinesAsked(limit=2, told=(_of_name("LIKE", '%"%'), _of_tag("k", "LIKE", '%"%'))),
+            LinesAsked(limit=2, order=(LineKey("name", descending=True), LineKey("number"))),
+            LinesAsked(limit=2, order=(LineKey("made"), LineKey("name"), LineKey("number"))),
         ):
             with ledger.read() as tx:
-                lines = tx.versions.lines("default", assets[0].kind, name=asked.name, run_id=asked.run_id)
-                there = {v.id: v for v in tx.versions.among("default", assets[0].kind)}
-                wanted = [x for x in lines if asked.tags.items() <= there[x.id].tags.items()]
-                wanted.sort(key=lambda x: (-(x.changed_us // 1000), x.name, -x.number))
-                found: list[VersionLine] = []
-                while piece := tx.versions.newest_lines("default", assets[0].kind, asked):
+                among = tx.versions.among("default", assets[0].kind, name=asked.name, run_id=asked.run_id)
+                wanted = [v for v in among if v.deleted_at is None and asked.tags.items() <= v.tags.items()]
+                wanted = [v for v in wanted if all(told_of(v.name, v.tags, each) for each in asked.told)]
+                for key in reversed(asked.order):
+                    wanted.sort(key=partial(_of_version, key), reverse=key.descending)
+                found: list[str] = []
+                while piece := tx.versions.ordered_lines("default", assets[0].kind, asked):
                     assert len(piece) <= asked.limit
-                    found += piece
-                    asked = replace(
-                        asked, after=(piece[-1].changed_us // 1000, piece[-1].name, piece[-1].number)
-                    )
-                assert found == wanted, asked
+                    found += [line.id for line in piece]
+                    last = next(v for v in wanted if v.id == found[-1])
+                    asked = replace(asked, after=tuple(_of_version(key, last) for key in asked.order))
+                assert found == [v.id for v in wanted], asked
 
     def test_versions_by_id_come_in_the_order_asked(self, ledger: Ledger) -> None:
         """Also more of them than one question takes."""

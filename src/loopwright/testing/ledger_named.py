@@ -10,7 +10,7 @@ from loopwright.core.errors import Conflict
 from loopwright.core.instants import to_micros
 from loopwright.core.nouns import Asset
 from loopwright.ports.ledger import OrderedAsked, Page, PageRequest
-from loopwright.testing.ledger_unit import Unit, kept, missing, page_of
+from loopwright.testing.ledger_unit import Unit, kept, missing, page_of, told_of
 
 __all__ = ["MemoryAssets"]
 
@@ -57,6 +57,7 @@ class MemoryAssets:
             if (asset.space, asset.kind) == (space, kind)
             and asset.deleted_at is None
             and asked.tags.items() <= asset.tags.items()
+            and all(told_of(asset.name, asset.tags, each) for each in asked.told)
         ]
         found.sort(key=lambda asset: asset.name, reverse=asked.names_descending)
         if asked.by_change:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from functools import partial
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -30,6 +32,7 @@ from loopwright.ports.ledger import (
     Documents,
     Jobs,
     Journal,
+    LineKey,
     LinesAsked,
     Metrics,
     Page,
@@ -49,7 +52,7 @@ from loopwright.testing.ledger_named import MemoryAssets
 from loopwright.testing.ledger_removals import MemoryTrash
 from loopwright.testing.ledger_runs import MemoryArtifacts, MemoryMetrics, MemoryRuns
 from loopwright.testing.ledger_traced import MemoryAssessments, MemorySpans, MemoryTraces
-from loopwright.testing.ledger_unit import Unit, kept, matches, missing, page_of
+from loopwright.testing.ledger_unit import Unit, kept, matches, missing, page_of, told_of
 
 __all__ = ["MemoryTransaction"]
 
@@ -67,8 +70,21 @@ def _line(version: Version) -> VersionLine:
     )
 
 
-def _newest(line: VersionLine) -> tuple[int, str, int]:
-    return -(line.changed_us // 1000), line.name, -line.number
+def _line_value(key: LineKey, line: VersionLine) -> Any:
+    match key.kind:
+        case "made":
+            return line.created_us // 1000
+        case "changed":
+            return line.changed_us // 1000
+    return line.name if key.kind == "name" else line.number
+
+
+def _is_line_behind(line: VersionLine, order: Sequence[LineKey], after: Sequence[int | str]) -> bool:
+    for key, mark in zip(order, after, strict=True):
+        value = _line_value(key, line)
+        if value != mark:
+            return (value < mark) is key.descending
+    return False
 
 
 class _Versions:
@@ -120,18 +136,20 @@ class _Versions:
         wanted = {"space": space, "kind": kind, "name": name, "run_id": run_id}
         return (v for v in self._unit.rows("versions").values() if matches(v, wanted))
 
-    def lines(
-        self, space: str, kind: str, *, name: str | None = None, run_id: str | None = None
-    ) -> Sequence[VersionLine]:
-        found = self.among(space, kind, name=name, run_id=run_id)
-        return [_line(version) for version in found if version.deleted_at is None]
-
-    def newest_lines(self, space: str, kind: str, asked: LinesAsked) -> Sequence[VersionLine]:
+    def ordered_lines(self, space: str, kind: str, asked: LinesAsked) -> Sequence[VersionLine]:
         found = self.among(space, kind, name=asked.name, run_id=asked.run_id)
-        there = [_line(v) for v in found if v.deleted_at is None and asked.tags.items() <= v.tags.items()]
-        there.sort(key=_newest)
-        after = asked.after and (-asked.after[0], asked.after[1], -asked.after[2])
-        return [line for line in there if after is None or _newest(line) > after][: asked.limit]
+        there = [
+            _line(v)
+            for v in found
+            if v.deleted_at is None
+            and asked.tags.items() <= v.tags.items()
+            and all(told_of(v.name, v.tags, each) for each in asked.told)
+        ]
+        for key in reversed(asked.order):
+            there.sort(key=partial(_line_value, key), reverse=key.descending)
+        if asked.after is not None:
+            there = [line for line in there if _is_line_behind(line, asked.order, asked.after)]
+        return there[: asked.limit]
 
     def those(self, ids: Sequence[str]) -> Sequence[Version]:
         found = {v.id: v for v in self._unit.rows("versions").values()}

@@ -24,11 +24,13 @@ from loopwright.core.nouns import (
     Signal,
     Version,
 )
+from loopwright.core.queries import Comparison
 from loopwright.core.traces import Assessment, Span, Trace, TraceLink
 from loopwright.ports.ledger import Artifact, Page, PageRequest, Segment
 from loopwright.ports.measures import Measure
+from loopwright.testing.querying import compares
 
-__all__ = ["TYPES", "Rows", "Unit", "kept", "matches", "missing", "page_of", "stands"]
+__all__ = ["TYPES", "Rows", "Unit", "kept", "matches", "missing", "page_of", "stands", "told_of"]
 
 T = TypeVar("T")
 Rows = dict[Any, Any]
@@ -135,6 +137,13 @@ def stands(facts: object, name: str, told: str) -> bool:
     if isinstance(facts, dict):
         return facts.get(name) == told or any(stands(each, name, told) for each in facts.values())
     return isinstance(facts, list) and any(stands(each, name, told) for each in facts)
+
+
+def told_of(name: str, tags: Mapping[str, str], asked: Comparison) -> bool:
+    """Whether a comparison holds of a name or of a tag."""
+    if asked.field.kind == "attribute":
+        return compares(name, asked.op, asked.value)
+    return asked.field.key in tags and compares(tags[asked.field.key], asked.op, asked.value)
 
 
 def matches(value: object, wanted: Mapping[str, object]) -> bool:

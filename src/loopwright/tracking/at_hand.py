@@ -11,7 +11,7 @@ import binascii
 import math
 import operator
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -32,6 +32,7 @@ __all__ = [
     "pinned_tags",
     "place_by",
     "predicate",
+    "told_texts",
 ]
 
 T = TypeVar("T")
@@ -113,6 +114,16 @@ def pinned_tags(where: Condition | None) -> dict[str, str]:
         case All(parts):
             return {key: value for part in parts for key, value in pinned_tags(part).items()}
     return {}
+
+
+def told_texts(where: Condition | None, keys: Collection[str] = ("name",)) -> tuple[Comparison, ...]:
+    """The comparisons of tags and of such attributes with texts that all have to hold."""
+    match where:
+        case Comparison(Field(kind, key), op) if op not in {"IS NULL", "IS NOT NULL"}:
+            return (where,) if kind == "tag" or (kind == "attribute" and key in keys) else ()
+        case All(parts):
+            return tuple(each for part in parts for each in told_texts(part, keys))
+    return ()
 
 
 def _test(op: Operator, value: str | float | tuple[str, ...] | None) -> _Test:

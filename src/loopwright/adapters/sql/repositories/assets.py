@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, bindparam, delete, func, select, update
+from sqlalchemy import Select, bindparam, delete, select, update
 
 from loopwright.adapters.sql import schema
 from loopwright.adapters.sql.listing import Order, fetch_page
-from loopwright.adapters.sql.repositories.holding import Tests, holding, joined
+from loopwright.adapters.sql.repositories.holding import Tests, holding, joined, told_tests
+from loopwright.adapters.sql.repositories.places import Atom, beyond
 from loopwright.adapters.sql.rows import Row, Shape
 from loopwright.adapters.sql.schema import TEXT
 from loopwright.adapters.sql.statements import Session, insert_new, upsert
@@ -92,22 +93,9 @@ _OF_KIND = select(*_VERSION.columns).where(_v.space == bindparam("space"), _v.ki
 _OF_NAME = _OF_KIND.where(_v.name == bindparam("name"))
 _OF_RUN = _OF_KIND.where(_v.run_id == bindparam("run_id"))
 _OF_BOTH = _OF_NAME.where(_v.run_id == bindparam("run_id"))
-_LINES = select(
-    _v.id,
-    _v.name,
-    _v.number,
-    _v.run_id,
-    _v.created_at,
-    func.coalesce(_v.updated_at, _v.created_at),
-    _v.tags,
-    _v.facts,
-).where(_v.space == bindparam("space"), _v.kind == bindparam("kind"), _v.deleted_at.is_(None))
 _LINE = (
     "v.id, v.name, v.number, v.run_id, v.created_at, COALESCE(v.updated_at, v.created_at), v.tags, v.facts"
 )
-_LINES_OF_NAME = _LINES.where(_v.name == bindparam("name"))
-_LINES_OF_RUN = _LINES.where(_v.run_id == bindparam("run_id"))
-_LINES_OF_BOTH = _LINES_OF_NAME.where(_v.run_id == bindparam("run_id"))
 _MANY = 64
 _THOSE = select(*_VERSION.columns).where(_v.id.in_([bindparam(f"id_{i}", type_=TEXT) for i in range(_MANY)]))
 _Four = Mapping[tuple[bool, bool], Select[Any]]
@@ -118,11 +106,11 @@ _AMONG: _Four = {
     (False, True): _OF_RUN,
     (True, True): _OF_BOTH,
 }
-_AS_LINES: _Four = {
-    (False, False): _LINES,
-    (True, False): _LINES_OF_NAME,
-    (False, True): _LINES_OF_RUN,
-    (True, True): _LINES_OF_BOTH,
+_KEYS: Mapping[str, tuple[str, type]] = {
+    "name": ("v.name", str),
+    "number": ("v.number", int),
+    "made": ("(v.created_at / 1000)", int),
+    "changed": ("v.changed_ms", int),
 }
 _DIGESTS = select(_v.digest).where(_v.removed_at.is_(None)).distinct()
 
@@ -188,6 +176,7 @@ class SqlAssets:
             tests.append(_behind(asked, *asked.after))
         tests.append(("deleted_at IS NULL", ()))
         tests += holding(self._session, "tags", asked.tags.items())
+        tests += told_tests(self._session, "assets", asked.told)
         return self._fetched(tests, order, asked.limit)
 
     def _fetched(self, tests: Tests, order: str, limit: int) -> Sequence[Asset]:
@@ -263,14 +252,8 @@ class SqlVersions:
         """All versions of a kind, of one name, or made by one run, in no order."""
         return map(_VERSION.read, self._asked(_AMONG, space, kind, name, run_id))
 
-    def lines(
-        self, space: str, kind: str, *, name: str | None = None, run_id: str | None = None
-    ) -> Sequence[VersionLine]:
-        """As `among`, the lines of those that are not in the trash."""
-        return [VersionLine(*row) for row in self._asked(_AS_LINES, space, kind, name, run_id)]
-
-    def newest_lines(self, space: str, kind: str, asked: LinesAsked) -> Sequence[VersionLine]:
-        """As `lines`, the latest change first, by milliseconds, then by name and number."""
+    def ordered_lines(self, space: str, kind: str, asked: LinesAsked) -> Sequence[VersionLine]:
+        """Lines of versions that are not in the trash; as many as are asked for, unless there are no more."""
         tests: Tests = [("v.space = ? AND v.kind = ?", (space, kind))]
         if asked.name is not None:
             tests.append(("v.name = ?", (asked.name,)))
@@ -278,15 +261,12 @@ class SqlVersions:
             tests.append(("v.run_id = ?", (asked.run_id,)))
         tests.append(("v.deleted_at IS NULL", ()))
         tests += holding(self._session, "v.tags", asked.tags.items())
+        tests += told_tests(self._session, "v", asked.told)
+        atoms = [Atom(_KEYS[key.kind][0], key.descending, _KEYS[key.kind][1]) for key in asked.order]
         if asked.after is not None:
-            changed, name, number = asked.after
-            tests.append(("v.changed_ms <= ?", (changed,)))
-            behind = "(v.changed_ms < ? OR v.name > ? OR (v.name = ? AND v.number < ?))"
-            tests.append((behind, (changed, name, name, number)))
-        text = (
-            f"SELECT {_LINE} FROM versions v WHERE {joined(tests)} "
-            "ORDER BY v.changed_ms DESC, v.name, v.number DESC LIMIT ?"
-        )
+            tests.append(beyond(atoms, asked.after))
+        order = ", ".join(f"{atom.sql} DESC" if atom.descending else atom.sql for atom in atoms)
+        text = f"SELECT {_LINE} FROM versions v WHERE {joined(tests)} ORDER BY {order} LIMIT ?"
         rows = self._session.fetch(text, [*(v for _, values in tests for v in values), asked.limit])
         return [VersionLine(*row) for row in rows]
 
