@@ -81,6 +81,12 @@ def world() -> Context:
     return ctx
 
 
+@pytest.fixture(autouse=True)
+def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These worlds are small: all windows of a period would be computed together."""
+    monkeypatch.setattr(backfilling, "_ROWS_AT_ONCE", -1)
+
+
 @pytest.fixture(scope="module")
 def later() -> Context:
     """After the period, in a world that no test changes."""
@@ -187,6 +193,32 @@ def test_a_later_end_takes_only_what_is_new_and_again_begins_anew() -> None:
     assert len(store.pushed) == 12
     assert anew.rows == 0 < longer.rows
     assert told(ctx, "route", END) == replayed(ctx, "route", END)
+
+
+@pytest.mark.parametrize("most", [60, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_short_windows_are_computed_together(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """As many as have some rows; a part of a period first, which the next one goes on from."""
+    monkeypatch.setattr(backfilling, "_ROWS_AT_ONCE", most)
+    ctx = world()
+    store = Cut(ctx.ports.online, 100)
+    ctx.ports.__dict__["_online"] = store
+    for name in ("route", "sky"):
+        for end in (START + 15 * HOUR, END):
+            done = backfill_view(ctx, asked(f"{name}@1", end=end, every="30m"))
+            assert done.done_until == end
+        assert told(ctx, name, END) == replayed(ctx, name, END)
+    assert 4 <= len(store.pushed) < (20 if most == 60 else 5)
+    first = kept_of(ctx, "together")
+    monkeypatch.setattr(backfilling, "_ROWS_AT_ONCE", -1)
+    assert kept_of(ctx, "alone") == first
+    assert len(first) > 30
+    versions = {name: resolve(ctx, f"dataset:{name}").number for name in ("together", "alone")}
+    assert versions["together"] < versions["alone"]
+
+
+def kept_of(ctx: Context, into: str) -> dict[tuple[Any, ...], dict[str, Any]]:
+    backfill_view(ctx, asked("sky@1", into=into, every="2h"))
+    return kept(ctx, into)
 
 
 def kept(ctx: Context, dataset: str) -> dict[tuple[Any, ...], dict[str, Any]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 import msgspec
 from msgspec.structs import replace
@@ -17,10 +18,13 @@ from loopwright.engine.jobs import enqueue
 from loopwright.engine.operation import on_job, operation
 from loopwright.features.feeding import LiveView, live_view
 from loopwright.features.formulas import check_computable
-from loopwright.features.materializing import fill_below, materialize_view
+from loopwright.features.materializing import fill_below, known_in, materialize_view
 from loopwright.features.nouns import VIEW, Backfill
 from loopwright.features.offline import view_of
-from loopwright.features.retelling import keep_values
+from loopwright.features.retelling import Retelling
+
+_Window: TypeAlias = tuple[datetime | None, datetime]
+"""after, until; the first one has no beginning"""
 
 __all__ = ["backfill", "backfill_view", "backfills_of", "run_backfill"]
 
@@ -28,6 +32,10 @@ _JOB = "features.backfill"
 _PERIODS = "features.backfills"
 """documents that say how far each period of a version of a view was computed"""
 _WINDOWS = 100_000
+_ROWS_AT_ONCE = 500_000
+"""rows of short windows that are computed, and made durable, together"""
+_THINNED = 10
+"""where the newest rows alone count, few of those that are read are handed on"""
 _SHOWN = 20
 
 
@@ -46,8 +54,8 @@ def backfill(
     """Compute a past period of a view, a window at a time, as a job.
 
     It fills the online store: what is newer there stays. With `into` its values for each entity at the end of
-    each window become rows of that dataset. What was cut off goes on after the last window that is durable; a
-    later `end` takes only what is new; `again` begins anew.
+    each window become rows of that dataset. What was cut off goes on after the last window that is durable
+    (short ones are made durable together); a later `end` takes only what is new; `again` begins anew.
     """
     selector = parse_selector(version) if version else None
     view, found = view_of(ctx, Address(kind=VIEW, name=name, selector=selector))
@@ -94,13 +102,17 @@ def run_backfill(ctx: Context, job: Job) -> Json:
 
 
 def backfill_view(ctx: Context, asked: Backfill, *, again: bool = False) -> Backfill:
-    """Compute what is left of a period; each window is durable before the next begins."""
-    each = live_view(ctx, parse_address(asked.view))
+    """Compute what is left of a period; windows are durable before those that follow begin.
+
+    Short ones are computed together, so that the source is not read once for each of them.
+    """
     with ctx.read() as tx:
         kept = None if again else tx.documents.get(ctx.space, _PERIODS, _key(asked))
     period = replace(asked, **_progress(kept))
-    for after, until in _windows(period):
-        rows = _filled(ctx, each, after, until) if not asked.into else keep_values(ctx, asked, until)
+    left = list(_windows(period))
+    if not left:
+        return period
+    for until, rows in _told(ctx, asked, left) if asked.into else _filled(ctx, asked, left):
         period = replace(period, done_until=until, rows=period.rows + rows, updated_at=ctx.now())
         _note(ctx, period)
     return period
@@ -118,7 +130,7 @@ def _progress(kept: Json | None) -> Json:
     }
 
 
-def _windows(period: Backfill) -> Iterator[tuple[datetime | None, datetime]]:
+def _windows(period: Backfill) -> Iterator[_Window]:
     """The instants up to which it is computed, each with the one before; first what is known at its start."""
     every = duration(period.every)
     after, until = None, period.start
@@ -130,7 +142,38 @@ def _windows(period: Backfill) -> Iterator[tuple[datetime | None, datetime]]:
         after, until = until, min(until + every, period.end)
 
 
-def _filled(ctx: Context, each: LiveView, after: datetime | None, until: datetime) -> int:
+def _told(ctx: Context, asked: Backfill, left: Sequence[_Window]) -> Iterator[tuple[datetime, int]]:
+    """Keep the values at the end of each window: as many windows at a time as make up some rows."""
+    retelling = Retelling(ctx, asked, left[-1][1])
+    for some in _together(left, [retelling.entities] * len(left)):
+        yield some[-1][1], retelling.keep([until for _, until in some])
+
+
+def _filled(ctx: Context, asked: Backfill, left: Sequence[_Window]) -> Iterator[tuple[datetime, int]]:
+    """Fill the online store: as many windows at a time as have some rows in all."""
+    each = live_view(ctx, parse_address(asked.view))
+    counts = known_in(ctx, each.view, left[0][0] or left[0][1], [until for _, until in left])
+    if not each.view.windows:
+        counts = [count // _THINNED for count in counts]
+    for some in _together(left, counts):
+        until = some[-1][1]
+        yield until, _fill(ctx, each, some[0][0], until)
+
+
+def _together(windows: Sequence[_Window], counts: Sequence[int]) -> Iterator[list[_Window]]:
+    """Windows that follow each other, put together up to a number of rows; one alone may have more."""
+    some, rows = list[_Window](), 0
+    for window, count in zip(windows, counts, strict=True):
+        if some and rows + count > _ROWS_AT_ONCE:
+            yield some
+            some, rows = [], 0
+        some.append(window)
+        rows += count
+    if some:
+        yield some
+
+
+def _fill(ctx: Context, each: LiveView, after: datetime | None, until: datetime) -> int:
     watermark = ctx.ports.online.watermark(each.store)
     if watermark is None or watermark < to_micros(until):
         return materialize_view(ctx, each, until).rows

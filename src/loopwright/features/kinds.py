@@ -9,8 +9,8 @@ from loopwright.core.schema import Column, ColumnType, Schema
 from loopwright.data.conforming import arrow_type
 from loopwright.engine.context import Context
 from loopwright.features.formulas import computed
+from loopwright.features.joins import view_features
 from loopwright.features.nouns import FeatureService, FeatureView
-from loopwright.features.offline import view_features
 from loopwright.features.rules import TIME, columns_read
 
 if TYPE_CHECKING:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from loopwright.core.addresses import Address
 from loopwright.core.errors import NotFound
@@ -20,7 +22,12 @@ from loopwright.features.rules import columns_read, known_within, longest_window
 from loopwright.features.thinning import read_seen_from, seen_from
 from loopwright.ports.online import GRACE, OnlineRow
 
-__all__ = ["fill_below", "materialize_view", "refill"]
+__all__ = ["fill_below", "known_in", "materialize_view", "refill"]
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
 
 _SEEN = "features.materialized"
 """documents that say which version of a dataset was looked at, and up to which watermark, by view"""
@@ -79,11 +86,40 @@ def refill(ctx: Context, each: LiveView, after: datetime | None, until: datetime
     return pushed
 
 
+def known_in(ctx: Context, view: FeatureView, start: datetime, ends: Sequence[datetime]) -> list[int]:
+    """How many of a view's rows became known after `start`, in the periods that end at these instants.
+
+    The first period ends at the start, and has none: what was known before is thinned to what can be seen.
+    """
+    import numpy as np
+
+    dataset = resolve(ctx, Address(kind=DATASET, name=view.source))
+    times = [name for name in (view.event_time, view.known_at) if name is not None]
+    within = known_within(view, to_micros(start), to_micros(ends[-1]))
+    table = read_version(ctx, dataset, columns=list(dict.fromkeys(times)), where=within)
+    known = known_micros(view, table)
+    places = np.searchsorted(np.array([to_micros(end) for end in ends]), known, side="left")
+    found: list[int] = np.bincount(places, minlength=len(ends)).tolist()
+    return found
+
+
 def _first_needed(view: FeatureView, until: datetime) -> int | None:
     """The instant up to which a row can be seen by no question at `until`; None when any row can."""
     if view.newest:
         return None
     return to_micros(until - GRACE) - longest_window(view)
+
+
+def known_micros(view: FeatureView, table: pa.Table) -> NDArray[np.int64]:
+    """When each row of a table became known, in microseconds; one of them has to be there."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    known = table.column(view.event_time)
+    if view.known_at is not None:
+        known = pc.coalesce(table.column(view.known_at), known)
+    found: NDArray[np.int64] = known.cast(pa.int64()).to_numpy()
+    return found
 
 
 def _late(ctx: Context, each: LiveView, dataset: Version, watermark: int) -> list[OnlineRow]:

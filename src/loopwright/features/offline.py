@@ -10,19 +10,13 @@ from loopwright.core.addresses import Address
 from loopwright.core.errors import Invalid
 from loopwright.core.expressions import Col
 from loopwright.core.nouns import Version
-from loopwright.data.reading import permitted, read_version
+from loopwright.data.reading import schema_of
 from loopwright.engine.context import Context
 from loopwright.engine.publishing import manifest_of, resolve
 from loopwright.features.formulas import computed
-from loopwright.features.nouns import VECTOR_PREFIX, VIEW, FeatureService, FeatureView, Formula
-from loopwright.features.rules import (
-    TIME,
-    as_of_join,
-    columns_read,
-    features_used,
-    request_columns,
-    window_join,
-)
+from loopwright.features.histories import Histories
+from loopwright.features.nouns import VECTOR_PREFIX, VIEW, FeatureService, FeatureView
+from loopwright.features.rules import TIME, features_used, request_columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,14 +33,8 @@ __all__ = [
     "outputs_of",
     "picked_features",
     "sources_of",
-    "view_features",
     "view_of",
 ]
-
-
-_PREFIX = "loopwright:"
-"""before the features in the joins, where their names might be those of the spine"""
-_PLACE = "loopwright_place"
 
 
 class Sources(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,9 +84,9 @@ def build(
     used = features_used(service)
     joined = zip(service.lookups, found.views, found.datasets, used, strict=True)
     needed = [each for each in joined if each[3]]
-    rows = _rows(ctx, [view for _, view, _, _ in needed], [dataset for _, _, dataset, _ in needed])
-    for lookup, view, _, names in needed:
-        features = view_features(ctx, view, _asked(lookup.keys, spine, time), rows[view.source], names)
+    histories = Histories(ctx, [(view, dataset) for _, view, dataset, _ in needed])
+    for lookup, view, dataset, names in needed:
+        features = histories.features(view, dataset, _asked(lookup.keys, spine, time), names)
         known |= {f"{lookup.name}.{name}": features.column(name) for name in names}
     for name, values in outputs_of(ctx, service, pa.table(known)).items():
         if f"{VECTOR_PREFIX}{name}" in spine.column_names:
@@ -124,28 +112,15 @@ def picked_features(
 
     The spine has the entity of each view under the names of the source, and of the same types.
     """
-    rows = _rows(ctx, [each.view for each in chosen], datasets)
+    views = [each.view for each in chosen]
+    histories = Histories(ctx, list(zip(views, datasets, strict=True)))
     found: dict[str, pa.ChunkedArray] = {}
-    for each in chosen:
+    for each, dataset in zip(chosen, datasets, strict=True):
         asked = _asked({name: name for name in each.view.entity}, spine, time)
-        _check_types(ctx, each.view, asked, rows[each.view.source])
-        features = view_features(ctx, each.view, asked, rows[each.view.source], each.names)
+        _check_types(ctx, each, asked, dataset)
+        features = histories.features(each.view, dataset, asked, each.names)
         found |= {f"{each.view.name}.{name}": features.column(name) for name in each.names}
     return found
-
-
-def _rows(ctx: Context, views: Sequence[FeatureView], datasets: Sequence[Version]) -> dict[str, pa.Table]:
-    """By dataset the columns that any of its views reads, each read once."""
-    wanted: dict[str, set[str]] = {}
-    for view in views:
-        wanted.setdefault(view.source, set()).update(columns_read(view))
-    rows: dict[str, pa.Table] = {}
-    for view, dataset in zip(views, datasets, strict=True):
-        if view.source not in rows:
-            columns = sorted(wanted[view.source])
-            permitted(ctx, dataset, columns)
-            rows[view.source] = read_version(ctx, dataset, columns=columns)
-    return rows
 
 
 def _asked(keys: Mapping[str, str], spine: pa.Table, time: str) -> pa.Table:
@@ -161,60 +136,15 @@ def _asked(keys: Mapping[str, str], spine: pa.Table, time: str) -> pa.Table:
     return pa.table({**columns, TIME: spine.column(time)})
 
 
-def _check_types(ctx: Context, view: FeatureView, asked: pa.Table, rows: pa.Table) -> None:
-    mine, theirs = ctx.ports.tables.schema_of(asked), ctx.ports.tables.schema_of(rows)
-    for name in view.entity:
+def _check_types(ctx: Context, each: Picked, asked: pa.Table, dataset: Version) -> None:
+    mine, theirs = ctx.ports.tables.schema_of(asked), schema_of(manifest_of(ctx, dataset))
+    for name in each.view.entity:
         kinds = mine.column(name).type, theirs.column(name).type
         if kinds[0] is not kinds[1]:
             raise Invalid(
-                f"the key {name!r} is {kinds[0]} in the spine and {kinds[1]} in dataset:{view.source}",
+                f"the key {name!r} is {kinds[0]} in the spine and {kinds[1]} in dataset:{each.view.source}",
                 hint="give both one type",
             )
-
-
-def view_features(
-    ctx: Context, view: FeatureView, asked: pa.Table, rows: pa.Table, names: tuple[str, ...]
-) -> pa.Table:
-    """The named features of the view for each question; rows without an event time do not count."""
-    import pyarrow as pa
-
-    tables = ctx.ports.tables
-    if rows.column(view.event_time).null_count:
-        rows = rows.filter(rows.column(view.event_time).is_valid())
-    latest = tuple(name for name in names if name in view.latest)
-    derived = {name: view.derived[name] for name in names if name in view.derived}
-    windows = {name: view.windows[name] for name in names if name in view.windows}
-    only = msgspec.structs.replace(view, latest=latest, windows=windows)
-    found: dict[str, pa.ChunkedArray] = {}
-    if derived:
-        found |= _derived(ctx, only, asked, rows, derived)
-    elif latest:
-        joined = tables.join_as_of(asked, rows, as_of_join(only, _PREFIX))
-        found |= {name: joined.column(f"{_PREFIX}{name}") for name in latest}
-    if windows:
-        joined = tables.join_windows(asked, rows, window_join(only, _PREFIX))
-        found |= {name: joined.column(f"{_PREFIX}{name}") for name in windows}
-    return pa.table(found)
-
-
-def _derived(
-    ctx: Context, view: FeatureView, asked: pa.Table, rows: pa.Table, formulas: Mapping[str, Formula]
-) -> dict[str, pa.ChunkedArray]:
-    """Columns of each question's newest row, and what is derived of it: computed once for each such row."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    numbered = rows.append_column(_PLACE, pa.array(np.arange(rows.num_rows)))
-    join = msgspec.structs.replace(as_of_join(view, _PREFIX), columns=(_PLACE,))
-    places = ctx.ports.tables.join_as_of(asked, numbered, join).column(f"{_PREFIX}{_PLACE}")
-    different = pc.unique(places.drop_null())
-    won = rows.take(different)
-    at = pc.index_in(places, value_set=different, skip_nulls=True)
-    made = computed(ctx.ports.tables, ctx.ports.functions, won, formulas)
-    return {name: won.column(name).take(at) for name in view.latest} | {
-        name: values.take(at) for name, values in made.items()
-    }
 
 
 def outputs_of(ctx: Context, service: FeatureService, known: pa.Table) -> dict[str, NDArray[np.float64]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -11,92 +12,104 @@ from loopwright.core.addresses import Address, parse_address
 from loopwright.core.errors import Invalid
 from loopwright.core.expressions import Window, col
 from loopwright.core.instants import format_duration, from_micros, to_micros
-from loopwright.core.nouns import LinkRole, Version
+from loopwright.core.nouns import LinkRole
 from loopwright.data.nouns import DATASET
-from loopwright.data.reading import permitted, read_version
+from loopwright.data.reading import read_version
 from loopwright.data.rewriting import upsert
 from loopwright.engine.context import Context
 from loopwright.engine.publishing import resolve
+from loopwright.features.histories import Histories
 from loopwright.features.nouns import Backfill, FeatureView
-from loopwright.features.offline import view_features, view_of
-from loopwright.features.rules import (
-    as_of_join,
-    columns_read,
-    known_within,
-    longest_window,
-    window_join,
-)
-from loopwright.features.thinning import entities_at, read_seen_from
+from loopwright.features.offline import view_of
+from loopwright.features.rules import TIME, longest_window
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["AT", "keep_values"]
+__all__ = ["AT", "Retelling"]
 
 AT = "at"
 """the column of the instant that the values are of"""
 _SEEN = "loopwright_seen"
 
 
-def keep_values(ctx: Context, asked: Backfill, at: datetime) -> int:
-    """Keep a view's values at an instant, in the place of those there are; how many rows are new."""
-    view, version = view_of(ctx, parse_address(asked.view))
-    dataset = resolve(ctx, Address(kind=DATASET, name=view.source))
-    if AT in (*view.features, *view.entity):
-        raise Invalid(
-            f"the view {view.name!r} has a column {AT!r}, which is what the instants are called",
-            hint="rename it to keep the values in a dataset",
+class Retelling:
+    """A backfill into a dataset: what its view said of each entity at some instants.
+
+    The source is read once, and joined to the entities at several instants together.
+    """
+
+    def __init__(self, ctx: Context, asked: Backfill, last: datetime) -> None:
+        self._ctx, self._into = ctx, asked.into
+        self._view, self._version = view_of(ctx, parse_address(asked.view))
+        if AT in (*self._view.features, *self._view.entity):
+            raise Invalid(
+                f"the view {self._view.name!r} has a column {AT!r}, which is what the instants are called",
+                hint="rename it to keep the values in a dataset",
+            )
+        self._dataset = resolve(ctx, Address(kind=DATASET, name=self._view.source))
+        self._telling = _telling(self._view)
+        self._histories = Histories(ctx, [(self._telling, self._dataset)])
+        self._entities = self._known_by(last)
+
+    @property
+    def entities(self) -> int:
+        """How many there may be at an instant."""
+        count: int = self._entities.num_rows
+        return count
+
+    def _known_by(self, last: datetime) -> pa.Table:
+        """Each entity that has an event by the last instant."""
+        view = self._view
+        within = col(view.event_time) <= to_micros(last)
+        rows = read_version(self._ctx, self._dataset, columns=view.entity, where=within)
+        return rows.select(list(view.entity)).drop_null().group_by(list(view.entity)).aggregate([])
+
+    def keep(self, instants: Sequence[datetime]) -> int:
+        """Keep the values at some instants, in the place of those there are; how many rows are new."""
+        if not self.entities:
+            return 0
+        table = self._values(instants)
+        if not table.num_rows:
+            return 0
+        ctx, version = self._ctx, self._version
+        facts = {"view": str(version.ref), "digest": version.digest}
+        if ctx.run_id is not None:
+            ctx.write(lambda tx: ctx.touch(tx, LinkRole.INPUT, version.ref))
+        return upsert(ctx, self._into, table, keys=(*self._view.entity, AT), facts=facts).rows
+
+    def _values(self, instants: Sequence[datetime]) -> pa.Table:
+        """`entity, at, features` of each entity that has a row which is seen, by instant."""
+        import pyarrow.compute as pc
+
+        view, telling = self._view, self._telling
+        asked = self._questions(instants)
+        found = self._histories.features(
+            telling, self._dataset, asked, (*telling.latest, *telling.derived, *telling.windows)
         )
-    permitted(ctx, dataset, columns_read(view))
-    rows = _rows_seen(ctx, view, dataset, at)
-    if not rows.num_rows:
-        return 0
-    table = _values(ctx, view, rows, at)
-    if not table.num_rows:
-        return 0
-    keys = (*view.entity, AT)
-    facts = {"view": str(version.ref), "digest": version.digest}
-    if ctx.run_id is not None:
-        ctx.write(lambda tx: ctx.touch(tx, LinkRole.INPUT, version.ref))
-    return upsert(ctx, asked.into, table, keys=keys, facts=facts).rows
+        is_seen = pc.greater(found.column(_SEEN), 0) if view.windows else None
+        if view.newest:
+            has_newest = found.column(view.event_time).is_valid()
+            is_seen = has_newest if is_seen is None else pc.or_(is_seen, has_newest)
+        table = asked.rename_columns([*view.entity, AT])
+        for name in view.features:
+            table = table.append_column(name, found.column(name))
+        return table.filter(is_seen)
+
+    def _questions(self, instants: Sequence[datetime]) -> pa.Table:
+        """All entities at the first instant, then at the next."""
+        import numpy as np
+        import pyarrow as pa
+
+        count = self.entities
+        table = self._entities.take(pa.array(np.tile(np.arange(count), len(instants))))
+        micros = np.repeat(np.array([to_micros(at) for at in instants], dtype=np.int64), count)
+        return table.append_column(TIME, pa.array(micros).cast(pa.timestamp("us", "UTC")))
 
 
-def _rows_seen(ctx: Context, view: FeatureView, dataset: Version, at: datetime) -> pa.Table:
-    """The rows that a question at the instant can see, and perhaps some more that were known by then."""
-    at_us = to_micros(at)
-    if view.newest:
-        return read_seen_from(ctx, view, dataset, known_within(view, None, at_us), at)
-    first = at_us - longest_window(view)
-    return read_version(ctx, dataset, columns=columns_read(view), where=known_within(view, first, at_us))
-
-
-def _values(ctx: Context, view: FeatureView, rows: pa.Table, at: datetime) -> pa.Table:
-    """`entity, at, features` of each entity that has a row which is seen."""
-    rows = rows.filter(rows.column(view.event_time).is_valid())
-    asked = entities_at(rows, view.entity, at).drop_null()
-    asked = asked.filter(_is_seen(ctx, view, asked, rows))
-    found = view_features(ctx, view, asked, rows, view.features)
-    table = asked.rename_columns([*view.entity, AT])
-    for name in view.features:
-        table = table.append_column(name, found.column(name))
-    return table
-
-
-def _is_seen(ctx: Context, view: FeatureView, asked: pa.Table, rows: pa.Table) -> pa.ChunkedArray:
-    """Whether an entity has a newest row, or one in a window."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    is_seen = pa.chunked_array([pa.repeat(pa.scalar(False), asked.num_rows)])
-    if view.newest:
-        join = replace(as_of_join(view), columns=(_SEEN,))
-        marked = rows.append_column(_SEEN, pa.repeat(pa.scalar(True), rows.num_rows))
-        newest = ctx.ports.tables.join_as_of(asked, marked, join).column(_SEEN)
-        is_seen = pc.or_(is_seen, pc.fill_null(newest, False))
-    if view.windows:
-        over = format_duration(from_micros(longest_window(view)) - from_micros(0))
-        counted: dict[str, Window] = {_SEEN: col(view.event_time).is_null().count(over)}
-        join_of = replace(window_join(view), windows=counted)
-        counts = ctx.ports.tables.join_windows(asked, rows, join_of).column(_SEEN)
-        is_seen = pc.or_(is_seen, pc.greater(counts, 0))
-    return is_seen
+def _telling(view: FeatureView) -> FeatureView:
+    """The view, with what says whether an entity has a newest row, or one in a window."""
+    latest = tuple(dict.fromkeys([*view.latest, view.event_time])) if view.newest else ()
+    over = format_duration(from_micros(longest_window(view)) - from_micros(0))
+    counted: dict[str, Window] = {_SEEN: col(view.event_time).is_null().count(over)} if view.windows else {}
+    return replace(view, latest=latest, windows={**view.windows, **counted})

@@ -122,6 +122,10 @@ class PartFiles(Protocol):
 class Tables(PartFiles, Protocol):
     """One engine of columns; instants are `timestamp[us, UTC]`. Thread safe, deterministic in its output."""
 
+    @property
+    def spare_bytes(self) -> int:
+        """How much memory is free for rows now; whoever holds more of them does it in parts."""
+
     def write(self, table: pa.Table) -> bytes:
         """The table as one Parquet file (zstd); equal tables give equal bytes by one version of an engine."""
 

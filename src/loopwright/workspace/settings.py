@@ -64,8 +64,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """what joins, windows and computes features offline, with the same answers: `duckdb` spills to disk what
     does not fit into memory, and needs `pip install "loopwright[duckdb]"`"""
     memory: str = ""
-    """anonymous memory that a join of files or a check of rows may take, such as `4GB`; empty: half of the
-    machine's. What does not fit waits in files that go at the end, with the same answers"""
+    """anonymous memory that a join of files, a check of rows or the sources of a training set may take, such
+    as `4GB`; empty: half of the machine's. What does not fit waits in files that go at the end, with the same
+    answers"""
     allowed_hosts: tuple[str, ...] = ()
     """further host names the server answers to (behind a proxy)"""
     trusted_signers: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ from loopwright.adapters.tables.checks import check_rows
 from loopwright.adapters.tables.compile import compile_condition, compile_expression
 from loopwright.adapters.tables.filejoins import join_files
 from loopwright.adapters.tables.joins import join_as_of
+from loopwright.adapters.tables.memory import budget_of, spare_of
 from loopwright.adapters.tables.parquet import arrow_of, read_parquet, write_parquet
 from loopwright.adapters.tables.pieces import batches_of, ranges_of, written
 from loopwright.adapters.tables.profile import profile_of
@@ -30,11 +31,16 @@ __all__ = ["PolarsTables"]
 class PolarsTables:
     """Tables by Polars. Thread safe; equal input gives equal output.
 
-    `memory_bytes` is what a join of files may take where it is not told; half of the machine's by default.
+    `memory_bytes` is what the process may take where a call is not told; half of the machine's by default.
     """
 
     def __init__(self, memory_bytes: int | None = None) -> None:
         self._memory_bytes = memory_bytes
+
+    @property
+    def spare_bytes(self) -> int:
+        """What is left of the memory for rows, an eighth of it at the least."""
+        return spare_of(budget_of(self._memory_bytes))
 
     def write(self, table: pa.Table) -> bytes:
         """The table as one Parquet file (zstd); equal tables give equal bytes."""
