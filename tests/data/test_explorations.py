@@ -23,6 +23,7 @@ from loopwright.data.exploring import explorations, rerun, run, save, show
 from loopwright.data.purposes import set_purposes
 from loopwright.engine.context import Context
 from loopwright.engine.operation import Upload
+from loopwright.engine.platform import lineage
 from loopwright.engine.publishing import manifest_of, resolve
 from loopwright.loops import erasing
 from loopwright.ports.queries import QueryLimits, QuerySession, QueryTable
@@ -371,3 +372,21 @@ def test_manifests_keep_no_rows_in_their_facts(ctx: Context) -> None:
         ("fares", "Fares", 1)
     ]
     assert [entry.path for entry in manifest_of(ctx, made).entries] == ["by_day.parquet", "dearest.parquet"]
+
+
+def test_a_saved_document_stands_in_the_lineage_of_what_it_reads(tmp_path: Path) -> None:
+    """Saved outside every run too, in both directions; run without being saved it made nothing."""
+    with Workspace.open(tmp_path / ".loopwright") as workspace:
+        ctx = workspace.context()
+        append(ctx, "flights", pa.table({"delay": [1.0, 2.0]}))
+        append(ctx, "others", pa.table({"delay": [1.0]}))
+        text = b"# Doc\n\n```data\nf = flights\n```\n\n```sql q\nSELECT count(*) AS n FROM f\n```\n"
+        workspace.call("explorations.run", upload=Upload(chunks=[text]))
+        assert lineage(ctx, "dataset:flights").edges == ()
+        workspace.call("explorations.save", name="doc", upload=Upload(chunks=[text]))
+        inside = ctx.under(workspace.call("runs.start", name="made").id)
+        append(inside, "flights", pa.table({"delay": [3.0]}))
+        for address in ("dataset:flights@1", "exploration:doc"):
+            (edge,) = lineage(ctx, address).edges
+            assert (edge.source, edge.target) == ("dataset:flights@1", "exploration:doc@1")
+        assert lineage(ctx, "dataset:others").edges == ()

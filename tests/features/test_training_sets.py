@@ -12,6 +12,7 @@ from loopwright.core.errors import Invalid
 from loopwright.core.nouns import LinkRole, Run, RunState
 from loopwright.data.verbs import read
 from loopwright.engine.context import Context
+from loopwright.engine.platform import lineage
 from loopwright.engine.publishing import manifest_of, resolve
 from loopwright.features.nouns import Split
 from loopwright.features.verbs import build, matrix, service_of, training_set
@@ -74,6 +75,13 @@ def parts(ctx: Context, split: Split, spine: pa.Table) -> list[str]:
     assert manifest_of(ctx, version).body["facts"]["split"]
     found: list[str] = read(ctx, str(version.ref))["split"].to_pylist()
     return found
+
+
+def test_lineage_knows_it_without_a_run(ctx: Context) -> None:
+    version = training_set(ctx, "delays", worlds.questions(12), name="train/alone", time="asked_at")
+    up = {edge.source for edge in lineage(ctx, str(version.ref)).edges if edge.target == str(version.ref)}
+    assert up == set(version.facts["reads"]) >= {"dataset:weather@1", "feature_view:origin_weather@1"}
+    assert str(version.ref) in {edge.target for edge in lineage(ctx, "dataset:weather@1").edges}
 
 
 def test_a_split_by_time_goes_by_each_rows_instant(ctx: Context) -> None:

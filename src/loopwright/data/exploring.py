@@ -36,7 +36,7 @@ from loopwright.data.rows import json_rows
 from loopwright.data.streams import files_of
 from loopwright.engine.context import Context
 from loopwright.engine.operation import Upload, operation
-from loopwright.engine.publishing import manifest_of, prepare, publish, resolve, standing
+from loopwright.engine.publishing import READS, manifest_of, prepare, publish, resolve, standing
 from loopwright.ports.ledger import Page, PageRequest, Transaction
 from loopwright.ports.queries import Looked, QueryLimits, QuerySession, QueryTable
 
@@ -112,7 +112,7 @@ def save(ctx: Context, name: AssetName, body: Upload, *, description: str = "") 
         "digest": explored.digest,
     }
     manifest = Manifest(kind=EXPLORATION, entries=entries, body=kept)
-    facts = {"reads": sorted(pin.address for pin in explored.pins.values())}  # the ledger keeps no text of it
+    facts = {READS: sorted(pin.address for pin in explored.pins.values())}  # the ledger keeps no text of it
     draft = prepare(ctx, name, manifest, facts=facts, description=description)
     return ctx.write(lambda tx: publish(ctx, tx, draft))
 

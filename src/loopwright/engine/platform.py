@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from loopwright.core.addresses import AssetName, check_name, parse_address
+from loopwright.core.addresses import AssetName, ByNumber, check_name, parse_address
 from loopwright.core.errors import Conflict, Invalid, NotFound
 from loopwright.core.nouns import (
     Alias,
@@ -26,7 +26,15 @@ from loopwright.core.nouns import (
 )
 from loopwright.engine.context import Context
 from loopwright.engine.operation import operation
-from loopwright.engine.publishing import asset_of, check_name_is_free_to_go, manifest_of, resolve, standing
+from loopwright.engine.publishing import (
+    READS,
+    asset_of,
+    check_name_is_free_to_go,
+    manifest_of,
+    readers_of,
+    resolve,
+    standing,
+)
 from loopwright.ports.ledger import Page, PageRequest, Transaction
 
 __all__ = [
@@ -214,6 +222,27 @@ class _Walk:
             raise NotFound(f"there is no run:{run_id}", hint="loopwright runs list")
         return run, "removed" if left is not None else run.state.value
 
+    def _told(self, ref: VersionRef, *, up: bool) -> list[VersionRef]:
+        """What a version made outside of every run says it was made of, or such ones made of it."""
+        if up:
+            version = self._at(str(ref))
+            is_told = version is not None and version.run_id is None
+            names = version.facts.get(READS, ()) if version is not None and is_told else ()
+        else:
+            names = sorted(self._tx.documents.all(self._space, readers_of(str(ref))))
+        found = [version.ref for name in names if (version := self._at(name)) is not None]
+        for each in found:
+            self.nodes.setdefault(str(each), _version_node(each))
+            self.edge(*((str(each), str(ref)) if up else (str(ref), str(each))))
+        return found
+
+    def _at(self, address: str) -> Version | None:
+        wanted = parse_address(address)
+        asset = self._tx.assets.find(self._space, wanted.kind, wanted.name)
+        if asset is None or not isinstance(wanted.selector, ByNumber):
+            return None
+        return self._tx.versions.get(asset.id, wanted.selector.number)
+
     def follow(self, start: list[VersionRef], *, up: bool) -> None:
         """Walk from versions against the arrows (up) or along them."""
         role = LinkRole.OUTPUT if up else LinkRole.INPUT
@@ -223,6 +252,7 @@ class _Walk:
             self.nodes.setdefault(str(ref), _version_node(ref))
             users = self._tx.runs.users(ref.kind, ref.name, ref.number, role, space=self._space)[:20]
             onward = [found for run_id in users for found in self.run(run_id, up=up)]
+            onward += self._told(ref, up=up)
             fresh = {str(found): found for found in onward if str(found) not in seen}
             seen |= fresh.keys()
             queue += fresh.values()

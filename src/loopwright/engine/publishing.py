@@ -26,6 +26,7 @@ from loopwright.ports.ledger import PageRequest, Transaction
 
 __all__ = [
     "BRANCH",
+    "READS",
     "TOMBSTONES",
     "Draft",
     "asset_of",
@@ -39,6 +40,7 @@ __all__ = [
     "prepare",
     "publish",
     "publish_all",
+    "readers_of",
     "release_name",
     "resolve",
     "resolve_in",
@@ -49,6 +51,8 @@ __all__ = [
 _HELD = "held_names"
 TOMBSTONES = "tombstones"
 """documents: the digest of a version's former content, and that of what erasure put in its place"""
+READS = "reads"
+"""fact of a version that knows without a run what it was made of: addresses of versions"""
 BRANCH = "branch"
 """kind of the assets that are lines of versions beside the one that has their asset's name"""
 
@@ -189,6 +193,9 @@ def publish(ctx: Context, tx: Transaction, draft: Draft) -> Version:
     )
     tx.versions.add(version)
     ctx.touch(tx, LinkRole.OUTPUT, version.ref)
+    if ctx.run_id is None:  # of a run the links tell it
+        for address in draft.facts.get(READS, ()):
+            tx.documents.put(ctx.space, readers_of(address), str(version.ref), {})
     ctx.record(
         tx,
         "version.published",
@@ -197,6 +204,11 @@ def publish(ctx: Context, tx: Transaction, draft: Draft) -> Version:
     )
     _check_is_kept(ctx, draft)
     return version
+
+
+def readers_of(address: str) -> str:
+    """The collection of documents that name the versions made of one, each outside every run."""
+    return f"readers/{address}"
 
 
 def _check_is_kept(ctx: Context, draft: Draft) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from loopwright.core.addresses import Address
 from loopwright.core.errors import NotFound
 from loopwright.core.instants import from_micros, to_micros
-from loopwright.core.nouns import Version
+from loopwright.core.nouns import LinkRole, Version
 from loopwright.core.schema import Schema
 from loopwright.data.cutting import each_batch
 from loopwright.data.nouns import DATASET
@@ -41,6 +41,8 @@ def materialize_view(ctx: Context, each: LiveView, until: datetime, purpose: str
     """
     dataset = resolve(ctx, Address(kind=DATASET, name=each.view.source))
     permitted(ctx, dataset, columns_read(each.view), purpose=purpose)
+    if ctx.run_id is not None:
+        ctx.write(lambda tx: ctx.touch(tx, LinkRole.INPUT, dataset.ref))
     watermark = ctx.ports.online.watermark(each.store)
     until_us = max(to_micros(until), watermark or to_micros(until))
     after = _first_needed(each.view, until) if watermark is None else watermark

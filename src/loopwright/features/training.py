@@ -16,7 +16,7 @@ from loopwright.data.nouns import DATASET, DatasetBody
 from loopwright.data.reading import body_of, permitted, read_version, schema_of, version_of
 from loopwright.engine.context import Context
 from loopwright.engine.operation import operation
-from loopwright.engine.publishing import manifest_of, prepare, publish, resolve
+from loopwright.engine.publishing import READS, manifest_of, prepare, publish, resolve
 from loopwright.features.nouns import SERVICE, VECTOR_PREFIX, FeatureService, Split, TrainingFacts
 from loopwright.features.offline import build, picked_features, sources_of
 from loopwright.features.picking import picked
@@ -169,7 +169,8 @@ def _digests(versions: Iterable[Version]) -> dict[str, str]:
 def _kept(ctx: Context, name: str, made: _Made) -> Version:
     """Publish it; what it was made of becomes inputs of the current run."""
     manifest = _manifest(ctx, made)
-    facts = {"rows": made.table.num_rows, "definitions": list(made.facts.definitions)}
+    reads = sorted({str(version.ref) for version in made.inputs})
+    facts = {"rows": made.table.num_rows, "definitions": list(made.facts.definitions), READS: reads}
     draft = prepare(ctx, name, manifest, facts=facts)
 
     def work(tx: Transaction) -> Version:
