@@ -132,6 +132,8 @@ def test_the_trash_takes_its_runs_along_and_gives_back_those_alone() -> None:
         "s3://b/a#f",
         "s3://b/\x00",
         "s3://b/a%00",
+        "s3://user:pass@b/a",
+        "s3://user%3apass%40b/a",
     ],
 )
 def test_a_place_that_leads_out_is_refused(place: str) -> None:

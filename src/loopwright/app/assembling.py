@@ -20,7 +20,16 @@ from loopwright.workspace import Settings, Workspace
 
 __all__ = ["Deferred", "assemble", "check_exposure"]
 
-_MLFLOW = ("/api", "/ajax-api", "/health", "/version", "/get-artifact", "/model-versions", "/v1/traces")
+_MLFLOW = (
+    "/api",
+    "/ajax-api",
+    "/health",
+    "/version",
+    "/get-artifact",
+    "/model-versions",
+    "/v1/traces",
+    "/graphql",
+)
 """what of the server's paths is MLflow's; ours have longer prefixes"""
 
 

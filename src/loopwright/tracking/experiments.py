@@ -327,14 +327,19 @@ def _checked_location(text: str) -> str:
     plain, rounds = unquote(text), 0
     while (again := unquote(plain)) != plain and rounds < _ROUNDS:
         plain, rounds = again, rounds + 1
-    is_store = _STORES.match(plain) is not None
+    is_store = _STORES.match(plain) is not None and ":" not in _before_host(plain)
     parts = plain.replace("\\", "/").split("/")
     if not is_store or set("?#\\\0") & set(plain) or {".", ".."} & set(parts) or not plain.isprintable():
         raise Invalid(
-            "Invalid artifact_location: it names no store, or leads out of its root",
+            "Invalid artifact_location: it names no store, leads out of its root, or holds a password",
             hint="write mlflow-artifacts:/folder, s3://bucket/folder or none",
         )
     return text.rstrip("/")
+
+
+def _before_host(address: str) -> str:
+    """Who is named before the `@` of an address, perhaps with a password."""
+    return address.partition("://")[2].partition("/")[0].rpartition("@")[0]
 
 
 # -- searched ------------------------------------------------------------------------------

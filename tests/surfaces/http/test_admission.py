@@ -15,7 +15,11 @@ def test_a_loopback_server_answers_to_its_names(host: bytes) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    [b"", b"evil.example", b"127.0.0.1.evil.example:7070", b"10.0.0.1:7070", b"localhost.evil", b"box"],
+    [
+        *(b"", b"evil.example", b"127.0.0.1.evil.example:7070", b"10.0.0.1:7070", b"localhost.evil", b"box"),
+        *(b"127.0.0.1:7070@evil.example", b"127.0.0.1:7070, evil.example", b"localhost:x", b"localhost:"),
+        *(b"[::1", b"[::1].evil.example", b"[::1]x:7070", b"[::1]:7070:1", b"127.0.0.1:7070/", b"127.0.0.1 "),
+    ],
 )
 def test_a_rebound_name_is_refused(host: bytes) -> None:
     with pytest.raises(Denied) as caught:

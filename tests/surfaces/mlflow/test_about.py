@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from loopwright.app.assembling import assemble
+from loopwright.surfaces.http import Application
 from tests.surfaces.asking import ask
 from tests.surfaces.mlflow.places import Place, placed
 
@@ -28,6 +30,12 @@ ASKED = {
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with placed(tmp_path_factory.mktemp("about")) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def whole(place: Place) -> Application:
+    """The whole server, with its pages: they answer to what is nobody else's."""
+    return assemble(place.workspace)
 
 
 def test_every_feature_is_as_it_is_told(place: Place) -> None:
@@ -57,3 +65,10 @@ def test_what_is_not_offered_is_refused_in_the_way_clients_know(place: Place) ->
         assert (answer.status, answer.json["error_code"]) == (501, "NOT_IMPLEMENTED")
         assert "is not supported for the current artifact repository" in answer.json["message"]
     assert (told["workspaces_enabled"], told["trace_archival_enabled"]) == (False, False)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("path", ["/graphql", "/api/2.0/mlflow/none", "/ajax-api/3.0/mlflow/none", "/api"])
+def test_what_is_not_here_is_told_as_clients_know_it(whole: Application, method: str, path: str) -> None:
+    answer = ask(whole, method, path, value={} if method == "POST" else None)
+    assert (answer.status, answer.json["error_code"]) == (404, "ENDPOINT_NOT_FOUND")

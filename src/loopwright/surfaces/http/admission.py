@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import unquote_to_bytes
 
@@ -15,6 +16,7 @@ __all__ = ["COOKIE", "Rules", "admit", "hostname_of", "is_loopback", "rules_for"
 
 COOKIE = "loopwright_token"
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_HOST = re.compile(r"([^:\[\]]+|\[[0-9a-f:.]+\])(?::\d{1,5})?")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _SEEN = frozenset({b"host", b"origin", b"authorization", b"cookie", b"sec-fetch-site"})
 
@@ -71,11 +73,10 @@ def seen_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 
 
 def hostname_of(host: bytes) -> str:
-    """The name in a Host header, lower case, without its port."""
+    """The name in a Host header, lower case, without its port; all of it where that is no name and port."""
     text = host.decode("latin-1").lower()
-    if text.startswith("["):
-        return text.partition("]")[0] + "]"
-    return text.partition(":")[0]
+    found = _HOST.fullmatch(text)
+    return found[1] if found else text
 
 
 def _is_address(name: str) -> bool:
