@@ -50,7 +50,7 @@ class Index:
 
 def curve_of(times: Sequence[int], stride: int) -> tuple[Index, Curve]:
     rows = [(at_us, 5 + stride * place, 0, float(place)) for place, at_us in enumerate(times)]
-    return Index(rows), Curve(times[0], 5, stride, times[-1], rows[-1][1])
+    return Index(rows), Curve(times[0], 5, times[-1], rows[-1][1], stride)
 
 
 @pytest.mark.parametrize("pause", [steadily, jittered, with_nights, at_one_moment])
@@ -60,7 +60,7 @@ def test_few_rows_are_passed(pause: object) -> None:
     times = [int(at) for at in accumulate(pause(rng) for _ in range(COUNT))]
     index, curve = curve_of(times, 50)
     places = [*range(0, COUNT, 97), COUNT - 1]
-    assert curve.length == COUNT
+    assert len(curve.steps) == COUNT
     assert curve_rows(curve, places, index.look) == [index.rows[place] for place in places]
     assert index.passed < COUNT
 
@@ -90,11 +90,12 @@ def rows_of(*points: tuple[int, int]) -> list[tuple[int, int, int, int, int, flo
         ([(5, 3)], (5, 3, 0)),
         ([(5, 3), (5, 5), (8, 7)], (5, 3, 2)),
         ([(8, 7), (5, 3), (5, 5)], (5, 3, 2)),
-        ([(5, 3), (5, 3)], None),
+        ([(5, 3), (5, 3)], (5, 3, -1)),
         ([(5, 3), (4, 5)], None),
-        ([(5, 3), (6, 5), (7, 6)], None),
-        ([(5, -(2**63)), (6, 2**63 - 1)], None),
-        ([(5, 2**60)], None),
+        ([(5, 3), (6, 5), (7, 6)], (5, 3, -1)),
+        ([(7, 6), (5, 3), (6, 3)], (5, 3, -1)),
+        ([(5, -(2**63)), (6, 2**63 - 1)], (5, -(2**63), -1)),
+        ([(5, 2**60)], (5, 2**60, -1)),
     ],
 )
 def test_what_is_told_of_a_batch(points: list[tuple[int, int]], shape: tuple[int, int, int] | None) -> None:

@@ -246,6 +246,18 @@ class Metrics(Protocol):
     def places(self, run_id: str, key: str, places: Sequence[int]) -> Sequence[MetricPoint]:
         """The points at rising places (from 0) of the history, without reading those between them."""
 
+    def steps(self, run_id: str, key: str) -> range | None:
+        """The step of each place of a history in which steps rise evenly and never fall with time.
+
+        None where they do not, or where the store does not know.
+        """
+
+    def rises(self, run_id: str, key: str) -> bool:
+        """Whether steps never fall with time, so that (at, step, value) and (step, at, value) are one order.
+
+        False where they do, or where the store does not know.
+        """
+
 
 class Artifacts(Protocol):
     """Files that belong to a run, a model or whatever else has an id: paths to objects."""

@@ -155,6 +155,20 @@ class MemoryMetrics:
         points = sorted((point for point in self._points(run_id) if point.key == key), key=_place_of)
         return [points[place] for place in places if place < len(points)]
 
+    def _steps(self, run_id: str, key: str) -> list[int]:
+        return [p.step for p in sorted((p for p in self._points(run_id) if p.key == key), key=_place_of)]
+
+    def rises(self, run_id: str, key: str) -> bool:
+        found = self._steps(run_id, key)
+        return bool(found) and found == sorted(found)
+
+    def steps(self, run_id: str, key: str) -> range | None:
+        found = self._steps(run_id, key)
+        stride = found[1] - found[0] if len(found) > 1 else 1
+        if not found or stride < 1 or found != list(range(found[0], found[-1] + 1, stride)):
+            return None
+        return range(found[0], found[-1] + 1, stride)
+
 
 def _place_of(point: MetricPoint) -> tuple[Any, ...]:
     """(at, step, value) with NaN, which equals nothing, as a value of its own above all others."""

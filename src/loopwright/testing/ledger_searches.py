@@ -213,6 +213,8 @@ class SearchSuite:
                 assert str(list(tx.metrics.places(run.id, "k", places))) == str(wanted)
             assert tx.metrics.count(run.id, "none") == 0
             assert list(tx.metrics.places(run.id, "none", [0])) == []
+            assert tx.metrics.steps(run.id, "none") is None
+            assert not tx.metrics.rises(run.id, "none")
             with pytest.raises(NotFound):
                 tx.metrics.count("none", "k")
 
@@ -240,6 +242,11 @@ class SearchSuite:
                 places = sorted(rng.sample(range(len(known) + 2), min(len(known) + 2, 12)))
                 found = [(p.at_us, p.step, p.value) for p in tx.metrics.places(run.id, "k", places)]
                 assert found == [known[place] for place in places if place < len(known)]
+                steps = tx.metrics.steps(run.id, "k")
+                assert list(steps or [point[1] for point in known]) == [point[1] for point in known]
+                assert steps is not None or seed % 2
+                in_order = [point[1] for point in known] == sorted(point[1] for point in known)
+                assert tx.metrics.rises(run.id, "k") in {in_order, seed % 2 == 0}
                 last = max(known, key=lambda point: (point[1], point[0], point[2]))
                 latest = tx.metrics.latest(run.id)["k"]
                 assert (latest.at_us, latest.step, latest.value) == last

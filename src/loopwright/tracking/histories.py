@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from bisect import bisect_left, bisect_right
 
 from loopwright.core.errors import NotFound
 from loopwright.core.nouns import MetricPoint
@@ -46,25 +46,41 @@ def sampled(
 ) -> tuple[MetricPoint, ...]:
     """At most `limit` points in order of (step, time, value), evenly taken, the last one always among them.
 
-    `steps` are the least and greatest step that counts. None of a run that is not there. Of a long history
-    where steps rise with time only the points shown are read; else, or for a part of the steps, all of them.
+    `steps` are the least and greatest step that counts. None of a run that is not there. Of a history where
+    steps rise with time only the points shown are read, and where they rise evenly for a part of them too;
+    else all are.
     """
-    if steps is None:
-        with ctx.read() as tx:
-            try:
-                found_run(ctx, tx, run_id)
-            except NotFound:
-                return ()
-            found = _picked(tx, run_id, key, limit)
-        if all(one.step <= other.step for one, other in pairwise(found)):
-            return found
+    with ctx.read() as tx:
+        try:
+            found_run(ctx, tx, run_id)
+        except NotFound:
+            return ()
+        found = _picked(tx, run_id, key, limit) if steps is None else _within(tx, run_id, key, limit, steps)
+    if found is not None:
+        return found
     points = [p for p in whole(ctx, run_id, key, _ALL) if steps is None or steps[0] <= p.step <= steps[1]]
     points.sort(key=lambda point: (point.step, point.at_us))
     return tuple(points[at] for at in sample(len(points), limit))
 
 
-def _picked(tx: Transaction, run_id: str, key: str, limit: int) -> tuple[MetricPoint, ...]:
-    """Evenly taken by time; a history that is little longer is read as a whole, which is one statement."""
+def _within(
+    tx: Transaction, run_id: str, key: str, limit: int, steps: tuple[int, int]
+) -> tuple[MetricPoint, ...] | None:
+    """Evenly taken between two steps; None of a history where these do not tell the places."""
+    known = tx.metrics.steps(run_id, key)
+    if known is None:
+        return None
+    first, end = bisect_left(known, steps[0]), bisect_right(known, steps[1])
+    return tuple(tx.metrics.places(run_id, key, [first + at for at in sample(end - first, limit)]))
+
+
+def _picked(tx: Transaction, run_id: str, key: str, limit: int) -> tuple[MetricPoint, ...] | None:
+    """Evenly taken by time; None of a history where that is not the order of steps.
+
+    One that is little longer is read as a whole, which is one statement.
+    """
+    if not tx.metrics.rises(run_id, key):
+        return None
     count = tx.metrics.count(run_id, key)
     if count > _WHOLE * limit:
         return tuple(tx.metrics.places(run_id, key, sample(count, limit)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ClauseElement, and_, bindparam, case, func, literal_column, not_, or_, select, tuple_
 
@@ -116,7 +116,7 @@ LEFT JOIN LATERAL (
 )
 """many looks in one statement (SQLite, whose looks are no journeys, does them one by one)"""
 _CURVE_OF = (
-    select(_r.no, _k.no, _n.first_us, _n.first_step, _n.stride, _n.at_us, _n.step)
+    select(_r.no, _k.no, _n.first_us, _n.first_step, _n.at_us, _n.step, _n.stride)
     .select_from(
         schema.runs.outerjoin(
             schema.metric_keys, and_(_k.space == _r.space, _k.name == bindparam("name"))
@@ -129,6 +129,16 @@ _COUNT = (
     .select_from(schema.metric_points)
     .where(_p.run_no == bindparam("run_no"), _p.key_no == bindparam("key_no"))
 )
+
+
+class _Known(NamedTuple):
+    """What is known of a metric of a run without looking at its points."""
+
+    where: dict[str, int] | None
+    """the numbers of both, None for a key that nobody has"""
+    curve: Curve | None
+    """where steps come evenly"""
+    rises: bool
 
 
 class SqlMetrics:
@@ -173,15 +183,15 @@ class SqlMetrics:
 
     def count(self, run_id: str, key: str) -> int:
         """How many points a key has."""
-        where, curve = self._curve(run_id, key)
-        if curve is not None:
-            return curve.length
-        row = None if where is None else self._session.row(_COUNT, **where)
+        found = self._known(run_id, key)
+        if found.curve is not None:
+            return len(found.curve.steps)
+        row = None if found.where is None else self._session.row(_COUNT, **found.where)
         return 0 if row is None else int(row[0])
 
     def places(self, run_id: str, key: str, places: Sequence[int]) -> Sequence[MetricPoint]:
         """The points at rising places of the history; what lies between is counted at most, not read."""
-        where, curve = self._curve(run_id, key)
+        where, curve, _ = self._known(run_id, key)
         if where is None or not places:
             return ()
         rows = None if curve is None else curve_rows(curve, places, partial(self._look, where))
@@ -190,14 +200,24 @@ class SqlMetrics:
             rows = list((self._stepped if self._session.is_sqlite else self._walked)(where, gaps))
         return [_point(key, (value, step, at_us, is_nan)) for at_us, step, is_nan, value in rows]
 
-    def _curve(self, run_id: str, key: str) -> tuple[dict[str, int] | None, Curve | None]:
-        """The numbers of a run and a key, None for a key nobody has; the curve where steps come evenly."""
+    def steps(self, run_id: str, key: str) -> range | None:
+        """The step of each place where they come evenly, None where that is not known."""
+        curve = self._known(run_id, key).curve
+        return None if curve is None else curve.steps
+
+    def rises(self, run_id: str, key: str) -> bool:
+        """Whether steps never fall with time; False where that is not known."""
+        return self._known(run_id, key).rises
+
+    def _known(self, run_id: str, key: str) -> _Known:
         row = self._session.row(_CURVE_OF, id=run_id, name=key)
         if row is None:
             raise _no_run(run_id)
-        run_no, key_no, *ends = row
-        where = None if key_no is None else {"run_no": run_no, "key_no": key_no}
-        return where, None if None in ends else Curve(*ends)
+        run_no, key_no, first_us, first_step, last_us, last_step, stride = row
+        if key_no is None or stride is None:
+            return _Known(None if key_no is None else {"run_no": run_no, "key_no": key_no}, None, rises=False)
+        curve = Curve(first_us, first_step, last_us, last_step, stride) if stride >= 0 else None
+        return _Known({"run_no": run_no, "key_no": key_no}, curve, rises=True)
 
     def _look(self, where: Mapping[str, int], asks: Sequence[Ask]) -> list[Row | None]:
         if self._session.is_sqlite:

@@ -24,24 +24,26 @@ _NEAR = 32
 """so many points are passed over rather than guessed again"""
 _ROUNDS = 8
 _BY_STEP = itemgetter(3, 2)
-_NONE = (None, None, None)
+_RISING = -1
+"""in place of a distance: steps are not evenly apart, but never fall with time"""
+_Shape = tuple[int | None, int | None, int | None]
 
 
-def shape_of(rows: Sequence[Row]) -> tuple[Row, tuple[int | None, int | None, int | None]]:
+def shape_of(rows: Sequence[Row]) -> tuple[Row, _Shape]:
     """Of stored points of one metric the latest; when and at which step they begin, how far apart steps are.
 
-    That is 0 for a single point; all three are None where steps are not evenly apart or fall with time.
+    That is 0 for a single point and -1 where steps rise, but not evenly; all three are None where they fall.
     """
-    if len(rows) == 1:
-        row = rows[0]
-        return row, (row[2], row[3], 0) if abs(row[3]) < _FAR else _NONE
-    ordered = sorted(rows, key=_BY_STEP)
+    ordered = sorted(rows, key=_BY_STEP) if len(rows) > 1 else rows
     steps, times = [row[3] for row in ordered], [row[2] for row in ordered]
-    start, stride = steps[0], steps[1] - steps[0]
-    is_even = stride > 0 and steps == list(range(start, start + stride * len(steps), stride))
-    if is_even and start > -_FAR and steps[-1] < _FAR and times == sorted(times):
-        return ordered[-1], (times[0], start, stride)
-    return max(rows, key=_rank), _NONE
+    if times != sorted(times):
+        return max(rows, key=_rank), (None, None, None)
+    start, end = steps[0], steps[-1]
+    stride = steps[1] - start if len(steps) > 1 else 0
+    is_even = len(steps) == 1 or (stride > 0 and steps == list(range(start, end + 1, stride)))
+    is_near = start > -_FAR and end < _FAR
+    latest = ordered[-1] if is_even else max(rows, key=_rank)
+    return latest, (times[0], start, stride if is_even and is_near else _RISING)
 
 
 def _rank(row: Row) -> tuple[Any, ...]:
@@ -50,17 +52,23 @@ def _rank(row: Row) -> tuple[Any, ...]:
 
 
 def continued(known: Any, new: Any) -> Any:
-    """The distance of steps once `new` points came behind the known ones, null where it is no longer one."""
+    """The distance of steps once `new` points came to the known ones, null where steps now fall with time."""
     gap = new.first_step - known.step
     zero: ColumnElement[int] = literal_column("0")
-    is_odd = or_(
+    rising: ColumnElement[int] = literal_column(str(_RISING))
+    falls = or_(
         known.stride.is_(None),
         new.stride.is_(None),
         new.first_us < known.at_us,
-        new.first_step <= known.step,
+        new.first_step < known.step,
     )
-    fits = and_(or_(known.stride == zero, known.stride == gap), or_(new.stride == zero, new.stride == gap))
-    return case((is_odd, null()), (fits, gap), else_=null())
+    is_even = and_(
+        new.first_step > known.step,
+        or_(known.stride == zero, known.stride == gap),
+        or_(new.stride == zero, new.stride == gap),
+    )
+    uneven = or_(known.stride == rising, new.stride == rising)
+    return case((falls, null()), (uneven, rising), (is_even, gap), else_=rising)
 
 
 class Curve(NamedTuple):
@@ -68,18 +76,14 @@ class Curve(NamedTuple):
 
     first_us: int
     first_step: int
-    stride: int
     last_us: int
     last_step: int
+    stride: int
 
     @property
-    def length(self) -> int:
-        """How many points it has."""
-        return 1 + (self.last_step - self.first_step) // (self.stride or 1)
-
-    def step_at(self, place: int) -> int:
-        """The step of the point at a place."""
-        return self.first_step + self.stride * place
+    def steps(self) -> range:
+        """The step of each of its points."""
+        return range(self.first_step, self.last_step + 1, self.stride or 1)
 
 
 class Ask(NamedTuple):
@@ -98,14 +102,15 @@ def curve_rows(
 
     `look` answers each of the asked, in their order. None where times are so uneven that a walk is quicker.
     """
-    wanted = [place for place in places if place < curve.length]
+    steps = curve.steps
+    wanted = [place for place in places if place < len(steps)]
     found: dict[int, Row] = {}
-    times = {0: curve.first_us, curve.length - 1: curve.last_us}
+    times = {0: curve.first_us, len(steps) - 1: curve.last_us}
     left = wanted
     for number in range(_ROUNDS):
         for row in look(_asks(curve, left, times, number)):
             if row is not None:
-                place = (row[1] - curve.first_step) // (curve.stride or 1)
+                place = steps.index(row[1])
                 found[place], times[place] = row, row[0]
         left = [place for place in left if place not in found]
         if not left:
@@ -118,7 +123,7 @@ def _asks(curve: Curve, left: Sequence[int], times: dict[int, int], number: int)
 
     Later rounds look to both sides, so that a gap in time is found with both its ends.
     """
-    known = sorted(times)
+    known, steps = sorted(times), curve.steps
     asks: list[Ask] = []
     for place in left:
         at = bisect_left(known, place)
@@ -126,11 +131,11 @@ def _asks(curve: Curve, left: Sequence[int], times: dict[int, int], number: int)
         low = place if high == place else known[at - 1]
         since, until = times[low], times[high]
         if since == until:
-            asks.append(Ask(since, curve.step_at(place)))
+            asks.append(Ask(since, steps[place]))
         elif place - low <= _NEAR:
-            asks.append(Ask(since, curve.step_at(low), place - low))
+            asks.append(Ask(since, steps[low], place - low))
         else:
             aim = place - (_NEAR // 2 if number else 0)
-            guess, step = since + (until - since) * (aim - low) // (high - low), curve.step_at(aim)
+            guess, step = since + (until - since) * (aim - low) // (high - low), steps[aim]
             asks += [Ask(guess, step), *([Ask(guess, step, before=True)] if number else [])]
     return asks
