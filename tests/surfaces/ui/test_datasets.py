@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -10,9 +11,11 @@ import pytest
 
 from loopwright.core.expressions import col
 from loopwright.core.schema import ColumnType
+from loopwright.data.allowing import PurposeRule, Purposes
 from loopwright.data.appending import append
 from loopwright.data.contracts import define_contract
 from loopwright.data.nouns import ColumnRule, Contract, Freshness, RowRule, RuleResult, UniqueKey, Volume
+from loopwright.data.purposes import set_purposes
 from loopwright.engine.publishing import ensure_asset
 from loopwright.surfaces.ui import build_site
 from loopwright.surfaces.ui.datasets import checked_over_time, spoken, written
@@ -110,3 +113,25 @@ def test_a_folder_and_what_has_no_rows_have_pages_too(tmp_path: Path) -> None:
         assert ask(site, "GET", "/contracts/absent").status == 404
         assert ask(site, "GET", "/labels/absent").status == 404
         assert ask(site, "GET", "/contracts/none").status == 200
+
+
+def test_what_may_be_read_for_a_purpose_alone_asks_for_it_where_versions_are_compared(tmp_path: Path) -> None:
+    with Workspace.open(tmp_path) as workspace:
+        ctx, site = workspace.context(), build_site(workspace)
+        for day in range(2):
+            append(ctx, "weather", weather(2, start=2 * day), keys=("origin", "observed_at"))
+        ctx.write(lambda tx: ensure_asset(ctx, tx, "dataset", "named"))
+        rule = PurposeRule(column="humid", allowed=("study",), otherwise="restricted")
+        set_purposes(ctx, "weather", Purposes(ask="met@example.org", rules=(rule,)))
+        path = "/assets/compare?dataset=weather"
+        denied, seen = ask(site, "GET", path), ask(site, "GET", f"{path}&purpose=study")
+        page = ask(site, "GET", "/assets/dataset/weather")
+        assert ask(site, "GET", "/assets/compare?dataset=named").status == 404
+    assert (denied.status, seen.status, page.status) == (200, 200, 200)
+    assert "restricted" in denied.body.decode()
+    assert 'name="purpose"' in denied.body.decode()
+    assert "observed_at" not in denied.body.decode()
+    assert "observed_at" in seen.body.decode()
+    notice = re.search(r'<p class="notice">(.*?)</p>', page.body.decode())
+    assert notice is not None
+    assert notice[1].count("met@example.org") == 1

@@ -94,7 +94,7 @@ def _kept_out(desk: Desk, name: str, token: str | None, purpose: str) -> tuple[A
     try:
         return desk.maybe("data.quarantine", **asked), ""
     except Denied as error:
-        return None, f"{error}: {error.hint}"
+        return None, f"{error.message}: {error.hint}"
 
 
 def _reasons(rows: Sequence[QuarantinedRow]) -> list[str]:
@@ -146,7 +146,7 @@ def _sample(desk: Desk, name: str, detail: Any, purpose: str) -> Values | None:
     try:
         rows = desk.call("data.rows", name=name, limit=_SAMPLE, purpose=purpose).items
     except Denied as error:
-        return {"rows": (), "denied": f"{error}: {error.hint}"}
+        return {"rows": (), "denied": f"{error.message}: {error.hint}"}
     return {"rows": rows, "denied": ""}
 
 

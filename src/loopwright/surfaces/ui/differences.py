@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from loopwright.core.errors import Invalid
+from loopwright.core.errors import Denied, Invalid, NotFound
 from loopwright.surfaces.ui.desk import Desk, Query, Values
 
 __all__ = ["data_compared"]
@@ -25,20 +25,32 @@ def data_compared(desk: Desk, path: dict[str, str], query: Query) -> Values:
     numbers = [str(version.number) for version in versions]
     pointers = [alias.alias for alias in view.aliases]
     pointers += [branch.name for branch in desk.call("data.branches", name=name)]
+    if not (after or numbers):
+        raise NotFound(f"dataset:{name} has no version to be compared", hint="append rows to make one")
     chosen_after = after or numbers[0]
     chosen_before = query.get("before") or _earlier(numbers, chosen_after)
-    found = desk.call(
-        "data.diff", before=_address(name, chosen_before), after=_address(name, chosen_after), limit=_SHOWN
-    )
+    purpose = query.get("purpose") or ""
+    found, denied = _found(desk, _address(name, chosen_before), _address(name, chosen_after), purpose)
+    sample = () if found is None else found.sample
     return {
         "title": f"{name}: {chosen_before} and {chosen_after}",
         "name": name,
         "found": found,
+        "denied": denied,
+        "purpose": purpose,
         "chosen": (chosen_before, chosen_after),
         "choices": [*pointers, *numbers],
-        "rows": [_row(row) for row in found.sample],
-        "columns": _columns(found.sample),
+        "rows": [_row(row) for row in sample],
+        "columns": _columns(sample),
     }
+
+
+def _found(desk: Desk, before: str, after: str, purpose: str) -> tuple[Any, str]:
+    """What differs, or why it may not be seen."""
+    try:
+        return desk.call("data.diff", before=before, after=after, limit=_SHOWN, purpose=purpose), ""
+    except Denied as error:
+        return None, f"{error.message}: {error.hint}"
 
 
 def _address(name: str, selector: str) -> str:

@@ -47,4 +47,4 @@ def _row(desk: Desk, name: str, annotator: str, number: int | None) -> tuple[Any
     try:
         return desk.call("labels.next", queue=name, annotator=annotator, item=number), ""
     except Denied as error:
-        return None, f"{error}: {error.hint}"
+        return None, f"{error.message}: {error.hint}"
