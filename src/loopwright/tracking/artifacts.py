@@ -26,6 +26,7 @@ __all__ = [
     "list_files",
     "listed",
     "opened",
+    "prepared",
     "remove",
     "store",
     "store_stream",
@@ -54,8 +55,13 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 def store(ctx: Context, find: Find, data: bytes) -> Artifact:
     """Make or replace a file; `Invalid` when its owner is deleted, or its path that of a folder."""
+    return prepared(ctx, find, data)()
+
+
+def prepared(ctx: Context, find: Find, data: bytes) -> Callable[[], Artifact]:
+    """As `store`, but of the file only its bytes are kept: what it gives makes the file, and writes alone."""
     _check(ctx, find)
-    return _recorded(ctx, find, ctx.ports.objects.put(data), len(data))
+    return partial(_recorded, ctx, find, ctx.ports.objects.put(data), len(data))
 
 
 def store_stream(ctx: Context, find: Find, chunks: Iterable[bytes]) -> Artifact:

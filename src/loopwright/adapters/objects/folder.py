@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -61,6 +62,8 @@ class FolderObjects:
         self._folder = str(root)
         self._durable = durable
         self._host = socket.gethostname().replace(".", "-")
+        self._token = secrets.token_hex(8)
+        self._numbers = count()
         self._lock = threading.Lock()
         self._verified: dict[str, _Mark] = {}
         self._ready = False
@@ -300,7 +303,7 @@ class FolderObjects:
                     os.unlink(name, dir_fd=drafts)
 
     def _draft_name(self) -> str:
-        return f"{self._host}.{os.getpid()}.{secrets.token_hex(8)}"
+        return f"{self._host}.{os.getpid()}.{self._token}-{next(self._numbers):x}"
 
     def _drafts(self) -> str:
         if not self._ready:

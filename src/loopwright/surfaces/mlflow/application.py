@@ -158,6 +158,7 @@ class MlflowApp:
             headers=dict(scope["headers"]),
             in_thread=self._in_thread,
             at_writer=partial(self._at_writer, ctx),
+            in_turn=partial(self._in_turn, ctx),
         )
         if reader is None:
             await route.answer(call)
@@ -194,6 +195,14 @@ class MlflowApp:
                 return await told
         return await self._in_thread(work)
 
+    async def _in_turn(self, ctx: Context, prepare: Callable[[], Callable[[], Any]]) -> Any:
+        """The value of what `prepare()` gives, that done in a thread and this where writes are."""
+        loop = asyncio.get_running_loop()
+        told: asyncio.Future[Any] = loop.create_future()
+        with self._admitted():
+            self._pool.submit(_prepared, ctx, prepare, partial(_tell, loop, told))
+            return await told
+
     @contextmanager
     def _admitted(self) -> Iterator[None]:
         if self._taken >= self._most:
@@ -213,6 +222,22 @@ def _worked(work: Callable[[], Any], then: Callable[[Any, BaseException | None],
         then(None, error)
     else:
         then(value, None)
+
+
+def _prepared(
+    ctx: Context,
+    prepare: Callable[[], Callable[[], Any]],
+    then: Callable[[Any, BaseException | None], None],
+) -> None:
+    """Do what is slow here and the rest where writes are, or here too where the ledger has no thread."""
+    try:
+        work = prepare()
+        if ctx.ports.ledger.post(lambda _: work(), then):
+            return
+    except BaseException as error:  # noqa: BLE001 - the worker's last handler: the caller gets it
+        then(None, error)
+    else:
+        _worked(work, then)
 
 
 def _tell(

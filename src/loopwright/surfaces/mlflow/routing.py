@@ -44,6 +44,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """runs sync work in the surface's threads: `await call.in_thread(lambda: ...)`"""
     at_writer: Callable[[Callable[[], Any]], Awaitable[Any]]
     """as `in_thread`, but where writes are, for work that writes and does nothing slow"""
+    in_turn: Callable[[Callable[[], Callable[[], Any]]], Awaitable[Any]]
+    """runs slow work `in_thread`, and what it gives `at_writer`, without coming back between the two"""
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):

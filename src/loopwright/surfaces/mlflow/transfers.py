@@ -17,7 +17,7 @@ from loopwright.surfaces.mlflow.media import attachment
 from loopwright.surfaces.mlflow.ranges import NoSuchPart, part_of
 from loopwright.surfaces.mlflow.routing import Call, replied
 from loopwright.surfaces.senders import Pace, Senders, Sending
-from loopwright.tracking.artifacts import SMALL, Find, found, opened, store, store_stream
+from loopwright.tracking.artifacts import SMALL, Find, found, opened, prepared, store_stream
 from loopwright.tracking.paths import name_of
 
 __all__ = ["UPLOADS", "Transfers"]
@@ -47,7 +47,7 @@ class Transfers:
         if goes_on:
             await self._put_great(call, find, body)
         else:
-            await call.in_thread(partial(store, call.ctx, find, body))
+            await call.in_turn(partial(prepared, call.ctx, find, body))
         if not replied(call.scope, b"", b""):
             await call.send(_start(200, [(b"content-length", b"0")]))
             await call.send({"type": "http.response.body", "body": b""})
