@@ -222,3 +222,79 @@ class TestTorch(PackagerSuite):
         packed = self.packager().pack(model, form="pickle", example=None)
         opened = self.packager().open(packed.files, packed.settings, Grant(code=True))
         np.testing.assert_array_equal(opened.predict(self.rows()), self.answers(model, self.rows()))
+
+    def test_a_module_that_is_trained_goes_on_being_trained(self) -> None:
+        import torch
+
+        model = torch.nn.Sequential(
+            torch.nn.Linear(4, 4), torch.nn.Dropout(0.5), torch.nn.Linear(4, 1)
+        ).train()
+        model[2].eval()
+        for form in ("pt2", "pickle"):
+            packed = self.packager().pack(model, form=form, example=self.rows())
+            assert [model.training, model[1].training, model[2].training] == [True, True, False]
+            opened = self.packager().open(packed.files, packed.settings, Grant(code=True))
+            np.testing.assert_array_equal(opened.predict(self.rows()), opened.predict(self.rows()))
+
+    def test_an_example_of_one_row_is_one_of_many(self) -> None:
+        model = self.model()
+        packed = self.packager().pack(model, form="pt2", example=self.rows()[:1])
+        opened = self.packager().open(packed.files, packed.settings, Grant(code=True))
+        for rows in (self.rows(), self.rows()[:1]):
+            np.testing.assert_allclose(opened.predict(rows), self.answers(model, rows), rtol=1e-6)
+
+    def test_a_script_is_kept_as_it_is(self) -> None:
+        import torch
+
+        model = self.model()
+        packed = self.packager().pack(torch.jit.trace(model, torch.zeros(2, 4)), form="", example=self.rows())
+        with pytest.raises(Untrusted):
+            self.packager().open(packed.files, packed.settings, Grant())
+        opened = self.packager().open(packed.files, packed.settings, Grant(code=True))
+        np.testing.assert_allclose(opened.predict(self.rows()), self.answers(model, self.rows()), rtol=1e-6)
+
+    def test_several_answers_are_arrays_by_name(self) -> None:
+        import torch
+
+        class Two(torch.nn.Module):  # type: ignore[misc]  # PyTorch is not here when types are checked
+            def forward(self, rows: Any) -> Any:
+                return {"double": rows * 2, "parts": (rows.sum(1), rows[:, 0])}
+
+        packed = self.packager().pack(Two(), form="pt2", example=self.rows())
+        found = self.packager().open(packed.files, packed.settings, Grant(code=True)).predict(self.rows())
+        np.testing.assert_array_equal(found["double"], self.rows() * 2)
+        np.testing.assert_array_equal(found["parts"][1], self.rows()[:, 0])
+
+    def test_half_precision_answers_in_numbers_that_numpy_has(self) -> None:
+        import torch
+
+        model = self.model().to(torch.bfloat16)
+        packed = self.packager().pack(model, form="", example=self.rows())
+        opened = self.packager().open(packed.files, packed.settings, Grant(code=True))
+        with torch.no_grad():
+            expected = model(torch.from_numpy(self.rows()).to(torch.bfloat16)).float().numpy()
+        np.testing.assert_array_equal(opened.predict(self.rows()), expected)
+
+    def test_what_is_no_module_is_refused_and_what_cannot_be_exported_says_what_to_do(self) -> None:
+        import torch
+
+        class Forked(torch.nn.Module):  # type: ignore[misc]  # as above
+            def forward(self, rows: Any) -> Any:
+                return rows * 2 if rows.sum() > 0 else rows
+
+        with pytest.raises(Invalid, match="no module"):
+            self.packager().pack(torch.zeros(3), form="", example=None)
+        with pytest.raises(Invalid, match="cannot be exported") as refused:
+            self.packager().pack(Forked(), form="", example=self.rows())
+        assert "form='pickle'" in refused.value.hint
+        packed = self.packager().pack(Forked(), form="pickle", example=self.rows())
+        opened = self.packager().open(packed.files, packed.settings, Grant(code=True))
+        np.testing.assert_array_equal(opened.predict(self.rows()[:1] * 0 + 1), self.rows()[:1] * 0 + 2)
+
+    def test_a_tensor_is_taken_as_an_array(self) -> None:
+        import torch
+
+        from loopwright.registry.fitting import as_rows
+
+        rows = torch.ones(2, 3, requires_grad=True)
+        np.testing.assert_array_equal(as_rows(rows), np.ones((2, 3), np.float32))

@@ -30,8 +30,8 @@ _WIDER = {
 def as_rows(data: Any) -> Any:
     """Data as the rooms know it: an Arrow table, an array, or arrays by name; `Invalid` for anything else.
 
-    Taken are data frames of pandas and Polars, Arrow tables, arrays, lists of rows (objects by column), and
-    columns by name.
+    Taken are data frames of pandas and Polars, Arrow tables, arrays, tensors of PyTorch, lists of rows
+    (objects by column), and columns by name.
     """
     import numpy as np
     import pyarrow as pa
@@ -44,6 +44,8 @@ def as_rows(data: Any) -> Any:
             return pa.Table.from_pandas(data.to_frame() if data.ndim == 1 else data, preserve_index=False)
         if root == "polars":
             return data.to_arrow()
+        if root == "torch":
+            return data.detach().cpu().numpy()
         if isinstance(data, Mapping):
             return _named(data)
         if isinstance(data, list | tuple):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,27 +53,50 @@ class _Module:
                 f"the data of shape {tuple(given.shape)} does not fit the module",
                 hint="give a tensor as in the example",
             ) from error
-        return found.numpy() if isinstance(found, torch.Tensor) else found
+        return _arrays(found)
 
     def score(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """What the module says, where it is one number a row."""
         return scores(self.predict(x), len(x))
 
 
+def _arrays(found: Any) -> Any:
+    """What a module gives with arrays in the place of its tensors."""
+    import torch
+
+    match found:
+        case torch.Tensor():
+            return (found.float() if found.dtype is torch.bfloat16 else found).cpu().numpy()
+        case Mapping():
+            return {str(name): _arrays(each) for name, each in found.items()}
+        case list() | tuple():
+            return [_arrays(each) for each in found]
+        case _:
+            return found
+
+
 class TorchPackager:
-    """Modules, exported with an example or pickled."""
+    """Modules, exported with an example or pickled; those of TorchScript as they are."""
 
     flavor = "pytorch"
 
     def pack(self, model: Any, *, form: str, example: Any) -> PackedModel:
-        """A module; forms are `pt2` (the default where a tensor is given as example) and `pickle`."""
+        """A module; forms are `pt2` (the default where a tensor is given as example) and `pickle`.
+
+        It is packed as it predicts, on the processor, and left in its own mode (training or not).
+        """
         import torch
 
-        form = form or ("pt2" if isinstance(example, np.ndarray) else "pickle")
+        if not isinstance(model, torch.nn.Module):
+            raise Invalid(
+                f"a {type(model).__name__} of PyTorch is no module", hint="save the torch.nn.Module"
+            )
+        is_script = isinstance(model, torch.jit.ScriptModule)
+        form = form or ("pt2" if isinstance(example, np.ndarray) and not is_script else "pickle")
         if form not in {"pt2", "pickle"}:
             raise Invalid(f"PyTorch models have no form {form!r}", hint="choose pt2 or pickle")
-        model.eval()
-        data = _exported(model, example) if form == "pt2" else _pickled(model)
+        with _predicting(model) as still:
+            data = _exported(still, example) if form == "pt2" else _pickled(still, is_script=is_script)
         files = {_EXPORTED: data} if form == "pt2" else {_PICKLED: data, _MODULE_INFO: b"pickle"}
         return PackedModel(
             flavor=self.flavor,
@@ -108,6 +133,18 @@ class TorchPackager:
             ) from error
 
 
+@contextmanager
+def _predicting(model: Any) -> Iterator[Any]:
+    """The module in its mode for predicting, a copy where it is on another device; afterwards as it was."""
+    modes = [(each, each.training) for each in model.modules()]
+    is_elsewhere = any(each.device.type != "cpu" for each in model.parameters())
+    try:
+        yield (copy.deepcopy(model).cpu() if is_elsewhere else model).eval()
+    finally:
+        for each, was in modes:
+            each.training = was
+
+
 def _opened(data: bytes, *, is_exported: bool) -> _Module:
     import torch
 
@@ -128,10 +165,16 @@ def _exported(model: Any, example: Any) -> bytes:
         raise Invalid(
             "a module is exported with an example", hint="give input_example=, an array, or form='pickle'"
         )
-    given = torch.from_numpy(np.ascontiguousarray(example))
-    rows = {0: torch.export.Dim.AUTO} if len(example) > 1 else None
+    several = (
+        np.repeat(example, 2, axis=0) if len(example) == 1 else example
+    )  # one row would be taken for all
+    given = torch.from_numpy(np.ascontiguousarray(several))
+    first = next(iter(model.parameters()), None)
+    if first is not None and given.is_floating_point():
+        given = given.to(first.dtype)
     buffer = io.BytesIO()
     try:
+        rows = {0: torch.export.Dim.AUTO}
         torch.export.save(torch.export.export(model, (given,), dynamic_shapes=[rows]), buffer)
     except (RuntimeError, ValueError, TypeError) as error:
         raise Invalid(
@@ -140,13 +183,16 @@ def _exported(model: Any, example: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _pickled(model: Any) -> bytes:
+def _pickled(model: Any, *, is_script: bool) -> bytes:
     import cloudpickle
     import torch
 
     buffer = io.BytesIO()
     try:
-        torch.save(model, buffer, pickle_module=cloudpickle)
+        if is_script:
+            torch.jit.save(model, buffer)
+        else:
+            torch.save(model, buffer, pickle_module=cloudpickle)
     except (TypeError, AttributeError, pickle.PicklingError) as error:
         raise Invalid(
             f"the module cannot be pickled: {error}", hint="leave open files and locks out"
