@@ -96,6 +96,8 @@ class LookupPlan:
     ) -> None:
         self.version = version
         self.lookups = len(service.lookups)
+        self.calls = bool(service.functions)
+        """whether Python functions of somebody's own are called for an answer"""
         self._assembler = Assembler(online, service, functions)
         self._outputs = service.names
         self._address = str(version.ref)

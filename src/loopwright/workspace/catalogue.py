@@ -19,6 +19,7 @@ from loopwright.adapters.world import (
 )
 from loopwright.core.errors import Invalid
 from loopwright.core.sizes import parse_size
+from loopwright.workspace.feature_modules import functions_in
 from loopwright.workspace.settings import Settings
 
 if TYPE_CHECKING:
@@ -226,7 +227,7 @@ class Assembly:
         self._settings = settings
         self._clock = clock or SystemClock()
         self._ids = RandomIds()
-        self._functions = ProcessFunctions()
+        self._functions = ProcessFunctions(lambda: functions_in(settings.feature_modules))
 
     @property
     def folder(self) -> Path:
@@ -245,8 +246,12 @@ class Assembly:
 
     @property
     def functions(self) -> Functions:
-        """Those that code of this process handed over."""
+        """Those that code of this process handed over, then those of the modules that a setting names."""
         return self._functions
+
+    def look_for_functions(self) -> None:
+        """Import the modules of feature functions that a setting names; `Invalid` where one cannot be."""
+        self._functions.look()
 
     @property
     def trash_days(self) -> int:

@@ -161,8 +161,10 @@ class Workspace:
     def start(self) -> None:
         """Start schedules, reactors, jobs and the endpoints in threads of this process.
 
-        `Conflict` while another process replays in this workspace.
+        `Conflict` while another process replays in this workspace, `Invalid` where a module of feature
+        functions that the settings name cannot be imported.
         """
+        self.ports.look_for_functions()
         self._marks.enter_context(shared(self.settings.folder, AT_WORK))
         self._started = True
         self.runtime.start()

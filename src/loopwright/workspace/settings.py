@@ -22,7 +22,9 @@ _FILE = "loopwright.toml"
 _LARGEST, _LONGEST = 1_000_000, 10_000
 """bytes of the file and of a line of it: a name of many parts takes a time that is quadratic in them"""
 _PREFIX = "LOOPWRIGHT_"
-_LISTS = frozenset({"allowed_hosts", "trusted_signers", "webhook_networks", "webhook_ports"})
+_LISTS = frozenset(
+    {"allowed_hosts", "feature_modules", "trusted_signers", "webhook_networks", "webhook_ports"}
+)
 _LISTS |= {"source_networks", "source_ports"}
 
 
@@ -72,6 +74,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     trusted_signers: tuple[str, ...] = ()
     """whose packages of models may run code when they are loaded here, beside this workspace's own: public
     keys (`ed25519:...`), digests of single packages (`blake3:...`), names of types (`type:module.Class`)"""
+    feature_modules: tuple[str, ...] = ()
+    """modules installed here (`delays.features`) whose feature functions this process computes, imported when
+    one is first asked for; no request and nothing that is stored can name one"""
     max_body_mb: int = 16
     """greatest request body in megabytes, uploads apart"""
     max_upload_mb: int = 4096

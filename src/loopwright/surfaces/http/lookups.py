@@ -95,7 +95,7 @@ def _is_of_services(item: Any) -> bool:
 
 
 def _is_quick(ctx: Context, plan: LookupPlan, rows: int) -> bool:
-    return ctx.ports.online.at_hand and rows * max(plan.lookups, 1) <= _INLINE
+    return ctx.ports.online.at_hand and not plan.calls and rows * max(plan.lookups, 1) <= _INLINE
 
 
 def _read(body: bytes) -> _Asked | None:
