@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from loopwright.core.nouns import MetricPoint
 from loopwright.surfaces.ui.shaping import FILTERS
@@ -152,9 +152,18 @@ def test_an_error_in_a_link_is_shown_too(page: Page) -> None:
 
 def test_runs_are_grouped_by_a_param(page: Page) -> None:
     page.goto(f"/experiments/{SWEEP}?column=metrics.auc")
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/rows?*token=*", hold)
     page.locator("#group").select_option("params.model")
     heads = page.locator("tr.group")
     expect(heads.first).to_contain_text("line")
+    expect(page.locator("#counted")).to_contain_text("100 runs loaded")
+    expect(heads.first).to_contain_text(f"{len(range(1, RUNS, 3))} runs")
+    page.unroute("**/rows?*token=*", hold)
     heads.first.locator("button").click()
     scrolled_to_the_end(page)
     page.evaluate("() => { document.querySelector('.rows-box').scrollTop = 0; }")

@@ -22,6 +22,7 @@ export class RowStore {
     this.loading = null;
     this.fresh = new Set();
     this.matches = null;
+    this.groups = new Map();
     this.goal = false;
     if (question.experiment) this.count();
     if (first) this.take(first, "", FIRST);
@@ -54,6 +55,20 @@ export class RowStore {
     if (!answer?.ok || round !== this.round) return;
     this.matches = await answer.json();
     this.changed();
+  }
+
+  // How many runs a group has that is not loaded whole; undefined until that is known.
+  groupCount(condition) {
+    if (this.groups.has(condition)) return this.groups.get(condition);
+    this.groups.set(condition, undefined);
+    const round = this.round, own = this.question.filter?.trim(), query = new URLSearchParams({ experiment: this.question.experiment, filter: own ? `(${own}\n) AND ${condition}` : condition });
+    if (this.question.lifecycle) query.set("lifecycle", this.question.lifecycle);
+    fetch(`/api/v1/runs:count?${query}`).then((answer) => (answer.ok ? answer.json() : null)).then((told) => {
+      if (!told || round !== this.round) return;
+      this.groups.set(condition, told);
+      this.changed();
+    }).catch(() => {});
+    return undefined;
   }
 
   // Page after page until the last one, or until somebody goes elsewhere.

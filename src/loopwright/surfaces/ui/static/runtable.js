@@ -93,9 +93,11 @@ function Row({ row, columns, store, view, chosen, choose, folded, fold, index })
   if (row.note) return html`<tr class="soft small"><td></td><td colspan=${FIXED.length + columns.length + 1}>${row.note}</td></tr>`;
   if (row.head) {
     const [kind, key] = split(view.group);
+    const all = row.isOpen ? store.groupCount(row.value === null ? `${field(view.group)} IS NULL` : `${field(view.group)} = '${String(row.value).replaceAll("'", "''")}'`) : undefined;
+    const count = all?.count ?? row.rows.length, isMore = all ? !all.is_all : row.isOpen;
     return html`<tr class="group" onClick=${() => fold(row.key)}><td class="tick"><button type="button" class="fold" aria-expanded=${!folded.has(row.key)} aria-label="Fold the group"></button></td>
-      <td colspan=${FIXED.length}><span class="soft">${key}</span> <b>${row.value === null ? "none" : kind === "metrics" ? number(row.value) : row.value}</b> <span class="faint">${row.rows.length.toLocaleString("en")}${row.isOpen ? "+" : ""} ${row.rows.length === 1 ? "run" : "runs"}</span></td>
-      ${columns.map((column) => { const value = column.startsWith("metrics.") ? mean(row.rows, store.told.indexOf(column)) : null; return html`<td class="num faint" title=${value === null ? "" : "mean of the group"}>${value === null ? "" : `ø ${number(value)}`}</td>`; })}<td class="rest"></td></tr>`;
+      <td colspan=${FIXED.length}><span class="soft">${key}</span> <b>${row.value === null ? "none" : kind === "metrics" ? number(row.value) : row.value}</b> <span class="faint">${count.toLocaleString("en")}${isMore ? "+" : ""} ${count === 1 ? "run" : "runs"}</span></td>
+      ${columns.map((column) => { const value = column.startsWith("metrics.") ? mean(row.rows, store.told.indexOf(column)) : null; return html`<td class="num faint" title=${value === null ? "" : row.isOpen ? `mean of the ${row.rows.length.toLocaleString("en")} that are loaded` : "mean of the group"}>${value === null ? "" : `ø ${number(value)}`}</td>`; })}<td class="rest"></td></tr>`;
   }
   const isFresh = row.stamp === store.stamp, nested = view.group === "parent" && !row.depth;
   return html`<tr class=${chosen.has(row.id) ? "chosen" : ""} aria-rowindex=${index + 2} data-run=${row.id}>
