@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import tempfile
 from collections.abc import Iterator
@@ -233,3 +234,44 @@ def test_groups_over_portions_are_those_of_the_whole(
     for group in found.first:
         a, b = rows[group.rows[0]]
         assert group.values == ({"a": a, "b": b},) * min(5, len(group.rows))
+
+
+NAMED = {
+    "list.json": b'[{"name": "M\\u00fcller", "town": "K\xc3\xb6ln"},\n {"name": "X",\n  "town": "Y; Z"}]',
+    "lines.json": '{"name": "Müller", "town": "Köln"}\n{"name": "X", "town": "Y; Z"}\n'.encode(),
+    "tabs.tsv": "name\ttown\nMüller\tKöln\nX\tY; Z\n".encode(),
+    "semicolons.csv": 'name;town\nMüller;Köln\nX;"Y; Z"\n'.encode(),
+    "bars.csv": "name|town\nMüller|Köln\nX|Y; Z\n".encode(),
+    "quoted.csv": '"name","town"\nMüller,Köln\nX,Y; Z\n'.encode(),
+    "mark.csv": "\ufeffname,town\nMüller,Köln\nX,Y; Z\n".encode(),
+    "list.json.gz": gzip.compress('[{"name":"Müller","town":"Köln"},{"name":"X","town":"Y; Z"}]'.encode()),
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("is_small", [True, False])
+def test_what_people_call_csv_and_json_is_read(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_small: bool
+) -> None:
+    monkeypatch.setattr(portions, "_WHOLE_BYTES", 1 << 20 if is_small else 1)
+    (tmp_path / name).write_bytes(NAMED[name])
+    rows = pa.concat_tables(read(tmp_path / name)).to_pylist()
+    assert rows == [{"name": "Müller", "town": "Köln"}, {"name": "X", "town": "Y; Z"}]
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_texts_in_another_encoding_are_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, late: bool
+) -> None:
+    """Also where they come after the types of the columns were read off the first rows."""
+    monkeypatch.setattr(portions, "_WHOLE_BYTES", 1000)
+    plain = "name,n\n" + "x,1\n" * (1_200_000 if late else 400)
+    (tmp_path / "t.csv").write_bytes(plain.encode() + "Müller,2\n".encode("latin-1"))
+    with pytest.raises(Invalid, match="not UTF-8: the column 'name'"):
+        read(tmp_path / "t.csv")
+
+
+def test_a_list_that_breaks_off_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.json").write_text('[{"a": 1}, {"a": 2}', encoding="utf-8")
+    with pytest.raises(Invalid, match="not JSON"):
+        read(tmp_path / "t.json")

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, TypeVar
 
 from loopwright.core.errors import Invalid, TooLarge
 from loopwright.data.footers import ColumnPart, column_parts
+from loopwright.data.plain_files import check_encoding, delimiter_of, lined, not_utf8
 from loopwright.data.uploads import (
     GROWN_LIMIT,
     check_shape,
@@ -66,6 +67,13 @@ def over_portions(
         with unpacked_file(file, what) as plain:
             return over_portions(plain, path[: -len(_PACKED)], work, media_type=media_type)
     form = format_of(path, media_type) or sniffed(file)
+    if form == "json":
+        with lined(file, what) as lines:
+            return _over(lines, "ndjson", path, work)
+    return _over(file, form, path, work)
+
+
+def _over(file: IO[bytes], form: str, path: str, work: Callable[[Iterator[pa.Table]], T]) -> T:
     types: Mapping[str, str] = {}
     while True:
         file.seek(0)
@@ -215,7 +223,9 @@ def _csv(file: IO[bytes], types: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
     known = {name: pa.type_for_alias(kind) for name, kind in types.items()}
     options = csv.ConvertOptions(column_types=known, strings_can_be_null=True)
     reading = csv.ReadOptions(block_size=4 << 20, use_threads=False)
-    with csv.open_csv(file, read_options=reading, convert_options=options) as reader:
+    parted = csv.ParseOptions(delimiter=delimiter_of(file))
+    with csv.open_csv(file, read_options=reading, parse_options=parted, convert_options=options) as reader:
+        check_encoding(reader.schema.empty_table(), "the file")
         while True:
             try:
                 batch = reader.read_next_batch()
@@ -227,11 +237,18 @@ def _csv(file: IO[bytes], types: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
 
 
 def _misfit(error: Exception, schema: pa.Schema, types: Mapping[str, str]) -> Exception:
-    """The types to read with from the beginning, where a value did not fit; else the error itself."""
+    """The types to read with from the beginning, where a value did not fit; else the error itself.
+
+    A text that does not fit texts is not UTF-8, however often it is read.
+    """
+    import pyarrow as pa
+
     found = _MISFIT.search(str(error))
     if found is None or int(found[1]) >= len(schema):
         return error
     field = schema.field(int(found[1]))
+    if types.get(field.name) == "string" or pa.types.is_string(field.type):
+        return not_utf8("the file", field.name)
     return _Retyped({**types, field.name: _wider(field.type)})
 
 

@@ -43,7 +43,9 @@ def profile_file(
     html: Annotated[str, msgspec.Meta(description="where to write it as one page")] = "",
     zone: Annotated[str, msgspec.Meta(description="in which zone times without one are")] = "UTC",
 ) -> Json:
-    """Say what the columns of a Parquet, Arrow, CSV or NDJSON file hold; nothing is kept.
+    """Say what the columns of a Parquet, Arrow, CSV or JSON file hold; nothing is kept.
+
+    CSV may be parted by commas, tabs, semicolons or bars; JSON is a list of objects, or one a line.
 
     With `--html` it is also one page that needs nothing else: it can be mailed, and opened without a network.
     A file of any size is read a portion at a time; of one that is larger than a portion quantiles are told

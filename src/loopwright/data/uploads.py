@@ -10,13 +10,14 @@ import stat
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from loopwright.core.errors import Invalid, TooLarge
 from loopwright.core.schema import ColumnType
 from loopwright.data.conforming import COLUMNS_LIMIT, arrow_type, check_sound
 from loopwright.data.footers import ColumnPart, column_parts
+from loopwright.data.plain_files import check_encoding, delimiter_of, lined
 from loopwright.engine.operation import Upload
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ _ENDINGS = {
     ".tsv": "csv",
     ".ndjson": "ndjson",
     ".jsonl": "ndjson",
+    ".json": "json",
     ".parquet": "parquet",
     ".pq": "parquet",
     ".arrow": "arrow",
@@ -93,8 +95,11 @@ def table_of_upload(upload: Upload, types: Mapping[str, ColumnType], *, limit: i
         if size == 0:
             raise Invalid("the body is empty", hint="send rows as Parquet, CSV or one JSON object a line")
         spool.seek(0)
-        with translated("the body", form := _format_of(upload.media_type, spool)):
-            return check_shape(_read(spool, form, types), "the body")
+        form = _format_of(upload.media_type, spool)
+        with lined(spool, "the body") if form == "json" else nullcontext(spool) as rows:
+            form = "ndjson" if form == "json" else form
+            with translated("the body", form):
+                return check_shape(_read(rows, form, types), "the body")
 
 
 def table_of_file(path: str) -> pa.Table:
@@ -147,6 +152,9 @@ def read_table(
         with unpacked_file(file, what) as plain:
             return read_table(plain, form, types, path=path[: -len(_PACKED)], media_type=media_type)
     found = form or format_of(path, media_type) or sniffed(file)
+    if found == "json":
+        with lined(file, what) as lines:
+            return read_table(lines, "ndjson", types, path=path)
     with translated(what, found):
         return check_shape(_read(file, found, types), what)
 
@@ -219,7 +227,8 @@ def sniffed(file: IO[bytes]) -> str:
         return "parquet"
     if head.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
         return "arrow"
-    return "ndjson" if head.lstrip().startswith(b"{") else "csv"
+    start = head.lstrip()[:1]
+    return "ndjson" if start == b"{" else "json" if start == b"[" else "csv"
 
 
 def _read(file: IO[bytes], form: str, types: Mapping[str, ColumnType]) -> pa.Table:
@@ -250,7 +259,10 @@ def _csv(file: IO[bytes], types: Mapping[str, ColumnType]) -> pa.Table:
 
     known = {name: arrow_type(kind) for name, kind in types.items()}
     options = csv.ConvertOptions(column_types=known, strings_can_be_null=True)
-    return csv.read_csv(file, convert_options=options)
+    parted = csv.ParseOptions(delimiter=delimiter_of(file))
+    found = csv.read_csv(file, parse_options=parted, convert_options=options)
+    check_encoding(found, "the file")
+    return found
 
 
 def _ndjson(file: IO[bytes], types: Mapping[str, ColumnType]) -> pa.Table:
