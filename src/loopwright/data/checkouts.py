@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,6 +22,7 @@ from loopwright.data.remembering import remember, remembered
 from loopwright.data.scanning import Remembered, mark_of, scan
 from loopwright.engine.context import Context
 from loopwright.engine.publishing import manifest_of, resolve
+from loopwright.engine.scratch import scratch
 
 __all__ = ["CheckedOut", "checkout"]
 
@@ -89,16 +88,18 @@ def checkout(
 
 
 def _fill(ctx: Context, pages: Sequence[FilePage], root: Path, way: Way) -> list[Way]:
-    """Write everything into a folder beside it, then let that be the folder."""
-    beside = root.with_name(f".{root.name}.{secrets.token_hex(8)}")
-    beside.mkdir(parents=True)
-    try:
+    """Write everything into a folder beside it, then let that be the folder.
+
+    What a killed checkout left beside it goes with the next one.
+    """
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with scratch(root.parent) as held:
+        beside = held / "files"
+        beside.mkdir()
         ways = _place(Placer(ctx.ports.objects, beside, way, beside=False), pages, {})
         if root.exists():
             root.rmdir()
         beside.rename(root)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return ways
 
 
