@@ -35,6 +35,7 @@ _FOREIGN = ("ü", "Ü5", "5 K", "5 \u212a", "stra\u1e9e")
 _TEXTS = ("a", "B", "b%", "a_c", "AB", "ab*", "[x]?", f"{_LONG}1", f"{_LONG}2", *_FOREIGN)
 _NUMBERS = (-1.5, 0.0, 1.0, 2.0, math.nan, math.inf, 1e-300)
 _TEXT_TESTS: tuple[Operator, ...] = ("=", "!=", "LIKE", "ILIKE", "IN", "NOT IN", "IS NULL", "IS NOT NULL")
+_ORDERS = ("start_time", "end_time", "run_name", "run_id", "status", "user_id", "artifact_uri")
 _NUMBER_TESTS: tuple[Operator, ...] = ("=", "!=", "<", "<=", ">", ">=")
 _PATTERNS = ("a%", "%B", "_", "%*", "[x]%", "A_C", "%", "x%2", "Ü_", "%k", "STRAß")
 
@@ -109,7 +110,7 @@ def _some_condition(rng: random.Random, depth: int) -> Condition:
 def some_query(rng: random.Random) -> RunQuery:
     """A question about such runs."""
     fields = [Field("metric", "m"), Field("metric", "z"), Field("param", "p"), Field("tag", "t")]
-    fields += [Field("attribute", key) for key in ("start_time", "end_time", "run_name", "run_id", "status")]
+    fields += [Field("attribute", key) for key in _ORDERS]
     chosen = rng.sample(fields, rng.randrange(4))
     return RunQuery(
         experiments=tuple(rng.sample(["e1", "e2", "e3", "none"], rng.randrange(1, 4))),

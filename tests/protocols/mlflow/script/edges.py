@@ -24,6 +24,7 @@ def edges(talk: Talk) -> None:
     _which_traces(talk, home, run)
     _newest_by_alias(talk)
     _copies_outlive(talk, home, run)
+    _runs_by_their_users(talk)
 
 
 def _half_named_datasets(talk: Talk, run: str) -> None:
@@ -117,3 +118,18 @@ def _copies_outlive(talk: Talk, home: str, run: str) -> None:
     talk.get("model-versions/get-download-uri", "where they still are", place)
     talk.delete("registered-models/delete", "all of it", {"name": "whole"})
     talk.get("model-versions/get-download-uri", "and still", place)
+
+
+def _runs_by_their_users(talk: Talk) -> None:
+    home = talk.experiment("users")
+    for number, user in enumerate(["bob", "ann", "cid", "ann"]):
+        tags = [{"key": "mlflow.user", "value": user}]
+        talk.run(home, f"of {user}, {number}", START + number, tags=tags, user_id=user)
+    for order in (["user_id"], ["attributes.user_id DESC", "start_time"], ["user_id", "run_name DESC"]):
+        body = {"experiment_ids": [home], "order_by": order}
+        talk.post("runs/search", f"ordered by {', '.join(order)}", body)
+    first = talk.post(
+        "runs/search", "two of them", {"experiment_ids": [home], "order_by": ["user_id"], "max_results": 2}
+    )
+    more = {"experiment_ids": [home], "order_by": ["user_id"], "page_token": first["next_page_token"]}
+    talk.post("runs/search", "the others", more)

@@ -12,13 +12,14 @@ from loopwright.core.folding import spellings
 from loopwright.core.patterns import finder
 from loopwright.core.queries import All, AnyOf, Comparison, Condition, Not
 
-__all__ = ["ORDERED", "Conditions", "Sql", "attribute_sql", "text_test", "there"]
+__all__ = ["ORDERED", "USER_TAG", "Conditions", "Sql", "attribute_sql", "text_test", "there"]
 
 _NEVER, _ALWAYS = "0 = 1", "1 = 1"
 ORDERED = {"=": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 _TEXTS = {"run_id": "r.id", "run_name": "r.name", "status": "UPPER(r.state)"}
 _TIMES = {"start_time": "r.started_at", "end_time": "r.ended_at", "created": "r.created_at"}
-_USER = "mlflow.user"
+USER_TAG = "mlflow.user"
+"""the user of a run is whom its tag tells"""
 _NO_KEY = -1
 
 Sql = tuple[str, list[Any]]
@@ -78,7 +79,7 @@ class Conditions:
     def _comparison(self, asked: Comparison, run: str) -> Sql:
         kind, key = asked.field.kind, asked.field.key
         if kind == "attribute" and key == "user_id":
-            return self._text("run_tags", _USER, asked, run)
+            return self._text("run_tags", USER_TAG, asked, run)
         match kind:
             case "metric":
                 return self._metric(key, asked, run)

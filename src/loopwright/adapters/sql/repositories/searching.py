@@ -12,7 +12,13 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from loopwright.adapters.sql.listing import checked_limit, write_token
-from loopwright.adapters.sql.repositories.conditions import ORDERED, Conditions, attribute_sql, there
+from loopwright.adapters.sql.repositories.conditions import (
+    ORDERED,
+    USER_TAG,
+    Conditions,
+    attribute_sql,
+    there,
+)
 from loopwright.adapters.sql.repositories.narrowing import Narrow, narrowest
 from loopwright.adapters.sql.repositories.places import Atom, beyond, read_place, sorted_rows
 from loopwright.adapters.sql.repositories.texts import HEAD
@@ -272,7 +278,7 @@ class Search:
     # -- the walk ----------------------------------------------------------------------------
 
     def _stretches(self) -> list[_Stretch]:
-        order = self._query.order
+        order = tuple(_stored(key) for key in self._query.order)
         if not any(key.field == _START.field for key in order):
             order = (*order, _START)
         first, *rest = order
@@ -398,3 +404,9 @@ def _key_atoms(key: SortKey, alias: str) -> list[Atom]:
             Atom(f"COALESCE({alias}.value, 0.0)", descending=key.descending, kind=float),
         ]
     return [missing, Atom(f"COALESCE({alias}.value, '')", descending=key.descending, kind=str)]
+
+
+def _stored(key: SortKey) -> SortKey:
+    """A key by where it is stored: who a run's user is, its tag tells."""
+    is_user = key.field == Field("attribute", "user_id")
+    return SortKey(Field("tag", USER_TAG), key.descending) if is_user else key
