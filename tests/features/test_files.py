@@ -131,3 +131,55 @@ def test_files_that_are_not_there_or_cannot_be_written(folder: Path) -> None:
     with pytest.raises(Invalid):
         asked(folder)
     assert sorted(path.name for path in folder.iterdir()) == ["spine.parquet", "view.parquet"]
+
+
+DECIMAL = pa.decimal128
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs"),
+    [
+        (pa.array([3, 3, 4], pa.uint64()), pa.array([3, 3, 3], pa.int32())),
+        (pa.array([3, 3, 4], pa.int64()), pa.array([3, 3, 3]).cast(DECIMAL(21, 2))),
+        (pa.array([3, 3, 4]).cast(DECIMAL(20, 1)), pa.array([3, 3, 3]).cast(pa.decimal256(40, 9))),
+        (pa.array([b"a", b"a", b"b"], pa.large_binary()), pa.array([b"a"] * 3, pa.binary(1))),
+        (pa.array([3, 3, 4], pa.time32("s")), pa.array([3_000_000] * 3, pa.time64("us"))),
+        (pa.array([3, 3, 4], pa.timestamp("ms")), pa.array([3000] * 3, pa.timestamp("us"))),
+    ],
+)
+def test_keys_of_one_kind_meet_whatever_their_width(folder: Path, mine: pa.Array, theirs: pa.Array) -> None:
+    """Gates that the same number stands for: rows of the third gate alone have a winner."""
+    for name, values in (("spine", mine), ("view", theirs)):
+        table = pq.read_table(folder / f"{name}.parquet")
+        place = table.column_names.index("gate")
+        pq.write_table(table.set_column(place, "gate", values), folder / f"{name}.parquet")
+    assert asked(folder)["w_wind"].to_pylist() == [2.5, None, None]
+
+
+def test_a_column_of_nothing_but_nulls_is_of_no_instant(folder: Path) -> None:
+    view = pq.read_table(folder / "view.parquet")
+    place = view.column_names.index("known")
+    pq.write_table(view.set_column(place, "known", pa.nulls(3)), folder / "view.parquet")
+    assert asked(folder)["w_wind"].to_pylist() == [3.5, None, 1.5]
+    spine = pq.read_table(folder / "spine.parquet")
+    pq.write_table(spine.set_column(3, "asked", pa.nulls(3)), folder / "spine.parquet")
+    assert asked(folder)["w_wind"].to_pylist() == [None] * 3
+
+
+@pytest.mark.parametrize("ttl", [1e300, 3e-7, -1.0, float("nan")])
+def test_a_ttl_that_means_nothing_is_refused(folder: Path, ttl: float) -> None:
+    with pytest.raises(Invalid, match="ttl") as caught:
+        asked(folder, ttl=ttl)
+    assert "0 means no limit" in caught.value.hint
+
+
+def test_a_key_that_is_no_value_or_not_there_is_told_as_such(folder: Path) -> None:
+    with pytest.raises(Invalid, match="spine's key column 'z' is not there"):
+        asked(folder, key=("z",))
+    for name in ("spine", "view"):
+        table = pq.read_table(folder / f"{name}.parquet")
+        nested = pa.array([[3]] * 3)
+        place = table.column_names.index("gate")
+        pq.write_table(table.set_column(place, "gate", nested), folder / f"{name}.parquet")
+    with pytest.raises(Invalid, match="which is no key"):
+        asked(folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -76,6 +75,8 @@ __all__ = [
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000, description="how many on a page")]
 Rows = Annotated[list[dict[str, Scalar]], msgspec.Meta(max_length=10_000, description="request rows")]
+_LONGEST_S = 1e12
+"""some thirty thousand years: no instant is older"""
 Kind = Literal["feature_view", "feature_service"]
 
 
@@ -258,8 +259,10 @@ def join(
     no limit. `zone` declares the zone of times that are written without one. `memory`, such as 4GB, is what
     may be taken; without it half of the machine's. What does not fit waits in a folder beside the result.
     """
-    if not math.isfinite(ttl) or ttl < 0:
+    if not 0 <= ttl <= _LONGEST_S:  # nor NaN
         raise Invalid(f"{ttl} is no ttl", hint="give seconds; 0 means no limit")
+    if ttl and not timedelta(seconds=ttl):
+        raise Invalid(f"a ttl of {ttl} seconds is less than a microsecond", hint="0 means no limit")
     asked = AsOfJoin(
         keys=key,
         time=time,

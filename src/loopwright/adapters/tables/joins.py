@@ -97,9 +97,14 @@ def _ahead(
 
 def brought_of(spine: pa.Table, view: pa.Schema, join: AsOfJoin) -> dict[str, str]:
     """Column of the view by its output name; a name the spine has already is `Invalid`."""
+    empty = view.empty_table()
+    for key in join.keys:
+        column_of(spine, key, "spine's key")
+        column_of(empty, key, "view's key")
+    column_of(spine, join.time, "time")
+    column_of(empty, join.event_time, "event time")
     apart = {*join.keys, join.event_time, join.known_at, join.order}
     names = join.columns or tuple(name for name in view.names if name not in apart)
-    empty = view.empty_table()
     for name in names:
         column_of(empty, name, "view's")
     if join.order is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -33,6 +33,7 @@ __all__ = [
 
 _PER_UNIT = {"s": (1_000_000, 1), "ms": (1_000, 1), "us": (1, 1), "ns": (1, 1_000)}
 _LIMIT = 1 << 62
+_FEWER_DIGITS, _MOST_DIGITS = 38, 76
 _DENSE = 1 << 20
 
 
@@ -78,6 +79,8 @@ def instants_of(table: pa.Table, name: str, what: str, zone: str = "") -> Instan
     A time without a zone is one of `zone`; `Invalid` where that is empty, or does not say which instant.
     """
     column = column_of(table, name, what)
+    if pa.types.is_null(column.type):  # none of them was ever written down
+        return Instants(np.zeros(len(column), dtype=np.int64), np.ones(len(column), dtype=np.bool_))
     if not pa.types.is_timestamp(column.type):
         raise Invalid(
             f"the {what} column {name!r} holds {column.type}, not instants",
@@ -209,17 +212,45 @@ def _kind(kind: pa.DataType, name: str) -> pa.DataType:
     """The type that values of a key column are compared as."""
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    if pa.types.is_timestamp(kind):
-        if kind.tz is None:
-            raise Invalid(f"the key {name!r} is a time without a zone", hint="declare its zone")
-        return pa.timestamp("us", "UTC")
-    if pa.types.is_integer(kind) and kind != pa.uint64():
-        return pa.int64()
-    if pa.types.is_floating(kind):
-        return pa.float64()
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return pa.large_string()
+    if pa.types.is_nested(kind):
+        raise Invalid(
+            f"the key {name!r} holds {str(kind)[:80]}, which is no key",
+            hint="name the columns of plain values that identify the entity",
+        )
+    if pa.types.is_timestamp(kind):  # one without a zone is a clock's reading, and no instant
+        return pa.timestamp("us", None if kind.tz is None else "UTC")
+    for is_such, shared in _ALIKE:
+        if is_such(kind):
+            return shared
     return kind
+
+
+_ALIKE: tuple[tuple[Callable[[pa.DataType], bool], pa.DataType], ...] = (
+    (lambda kind: pa.types.is_integer(kind) and kind != pa.uint64(), pa.int64()),
+    (pa.types.is_floating, pa.float64()),
+    (pa.types.is_string, pa.large_string()),
+    (pa.types.is_large_string, pa.large_string()),
+    (pa.types.is_string_view, pa.large_string()),
+    (pa.types.is_binary, pa.large_binary()),
+    (pa.types.is_binary_view, pa.large_binary()),
+    (pa.types.is_fixed_size_binary, pa.large_binary()),
+    (pa.types.is_time, pa.time64("ns")),
+    (pa.types.is_date, pa.date32()),
+)
+"""kinds of which values of different types are compared, and as what"""
+_DIGITS = {pa.int64(): 19, pa.uint64(): 20}
+
+
+def _as_decimals(kinds: set[pa.DataType]) -> pa.DataType | None:
+    """The type of decimals that holds the values of all of these exactly, None where there is none."""
+    if not all(pa.types.is_decimal(kind) or kind in _DIGITS for kind in kinds):
+        return None
+    places = {kind: 0 if kind in _DIGITS else kind.scale for kind in kinds}
+    scale = max(places.values())
+    digits = scale + max(_DIGITS.get(kind) or kind.precision - kind.scale for kind in kinds)
+    if digits > _MOST_DIGITS:
+        return None
+    return pa.decimal128(digits, scale) if digits <= _FEWER_DIGITS else pa.decimal256(digits, scale)
 
 
 def _shared_kind(left: pa.DataType, right: pa.DataType, name: str) -> pa.DataType:
@@ -231,6 +262,9 @@ def _shared_kind(left: pa.DataType, right: pa.DataType, name: str) -> pa.DataTyp
         return pa.int64() if pa.types.is_timestamp(kind) else kind
     if kinds == {pa.int64(), pa.float64()}:
         return pa.float64()
+    decimals = _as_decimals(known)
+    if decimals is not None:
+        return decimals
     raise Invalid(
         f"the key {name!r} is {left} in the spine and {right} in the view",
         hint="give the key the same type on both sides",
