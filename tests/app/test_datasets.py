@@ -54,6 +54,7 @@ def test_rows_come_back_as_of_every_version(face: Any) -> None:
     assert data.read(1).to_pylist() == first
     assert data.read().to_pylist() == [first[0], first[2], *more]
     assert [version.number for version in data.versions()] == [2, 1]
+    assert data.read("landings@1") == data.read("dataset:landings@1") == data.read(1)
     assert data.read("@1").equals(data.read(datetime.now(UTC) - timedelta(0))) is False
     found = data.diff(1, 2)
     assert (found.added, found.removed, found.changed, found.columns) == (1, 0, 1, {"at": 1, "delay": 1})

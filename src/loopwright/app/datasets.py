@@ -217,7 +217,7 @@ class Dataset:
 
     def address(self, at: At = "") -> str:
         """The address of a version, as `dataset:flights@3`, for other calls."""
-        text = _text(at)
+        text = _text(at, self.name)
         kind, name = self._line
         chosen: Selector | None = None
         if text:
@@ -230,7 +230,7 @@ class Dataset:
 
     def _selector(self, at: At) -> str:
         """What operations that take a dataset's name are told of the version."""
-        text = _text(at)
+        text = _text(at, self.name)
         if text.startswith("#"):
             raise Invalid(f"{text} is a digest", hint="name the version by its number or an instant")
         if text and self._branch:
@@ -281,5 +281,10 @@ def _equal(match: Mapping[str, Scalar]) -> Expr:
     return all_of(*wanted)
 
 
-def _text(at: At) -> str:
-    return format_instant(at) if isinstance(at, datetime) else str(at).removeprefix("@")
+def _text(at: At, name: str) -> str:
+    """A version as it is selected; its whole address, `flights@3`, says the same."""
+    if isinstance(at, datetime):
+        return format_instant(at)
+    own = str(at).removeprefix(f"{DATASET}:")
+    named = own.startswith((f"{name}@", f"{name}#"))
+    return (own[len(name) :] if named else str(at)).removeprefix("@")
