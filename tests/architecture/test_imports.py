@@ -14,6 +14,7 @@ from tests.architecture.sources import PACKAGE, dotted, functions, imported, mod
 LAZY = {
     "__init__.py": "the facade loads a room when its name is first used",
     "workspace/catalogue.py": "loads only the adapters that the settings name",
+    "workspace/feature_modules.py": "loads modules of whoever runs the server, whose names it is told",
     "workspace/sources.py": "loads only the adapter that an address names",
     "app/assembling.py": "what is mounted loads at its first request, not when the server starts",
     "client/__init__.py": "the client alone brings the HTTP library",
