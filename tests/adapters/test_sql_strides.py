@@ -96,6 +96,7 @@ def rows_of(*points: tuple[int, int]) -> list[tuple[int, int, int, int, int, flo
         ([(7, 6), (5, 3), (6, 3)], (5, 3, -1)),
         ([(5, -(2**63)), (6, 2**63 - 1)], (5, -(2**63), -1)),
         ([(5, 2**60)], (5, 2**60, -1)),
+        ([(5, 0), (6, 1), (7, 2**51)], (5, 0, -1)),
     ],
 )
 def test_what_is_told_of_a_batch(points: list[tuple[int, int]], shape: tuple[int, int, int] | None) -> None:

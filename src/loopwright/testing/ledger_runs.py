@@ -165,7 +165,11 @@ class MemoryMetrics:
     def steps(self, run_id: str, key: str) -> range | None:
         found = self._steps(run_id, key)
         stride = found[1] - found[0] if len(found) > 1 else 1
-        if not found or stride < 1 or found != list(range(found[0], found[-1] + 1, stride)):
+        if (
+            not found
+            or any(step != found[0] + stride * place for place, step in enumerate(found))
+            or stride < 1
+        ):
             return None
         return range(found[0], found[-1] + 1, stride)
 

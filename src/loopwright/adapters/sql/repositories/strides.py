@@ -34,16 +34,25 @@ def shape_of(rows: Sequence[Row]) -> tuple[Row, _Shape]:
 
     That is 0 for a single point and -1 where steps rise, but not evenly; all three are None where they fall.
     """
-    ordered = sorted(rows, key=_BY_STEP) if len(rows) > 1 else rows
+    if len(rows) == 1:
+        row = rows[0]
+        return row, (row[2], row[3], 0 if -_FAR < row[3] < _FAR else _RISING)
+    steps, times = [row[3] for row in rows], [row[2] for row in rows]
+    if _is_even(steps) and times == sorted(times):  # as they mostly come
+        return rows[-1], (times[0], steps[0], steps[1] - steps[0])
+    ordered = sorted(rows, key=_BY_STEP)
     steps, times = [row[3] for row in ordered], [row[2] for row in ordered]
+    latest = max(rows, key=_rank)
     if times != sorted(times):
-        return max(rows, key=_rank), (None, None, None)
-    start, end = steps[0], steps[-1]
-    stride = steps[1] - start if len(steps) > 1 else 0
-    is_even = len(steps) == 1 or (stride > 0 and steps == list(range(start, end + 1, stride)))
-    is_near = start > -_FAR and end < _FAR
-    latest = ordered[-1] if is_even else max(rows, key=_rank)
-    return latest, (times[0], start, stride if is_even and is_near else _RISING)
+        return latest, (None, None, None)
+    return latest, (times[0], steps[0], steps[1] - steps[0] if _is_even(steps) else _RISING)
+
+
+def _is_even(steps: list[int]) -> bool:
+    start, end, stride = steps[0], steps[-1], steps[1] - steps[0]
+    if stride < 1 or start <= -_FAR or end >= _FAR or end - start != stride * (len(steps) - 1):
+        return False
+    return steps == list(range(start, end + 1, stride))
 
 
 def _rank(row: Row) -> tuple[Any, ...]:
