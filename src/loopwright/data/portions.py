@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, TypeVar
 
 from loopwright.core.errors import Invalid, TooLarge
 from loopwright.data.footers import ColumnPart, column_parts
+from loopwright.data.json_lines import check_lines
 from loopwright.data.plain_files import check_encoding, delimiter_of, lined, not_utf8
 from loopwright.data.uploads import (
     GROWN_LIMIT,
@@ -267,6 +268,7 @@ def _ndjson(file: IO[bytes]) -> Iterator[pa.RecordBatch]:
 
     schemas: list[pa.Schema] = []
     for lines in _lines(file):
+        check_lines([lines])
         found = json.read_json(pa.BufferReader(lines)).schema
         schemas = [pa.unify_schemas([*schemas, found], promote_options="permissive")]
     file.seek(0)

@@ -17,6 +17,7 @@ from loopwright.core.errors import Invalid, TooLarge
 from loopwright.core.schema import ColumnType
 from loopwright.data.conforming import COLUMNS_LIMIT, arrow_type, check_sound
 from loopwright.data.footers import ColumnPart, column_parts
+from loopwright.data.json_lines import check_lines, parts_of
 from loopwright.data.plain_files import check_encoding, delimiter_of, lined
 from loopwright.engine.operation import Upload
 
@@ -269,6 +270,8 @@ def _ndjson(file: IO[bytes], types: Mapping[str, ColumnType]) -> pa.Table:
     import pyarrow as pa
     from pyarrow import json
 
+    check_lines(parts_of(file))
+    file.seek(0)
     known = [(name, arrow_type(_json_type(kind))) for name, kind in types.items()]
     options = json.ParseOptions(explicit_schema=pa.schema(known))
     found = json.read_json(file, parse_options=options)
