@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +18,9 @@ from loopwright.adapters.tables.sources import ParquetSource
 from loopwright.core.errors import Invalid
 from loopwright.engine.scratch import scratch
 from loopwright.ports.tables import AsOfJoin, FilesJoined
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["join_files"]
 
@@ -65,12 +71,28 @@ def _in_one_piece(spine: str, view: str, out: str, join: AsOfJoin) -> FilesJoine
     back = np.zeros(len(places), dtype=np.int64)
     back[places >= 0] = inverse
     taken = pa.array(back, mask=places < 0)
-    for name, source in joined.brought.items():
-        column = rows.take(source, different).combine_chunks().take(taken)
-        asked = asked.append_column(pa.field(name, rows.schema.field(source).type), column)
+    brought = _one_ahead(rows, list(joined.brought.values()), different)
+    for (name, source), column in zip(joined.brought.items(), brought, strict=True):
+        field = pa.field(name, rows.schema.field(source).type)
+        asked = asked.append_column(field, column.combine_chunks().take(taken))
     with _writer(asked.schema.remove_metadata(), out) as writer:
         writer.write_table(asked.replace_schema_metadata(None), row_group_size=ROW_GROUP)
     return FilesJoined(rows=asked.num_rows, columns=tuple(joined.brought))
+
+
+def _one_ahead(
+    rows: ParquetSource, columns: Sequence[str], places: NDArray[np.int64]
+) -> Iterator[pa.ChunkedArray]:
+    """The columns at these places; the next one is read while the one before is put where it belongs."""
+    with ThreadPoolExecutor(1) as reader:
+        before: Future[pa.ChunkedArray] | None = None
+        for name in columns:
+            following = reader.submit(rows.take, name, places)
+            if before is not None:
+                yield before.result()
+            before = following
+        if before is not None:
+            yield before.result()
 
 
 def _read(path: str) -> pa.Table:
