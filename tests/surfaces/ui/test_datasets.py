@@ -18,7 +18,7 @@ from loopwright.data.nouns import ColumnRule, Contract, Freshness, RowRule, Rule
 from loopwright.data.purposes import set_purposes
 from loopwright.engine.publishing import ensure_asset
 from loopwright.surfaces.ui import build_site
-from loopwright.surfaces.ui.datasets import checked_over_time, spoken, written
+from loopwright.surfaces.ui.datasets import checked_over_time, spoken, spread, written
 from loopwright.workspace import Workspace
 from tests.data.weather import contract, weather
 from tests.surfaces.asking import ask
@@ -76,6 +76,18 @@ def test_rules_that_came_later_are_blank_before() -> None:
 )
 def test_a_result_fits_a_cell(said: dict[str, object], text: str) -> None:
     assert spoken(_result("a", **said)) == text
+
+
+def test_a_column_is_drawn_as_its_profile_has_it(tmp_path: Path) -> None:
+    """Four values alike often are four bars of one height; texts are named with their shares."""
+    with Workspace.open(tmp_path) as workspace:
+        rows = {"n": [0.0, 1.0, 2.0, 3.0] * 25, "of": ["a"] * 75 + ["b"] * 25}
+        append(workspace.context(), "even", pa.table(rows))
+        columns = workspace.call("data.profile", name="even")["columns"]
+    drawn = re.findall(r"v(-?[0-9.]+)h", spread(columns["n"]).bars)
+    assert drawn == ["-22.0"] * 4
+    assert spread(columns["of"]).common == (("a", 0.75), ("b", 0.25))
+    assert spread({"count": 0}) == ("", ())
 
 
 def test_every_text_of_a_dataset_is_text(tmp_path: Path) -> None:

@@ -12,13 +12,24 @@ from urllib.parse import quote
 import msgspec
 
 from loopwright.core.errors import Denied, NotFound
-from loopwright.core.nouns import Version
+from loopwright.core.nouns import Json, Version
 from loopwright.core.schema import Schema
 from loopwright.data.evolution import ColumnChange, schema_changes
 from loopwright.data.nouns import QuarantinedRow, RuleResult
 from loopwright.surfaces.ui.desk import Desk, Query, Values
 
-__all__ = ["CheckLine", "checked_over_time", "contract", "dataset", "erasures", "found", "spoken", "written"]
+__all__ = [
+    "CheckLine",
+    "Spread",
+    "checked_over_time",
+    "contract",
+    "dataset",
+    "erasures",
+    "found",
+    "spoken",
+    "spread",
+    "written",
+]
 
 _LISTED = 100
 _VERSIONS = 20
@@ -29,6 +40,9 @@ _SAMPLE = 8
 _SHORT = 14
 _AGE = re.compile(r"(\d+[a-z]+){1,2}")
 """the two largest units of a time"""
+_TOP = 3
+"""values of a column that are named in its line"""
+_WIDTH, _HEIGHT = 96, 22
 _NEW_RULES = {"ask": "", "rules": [{"column": "", "allowed": [], "forbidden": []}]}
 
 
@@ -38,6 +52,15 @@ class CheckLine(NamedTuple):
     rule: str
     severity: str
     results: tuple[RuleResult | None, ...]
+
+
+class Spread(NamedTuple):
+    """How the values of a column are spread: the bars of its histogram, or the commonest values."""
+
+    bars: str = ""
+    """the path of a picture; empty where there is no histogram"""
+    common: tuple[tuple[str, float], ...] = ()
+    """values with their shares of the rows that have one"""
 
 
 def found(desk: Desk, query: Query) -> Values:
@@ -64,6 +87,7 @@ def dataset(desk: Desk, path: dict[str, str], query: Query) -> Values:
     purpose = query.get("purpose") or ""
     kept_out, kept_back = _kept_out(desk, name, query.get("kept"), purpose)
     purposes = desk.maybe("data.purposes", name=name)
+    profile = desk.maybe("data.profile", name=name, purpose=purpose)
     return {
         "title": name,
         "view": view,
@@ -73,7 +97,9 @@ def dataset(desk: Desk, path: dict[str, str], query: Query) -> Values:
         "checked": [version.number for version in shown],
         "checks": checked_over_time([_checks(desk, name, version) for version in shown]),
         "history": _history(desk, name, shown),
-        "profile": desk.maybe("data.profile", name=name, purpose=purpose),
+        "profile": profile,
+        "spreads": {} if profile is None else {key: spread(each) for key, each in profile["columns"].items()},
+        "size": (_WIDTH, _HEIGHT),
         "purpose": purpose,
         "sample": _sample(desk, name, newest, purpose),
         "kept_back": kept_back,
@@ -86,6 +112,21 @@ def dataset(desk: Desk, path: dict[str, str], query: Query) -> Values:
         "now": desk.now,
         "spoken": spoken,
     }
+
+
+def spread(column: Json) -> Spread:
+    """The picture of a column's profile: a bar for each bin, or its commonest values where it has none."""
+    if column.get("histogram"):
+        return Spread(_bars(column["histogram"]["counts"]))
+    full = column.get("count") or 1
+    shown = column.get("top") or ()
+    return Spread(common=tuple((str(each["value"]), each["count"] / full) for each in shown[:_TOP]))
+
+
+def _bars(counts: Sequence[int]) -> str:
+    across, top = _WIDTH / max(len(counts), 1), max(counts, default=0)
+    places = ((at * across, _HEIGHT * count / top) for at, count in enumerate(counts) if count)
+    return "".join(f"M{x:.1f} {_HEIGHT}v{-tall:.1f}h{across * 0.9:.1f}v{tall:.1f}z" for x, tall in places)
 
 
 def _kept_out(desk: Desk, name: str, token: str | None, purpose: str) -> tuple[Any, str]:
