@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import ipaddress
 import json
 from collections.abc import Callable
 from functools import partial
 from urllib.parse import unquote, urlsplit
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from loopwright.adapters.frameworks.trees import check_xgboost
 from loopwright.adapters.notify.addresses import Rules, is_public, permitted, place_of
@@ -16,6 +20,7 @@ from loopwright.core.errors import Invalid, LoopwrightError
 from loopwright.core.instants import duration, format_duration, format_instant, parse_instant
 from loopwright.core.nesting import check_json
 from loopwright.core.plain_yaml import read_yaml
+from loopwright.data.uploads import read_table
 from loopwright.registry.framing import unframed
 from loopwright.registry.mlmodel import chosen_flavor, read_mlmodel
 from loopwright.registry.signatures import read_signature
@@ -223,6 +228,10 @@ def _arguments(reader: Reader, data: bytes) -> None:
     reader.body(data, {})
 
 
+def _rows(data: bytes, form: str) -> None:
+    read_table(io.BytesIO(data), form, {}, path="rows").validate(full=True)
+
+
 TARGETS: dict[str, Target] = {
     **{f"search of {name}": partial(_search, dialect) for name, dialect in _DIALECTS.items()},
     **{f"order of {name}": partial(_order, dialect) for name, dialect in _DIALECTS.items()},
@@ -245,6 +254,9 @@ TARGETS: dict[str, Target] = {
     "trees": _trees,
     "batch": partial(_arguments, _BATCH),
     "assessment": partial(_arguments, _ASSESSMENT),
+    **{
+        f"rows in {form}": partial(_rows, form=form) for form in ("ndjson", "json", "csv", "arrow", "parquet")
+    },
 }
 
 _FILTER = b"metrics.loss > 0.1 AND (params.`a b` LIKE '%x%' OR NOT tags.t IN ('a', 'b')) AND status = 'x'"
@@ -253,7 +265,29 @@ _SPAN = (
     b'"b7ad6b7169203331","name":"c","startTimeUnixNano":"1","attributes":[{"key":"k","value":{"arrayValue":'
     b'{"values":[{"intValue":"1"},{"doubleValue":1.5}]}}}]}]}]}]}'
 )
+
+
+def _kept(form: str) -> bytes:
+    """A small table as bytes."""
+    table = pa.table({"a": [1, None, 3], "b": ["x", "yy", None], "c": [0.5, 1.5, None]})
+    sink = io.BytesIO()
+    if form == "parquet":
+        pq.write_table(table, sink, compression="NONE")
+    else:
+        with pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+    return sink.getvalue()
+
+
 SEEDS: dict[str, tuple[bytes, ...]] = {
+    "rows": (
+        b'{"a":1,"b":null}\n{"a":2,"b":"x"}\n',
+        b'[{"a":1},{"a":null}]',
+        b"a,b\n1,x\n2,\n",
+        b"a;b\n1;'x'\n",
+        _kept("arrow"),
+        _kept("parquet"),
+    ),
     "search": (_FILTER, b"name ILIKE 'x'", b"trace.text RLIKE '(a+)+'", b"span.attributes.x = 'y'"),
     "order": (b"metrics.loss DESC\nparams.`a` ASC", b"name", b"start_time"),
     "address": (
