@@ -320,13 +320,13 @@ def test_a_ledger_that_was_opened_before_a_fork_is_refused(file: Path) -> None:
 import os, sys
 from pathlib import Path
 from loopwright.adapters.sql.sqlite import SqliteLedger
-from loopwright.core.errors import Fault
+from loopwright.core.errors import Conflict
 ledger = SqliteLedger(Path(sys.argv[1]))
 pid = os.fork()
 if pid == 0:
     try:
         ledger.write(lambda tx: None)
-    except Fault:
+    except Conflict:
         os._exit(7)
     os._exit(0)
 print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
