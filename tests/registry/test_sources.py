@@ -127,3 +127,12 @@ def test_a_folder_never_leads_out(head: str, tail: str) -> None:
     assert not folder.startswith("/")
     assert ".." not in folder.split("/")
     assert "\\" not in folder
+
+
+@pytest.mark.parametrize(
+    "text", ["runs:/\udcce%89f/x", "s3://b/\ud800", "models:/m\udcff@x", "runs:%3s:%4%46f/\udcce%89f/%"]
+)
+def test_halves_of_signs_are_refused(text: str) -> None:
+    """Also one that, with what is percent-encoded behind it, would be a letter."""
+    with pytest.raises(Invalid):
+        read_source(text)

@@ -92,7 +92,10 @@ def _check(text: str, scheme: str) -> None:
             "is neither an artifact of a run or model nor in a store we know of",
             "write runs:/<run>/<path>, models:/<model>, or the address in a store: s3://bucket/path",
         )
-    plain = decoded(text.encode("utf-8", "surrogateescape"))
+    try:
+        plain = decoded(text.encode())
+    except UnicodeEncodeError as error:
+        raise _refused("is no Unicode", "write it in UTF-8") from error
     if not plain.isprintable() or any(mark in plain for mark in "\\?#"):
         raise _refused("has a backslash, a query, a fragment or control characters", "leave them out")
     if {".", ".."} & set(plain.partition(":")[2].split("/")):
