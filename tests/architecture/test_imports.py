@@ -13,6 +13,7 @@ from tests.architecture.sources import PACKAGE, dotted, functions, imported, mod
 # Modules that may import our own modules inside a function, each with its reason.
 LAZY = {
     "__init__.py": "the facade loads a room when its name is first used",
+    "adapters/sql/opening.py": "a command on SQLite starts without what PostgreSQL needs",
     "workspace/catalogue.py": "loads only the adapters that the settings name",
     "workspace/feature_modules.py": "loads modules of whoever runs the server, whose names it is told",
     "workspace/sources.py": "loads only the adapter that an address names",

@@ -227,6 +227,7 @@ class Assembly:
         self._settings = settings
         self._clock = clock or SystemClock()
         self._ids = RandomIds()
+        self._forgoes_pandas = False
         self._functions = ProcessFunctions(lambda: functions_in(settings.feature_modules))
 
     @property
@@ -321,6 +322,10 @@ class Assembly:
     @cached_property
     def tables(self) -> Tables:
         """Polars, or DuckDB where the setting says so."""
+        if self._forgoes_pandas:
+            from loopwright.adapters.tables.forgoing import forgo_pandas
+
+            forgo_pandas()
         if self._settings.table_engine == "duckdb":
             from loopwright.adapters.tables.engine_duckdb import DuckDBTables
 
@@ -329,12 +334,9 @@ class Assembly:
 
         return PolarsTables(self._memory)
 
-    @staticmethod
-    def forgo_pandas() -> None:
+    def forgo_pandas(self) -> None:
         """Say that nobody in this process hands objects of pandas over, so that tables begin without it."""
-        from loopwright.adapters.tables.forgoing import forgo_pandas
-
-        forgo_pandas()
+        self._forgoes_pandas = True
 
     @cached_property
     def scanner(self) -> Scanner:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from loopwright.adapters.sql.postgres import PostgresLedger
 from loopwright.adapters.sql.sqlite import SqliteLedger
 from loopwright.core.errors import Invalid
 from loopwright.ports.ledger import Ledger
@@ -35,6 +34,8 @@ def open_ledger(url: str) -> Ledger:
     if path is not None:
         return SqliteLedger(path)
     if url.startswith(_POSTGRES):
+        from loopwright.adapters.sql.postgres import PostgresLedger
+
         return PostgresLedger(url)
     raise Invalid(
         f"{url.partition(':')[0][:40]!r} is not a store of metadata",
