@@ -184,3 +184,12 @@ def test_rows_of_text_stay_byte_for_byte(cells: list[tuple[str, str]], delimiter
         assert stays == cells
     else:
         assert (b"".join(left.pieces), left.removed) == (written(stays), len(cells) - len(stays))
+
+
+def test_a_line_that_is_nested_too_deeply_hides_no_record() -> None:
+    deep = b"[" * 100_000 + b"]" * 100_000
+    subject, of_subject = parse_subject((f"passenger={WHO}",)), b'{"passenger": "%s"}\n' % WHO.encode()
+    left = left_of("a.ndjson", lambda: io.BytesIO(deep + b"\n" + of_subject), subject)
+    assert left is not None
+    assert (b"".join(left.pieces), left.removed) == (deep + b"\n", 1)
+    assert left_of("a.json", lambda: io.BytesIO(b"[" + deep + b"]"), subject) is None

@@ -77,5 +77,7 @@ def _items(data: bytes, what: str) -> Iterator[bytes]:
     try:
         for item in msgspec.json.decode(data, type=list[msgspec.Raw]):
             yield msgspec.json.format(bytes(item), indent=-1)
+    except RecursionError as error:
+        raise Invalid(f"{what} is nested too deeply", hint="send a list of flat objects") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Invalid(f"{what} is not JSON: {error}", hint="check where it breaks off") from error

@@ -46,7 +46,15 @@ _DELIMITERS = ",;\t|"
 _MOST_LIST = 256 << 20
 """bytes of a JSON list: it is read whole"""
 _MOST_COLUMN = 2 << 30
-_UNREADABLE = (csv.Error, msgspec.DecodeError, UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error)
+_UNREADABLE = (
+    csv.Error,
+    msgspec.DecodeError,
+    UnicodeDecodeError,
+    RecursionError,
+    EOFError,
+    gzip.BadGzipFile,
+    zlib.error,
+)
 
 
 class Left(NamedTuple):
@@ -152,7 +160,7 @@ def _objects(text: Iterable[str]) -> Iterator[_Record]:
     for line in text:
         try:
             yield _Record(line, msgspec.json.decode(line.encode("utf-8", "surrogateescape")))
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             yield _Record(line, None)
 
 

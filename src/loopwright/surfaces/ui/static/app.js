@@ -92,7 +92,7 @@ addEventListener("keydown", (event) => {
 // -- copying --------------------------------------------------------------------
 async function copied(text) {
   if (navigator.clipboard) return navigator.clipboard.writeText(text);
-  const area = Object.assign(document.createElement("textarea"), { value: text }); // a page over plain HTTP has no clipboard
+  const area = Object.assign(document.createElement("textarea"), { value: text }); // over plain HTTP
   document.body.append(area);
   area.select();
   document.execCommand("copy");
