@@ -8,6 +8,7 @@ user's cache at its first use. `--no-large` leaves out the join of a million row
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import socket
@@ -16,6 +17,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from http import HTTPStatus
+from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx
@@ -190,10 +193,25 @@ def over_http(folder: Path, chance: np.random.Generator) -> dict[str, float]:
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=30) as client:
-            return percentiles(asker(client), chance)
+            by_httpx = percentiles(asker(client), chance)
+        with contextlib.closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+            by_stdlib = percentiles(lambda keys: asked_plainly(connection, keys), chance)
+            return {**by_httpx, **{f"http.client_{key}": value for key, value in by_stdlib.items()}}
     finally:
         server.terminate()
         server.wait(30)
+
+
+def asked_plainly(connection: HTTPConnection, keys: list[int]) -> object:
+    """The same by the standard library's client, JSON written and read, to show what the client takes."""
+    body = json.dumps({"rows": [{"k": key} for key in keys], "at": "1971-01-02T12:00:00Z"})
+    place = "/api/v1/features/services/s/lookup"
+    connection.request("POST", place, body, {"content-type": "application/json"})
+    reply = connection.getresponse()
+    told = reply.read()
+    if reply.status != HTTPStatus.OK:
+        raise RuntimeError(told.decode())
+    return json.loads(told)
 
 
 def asker(client: httpx.Client) -> Callable[[list[int]], object]:

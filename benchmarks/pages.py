@@ -60,7 +60,7 @@ def page_of(given: argparse.Namespace) -> Iterator[str]:
     with ours() as server:
         line = server.line()
         home = seeded(server, line, given.runs)
-        name = line.call("GET", "experiments/get", {"experiment_id": home})["experiment"]["name"]
+        name = line.get("experiments/get", experiment_id=home)["experiment"]["name"]
         line.close()
         yield f"{server.urls[0]}/experiments/{name}"
 
