@@ -94,7 +94,9 @@ def read_version(
     return _rows(ctx, manifest, entries, columns, where)
 
 
-def first_rows(ctx: Context, manifest: Manifest, start: int, limit: int) -> pa.Table:
+def first_rows(
+    ctx: Context, manifest: Manifest, start: int, limit: int, columns: Sequence[str] | None = None
+) -> pa.Table:
     """Rows `start` to `start + limit` of a version; only the parts that hold them are read."""
     entries, before = [], 0
     skipped: int | None = None
@@ -104,7 +106,7 @@ def first_rows(ctx: Context, manifest: Manifest, start: int, limit: int) -> pa.T
             skipped = before if skipped is None else skipped
             entries.append(entry)
         before += rows
-    return _rows(ctx, manifest, entries, None, None).slice(start - (skipped or 0), limit)
+    return _rows(ctx, manifest, entries, columns, None).slice(start - (skipped or 0), limit)
 
 
 def rows_at(ctx: Context, version: Version, places: pa.Array, columns: Sequence[str]) -> pa.Table:
@@ -151,7 +153,8 @@ def _rows(
     width = len(schema.columns)
     if not entries or any(entry.facts.get(WIDTH, width) < width for entry in entries):
         files.append(_no_rows(ctx, schema))
-    return ctx.ports.tables.read(files, columns=schema.names if columns is None else columns, where=where)
+    wanted = schema.names if columns is None else tuple(dict.fromkeys(columns))  # each once
+    return ctx.ports.tables.read(files, columns=wanted, where=where)
 
 
 def _no_rows(ctx: Context, schema: Schema) -> BinaryIO:

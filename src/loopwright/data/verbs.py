@@ -117,18 +117,22 @@ def rows(
     name: AssetName,
     *,
     version: Selected = "",
+    columns: tuple[str, ...] = (),
     limit: Limit = 100,
     token: str = "",
     purpose: str = "",
 ) -> Page[Json]:
-    """Read rows of a version in the order they came, a page at a time; it becomes an input of the run."""
+    """Read rows of a version, or some columns of them, in the order they came, a page at a time.
+
+    The version becomes an input of the run.
+    """
     number, start = _row_place(token)
     found = _version(ctx, name, number or version)
-    permitted(ctx, found, purpose=purpose)
+    permitted(ctx, found, columns or None, purpose=purpose)
     if ctx.run_id is not None:
         ctx.write(lambda tx: ctx.touch(tx, LinkRole.INPUT, found.ref))
     manifest = manifest_of(ctx, found)
-    items = json_rows(first_rows(ctx, manifest, start, limit))
+    items = json_rows(first_rows(ctx, manifest, start, limit, columns or None))
     end = start + len(items)
     more = bool(items) and end < (manifest.rows or 0)
     return Page(items=tuple(items), next_token=f"{found.number}.{end}" if more else "")

@@ -127,6 +127,20 @@ def test_a_folder_and_what_has_no_rows_have_pages_too(tmp_path: Path) -> None:
         assert ask(site, "GET", "/contracts/none").status == 200
 
 
+def test_one_column_that_may_not_be_read_hides_itself_alone(tmp_path: Path) -> None:
+    with Workspace.open(tmp_path) as workspace:
+        ctx, site = workspace.context(), build_site(workspace)
+        append(ctx, "people", pa.table({"town": ["Arnhem"], "name": ["Willemijn"]}))
+        rule = PurposeRule(column="name", restricted=("study",))
+        set_purposes(ctx, "people", Purposes(ask="privacy@example.org", rules=(rule,)))
+        page = ask(site, "GET", "/assets/dataset/people").body.decode()
+        rows = workspace.call("data.rows", name="people", columns=["town", "town"]).items
+    assert "Arnhem" in page
+    assert "Willemijn" not in page
+    assert "privacy@example.org" in page
+    assert list(rows) == [{"town": "Arnhem"}]
+
+
 def test_what_may_be_read_for_a_purpose_alone_asks_for_it_where_versions_are_compared(tmp_path: Path) -> None:
     with Workspace.open(tmp_path) as workspace:
         ctx, site = workspace.context(), build_site(workspace)

@@ -101,7 +101,7 @@ def dataset(desk: Desk, path: dict[str, str], query: Query) -> Values:
         "spreads": {} if profile is None else {key: spread(each) for key, each in profile["columns"].items()},
         "size": (_WIDTH, _HEIGHT),
         "purpose": purpose,
-        "sample": _sample(desk, name, newest, purpose),
+        "sample": _sample(desk, name, newest, profile, purpose),
         "kept_back": kept_back,
         "kept_out": kept_out,
         "reasons": [] if kept_out is None else _reasons(kept_out.items),
@@ -180,15 +180,19 @@ def _history(
     return [(number, changes) for number, changes in found if changes][::-1]
 
 
-def _sample(desk: Desk, name: str, detail: Any, purpose: str) -> Values | None:
-    """The first rows, or why they may not be seen; None for what has no rows."""
+def _sample(desk: Desk, name: str, detail: Any, profile: Json | None, purpose: str) -> Values | None:
+    """The first rows by the columns that may be read, and why others may not; None for what has no rows."""
     if detail is None or not detail.columns.columns:
         return None
+    names = detail.columns.names
+    asked = {"name": name, "limit": _SAMPLE, "purpose": purpose}
     try:
-        rows = desk.call("data.rows", name=name, limit=_SAMPLE, purpose=purpose).items
+        return {"rows": desk.call("data.rows", **asked).items, "columns": names, "denied": ""}
     except Denied as error:
-        return {"rows": (), "denied": f"{error.message}: {error.hint}"}
-    return {"rows": rows, "denied": ""}
+        told = {} if profile is None else profile["columns"]
+        shown = [each for each in names if each in told and "withheld" not in told[each]]
+        rows = desk.call("data.rows", **asked, columns=shown).items if shown else ()
+        return {"rows": rows, "columns": shown, "denied": f"{error.message}: {error.hint}"}
 
 
 def _erasures_of(desk: Desk, detail: Any) -> list[Any]:
