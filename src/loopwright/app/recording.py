@@ -21,6 +21,7 @@ from loopwright.app.capturing import Captured, captured
 from loopwright.app.connecting import connect
 from loopwright.app.packages import Savable, log_model, packed, ports_of
 from loopwright.app.sampling import SystemSampler
+from loopwright.app.terminating import Terminations
 from loopwright.app.yielding import read_apart, read_apart_async
 from loopwright.client import Client
 from loopwright.core.errors import Conflict, Invalid, LoopwrightError, Unavailable
@@ -43,6 +44,7 @@ log = logging.getLogger(__name__)
 _PAUSE_S = 0.5
 F = TypeVar("F", bound=Callable[..., Any])
 _CURRENT: ContextVar[Recorder | None] = ContextVar("loopwright.run", default=None)
+_TERMINATIONS = Terminations()
 
 
 def _going() -> Recorder | None:
@@ -209,6 +211,7 @@ class Recorder:
         self._outer = outer
         _make_current(self)
         atexit.register(self._at_exit)
+        _TERMINATIONS.add(self)
         return self
 
     def _begin(self, face: Workspace | Client, found: Captured, outer: Recorder | None) -> None:
@@ -244,22 +247,34 @@ class Recorder:
         A server that does not answer is waited for, up to a minute. A run whose points could not be written
         is ended as failed.
         """
-        if os.getpid() != self._pid:
+        points = self._taken()
+        if points is None:
             return
-        with self._ending:
-            if self._points is None:
-                return
-            if self._sampler is not None:
-                self._sampler.close()
-            points, self._points = self._points, None
         atexit.unregister(self._at_exit)
         if _CURRENT.get() is self:
             _make_current(_going())
         try:
             self._close(points, state, facts)
         finally:
+            _TERMINATIONS.remove(self)
             if self._given is None and _CURRENT.get() is None:
                 self.face.close()
+
+    def terminated(self) -> None:
+        """The program was told to end by SIGTERM; the connection stays open for the runs it is in."""
+        points = self._taken()
+        if points is not None:
+            self._close(points, RunState.KILLED, {"error": "the program was ended by SIGTERM"})
+
+    def _taken(self) -> PointBuffer | None:
+        """What is not written yet, for the one that ends the run; None where it has ended or is another's."""
+        if os.getpid() != self._pid:
+            return None
+        with self._ending:
+            if self._points is not None and self._sampler is not None:
+                self._sampler.close()
+            points, self._points = self._points, None
+        return points
 
     def _close(self, points: PointBuffer, state: RunState, facts: Json | None) -> None:
         until = time.monotonic() + PATIENCE_S
@@ -335,7 +350,9 @@ class Recorder:
     def log(self, metrics: Mapping[str, SupportsFloat], *, step: SupportsIndex = 0) -> None:
         """Log one point of each metric; it costs some microseconds and is durable within a second."""
         points = self._points
-        if points is None:
+        if points is None or _TERMINATIONS.is_told:
+            if _TERMINATIONS.is_told:
+                return
             raise Invalid("the run is not going", hint="log inside its block")
         if points.pid != os.getpid():
             points = self._points = PointBuffer(self._write, soon=0)
