@@ -50,17 +50,28 @@ class DefinedService:
         return f"<{self.version.ref}: {len(self.inputs)} inputs>"
 
     def lookup(
-        self, rows: Sequence[Mapping[str, Scalar]], at: Instant | None = None, *, looked_up: bool = False
+        self,
+        rows: Sequence[Mapping[str, Scalar]],
+        at: Instant | None = None,
+        *,
+        looked_up: bool = False,
+        purpose: str = "",
     ) -> LookupReply:
         """The model inputs of request rows from the online store, as known at an instant (now).
 
-        With `looked_up` the reply also has what the views said.
+        With `looked_up` the reply also has what the views said. `Denied` where a column that the answers are
+        made of may not be read for the purpose.
         """
         with face_at(self._to) as face:
             hand_over(face, self.functions)
             when = None if at is None else instant_of(at)
             reply: LookupReply = face.call(
-                "features.lookup", name=self.name, rows=list(rows), at=when, looked_up=looked_up
+                "features.lookup",
+                name=self.name,
+                rows=list(rows),
+                at=when,
+                looked_up=looked_up,
+                purpose=purpose,
             )
             return reply
 

@@ -163,16 +163,28 @@ class DefinedView:
     def __repr__(self) -> str:
         return f"<{self.version.ref}: {', '.join(self.features)}>"
 
-    def materialize(self, until: Instant | None = None) -> Materialized:
-        """Take what is known until an instant (now) into the online store, from where it stands."""
+    def materialize(self, until: Instant | None = None, *, purpose: str = "") -> Materialized:
+        """Take what is known until an instant (now) into the online store, from where it stands.
+
+        `Denied` where a column of the view may not be read for the purpose.
+        """
         with face_at(self._to) as face:
             hand_over(face, self.functions)
             until = instant_of(until) if until is not None else None
-            done: Materialized = face.call("features.materialize", name=self.name, until=until)
+            done: Materialized = face.call(
+                "features.materialize", name=self.name, until=until, purpose=purpose
+            )
             return done
 
     def backfill(
-        self, start: Instant, end: Instant, *, every: str = "1d", into: str = "", again: bool = False
+        self,
+        start: Instant,
+        end: Instant,
+        *,
+        every: str = "1d",
+        into: str = "",
+        again: bool = False,
+        purpose: str = "",
     ) -> Backfill:
         """Compute a past period, a window at a time; called again it goes on where it was cut off.
 
@@ -190,6 +202,7 @@ class DefinedView:
                 version=str(self.version.number),
                 into=into,
                 again=again,
+                purpose=purpose,
             )
             return msgspec.convert(waited(face, job).result, Backfill)
 

@@ -29,8 +29,9 @@ _PART = "split"
 class TrainingSet:
     """A version of a dataset with features; made by `lw.training_set`."""
 
-    def __init__(self, version: Version, facts: TrainingFacts, to: Face | None) -> None:
+    def __init__(self, version: Version, facts: TrainingFacts, to: Face | None, purpose: str = "") -> None:
         self.version = version
+        self._purpose = purpose
         self.facts = facts
         self._to = to
         self._table: pa.Table | None = None
@@ -75,7 +76,7 @@ class TrainingSet:
 
         with face_at(self._to) as face:
             number = str(self.version.number)
-            blob = face.call("data.download", name=self.version.name, version=number)
+            blob = face.call("data.download", name=self.version.name, version=number, purpose=self._purpose)
             with blob.file:
                 return pq.read_table(io.BytesIO(blob.file.read()))
 
@@ -90,6 +91,7 @@ def training_set(
     label: str = "",
     split: Split | Mapping[str, float] | None = None,
     zone: str = "",
+    purpose: str = "",
     to: Face | None = None,
 ) -> TrainingSet:
     """Join features to the rows of a spine, each as known at the row's own instant, and keep it as a version.
@@ -100,7 +102,8 @@ def training_set(
     are then `weather.temp`; or a feature service, whose model inputs are then `x_<input>`. The result has one
     row for each of the spine, in its order. `split` puts each row into a part that stays with it:
     `{"train": 0.8, "test": 0.2}` by chance, `lw.Split(shares=..., seed=1, group="customer")` without tearing
-    groups apart, or `lw.Split(until={"train": instant}, rest="test")` by time.
+    groups apart, or `lw.Split(until={"train": instant}, rest="test")` by time. `purpose` is what columns are
+    read for, where they are ruled by purpose; without it that of the run (its tag `purpose`).
     """
     given = list(features.functions) if isinstance(features, DefinedService) else functions_of(features)
     service, references = _asked(features, service)
@@ -116,9 +119,10 @@ def training_set(
             time=time,
             label=label,
             split=Split(shares=dict(split)) if isinstance(split, Mapping) else split,
+            purpose=purpose,
         )
         body = face.call("data.show", name=version.name, version=str(version.number)).body
-    return TrainingSet(version, msgspec.convert(body["facts"], TrainingFacts), to)
+    return TrainingSet(version, msgspec.convert(body["facts"], TrainingFacts), to, purpose)
 
 
 def _asked(features: Sequence[Any] | DefinedService, service: str) -> tuple[str, tuple[str, ...]]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
 import msgspec
 
-from loopwright.core.addresses import Address, ByNumber, parse_address
+from loopwright.core.addresses import Address
 from loopwright.core.errors import Denied, NotFound
-from loopwright.core.nouns import Asset, LinkRole, Version, VersionRef
-from loopwright.data.nouns import DATASET, POLICY
+from loopwright.core.nouns import Asset, Version
+from loopwright.data.descent import descent
+from loopwright.data.nouns import POLICY
 from loopwright.engine.context import Context
-from loopwright.engine.publishing import BRANCH, manifest_of, resolve
+from loopwright.engine.publishing import manifest_of, resolve
 from loopwright.ports.ledger import PageRequest, Transaction
 
 __all__ = [
@@ -26,13 +27,10 @@ __all__ = [
     "kept_purposes",
     "refusals",
     "requests_about",
-    "upstream",
 ]
 
 PURPOSES_PREFIX = "purposes/"
 REQUESTS = "access_requests"
-_DEPTH = 20
-"""steps that lineage is followed back over"""
 _PAGE = 1000
 
 Standing = Literal["allowed", "restricted", "forbidden"]
@@ -86,8 +84,8 @@ class AccessRequest(msgspec.Struct, frozen=True, kw_only=True):
 def check_purpose(ctx: Context, version: Version, columns: Sequence[str], purpose: str) -> None:
     """Raise `Denied` when a column may not be read for a purpose; it says whom to ask.
 
-    Rules travel: those of a dataset hold for columns of the same name of what was made of it. A purpose
-    that is not said is that of the current run (its tag `purpose`).
+    Rules travel: those of a dataset hold for the columns that were made of its columns, as `descent` tells
+    them. A purpose that is not said is that of the current run (its tag `purpose`).
     """
     for refusal in refusals(ctx, version, columns, purpose).values():
         raise refusal
@@ -105,17 +103,46 @@ def refusals(
     if not ruled:
         return {}
     said = purpose or _run_purpose(ctx)
-    judged, found = set[str](), dict[str, Denied]()
-    for name in [version] if isinstance(version, str) else upstream(ctx, version):
-        kept = kept_purposes(ctx, name) if name in ruled else None
-        for rule in () if kept is None else kept.rules:
-            if kept is None or rule.column not in columns or rule.column in judged:
-                continue
-            judged.add(rule.column)
-            refusal = _refusal(ctx, name, kept, rule, said)
+    rules = _Rules(ctx, ruled)
+    told: Iterable[tuple[str, Mapping[str, Collection[str]]]] = (
+        [(version, {column: (column,) for column in columns})]
+        if isinstance(version, str)
+        else descent(ctx, version, columns, ends=rules.columns)
+    )
+    found = dict[str, Denied]()
+    for name, there in told:
+        for column in rules.columns(name) & there.keys():
+            refusal = rules.refusal(name, column, said)
             if refusal is not None:
-                found[rule.column] = refusal
-    return found
+                found = {**dict.fromkeys(there[column], refusal), **found}
+    return {column: found[column] for column in columns if column in found}
+
+
+class _Rules:
+    """The rules of datasets, read when they are met. The nearest to what is read holds alone."""
+
+    def __init__(self, ctx: Context, ruled: Collection[str]) -> None:
+        self._ctx, self._ruled = ctx, ruled
+        self._kept = dict[str, Purposes | None]()
+
+    def columns(self, name: str) -> frozenset[str]:
+        """The columns that have a rule."""
+        kept = self._of(name)
+        return frozenset() if kept is None else frozenset(rule.column for rule in kept.rules)
+
+    def refusal(self, name: str, column: str, purpose: str) -> Denied | None:
+        """Why a column that has a rule may not be read for a purpose; None where it may."""
+        kept = self._of(name)
+        rules = () if kept is None else (rule for rule in kept.rules if rule.column == column)
+        for rule in rules:
+            if kept is not None:
+                return _refusal(self._ctx, name, kept, rule, purpose)
+        return None
+
+    def _of(self, name: str) -> Purposes | None:
+        if name not in self._kept:
+            self._kept[name] = kept_purposes(self._ctx, name) if name in self._ruled else None
+        return self._kept[name]
 
 
 def _policies(ctx: Context, tx: Transaction) -> Iterator[Asset]:
@@ -156,81 +183,6 @@ def kept_purposes(ctx: Context, name: str) -> Purposes | None:
     except NotFound:
         return None
     return msgspec.convert(manifest_of(ctx, version).body, Purposes)
-
-
-def upstream(ctx: Context, version: Version) -> Iterator[str]:
-    """The dataset and those it was made of, nearest first, each once.
-
-    Of a version these are what the runs read that made it or an earlier one of its line, what a training
-    or label set says that it was made of, and of a branch the dataset it is of.
-    """
-    names, looked_at = set[str](), dict[tuple[str, str], int]()
-    waiting = [version.ref]
-    for _ in range(_DEPTH):
-        newest = {(ref.kind, ref.name): ref for ref in sorted(waiting)}
-        fresh = [ref for at, ref in newest.items() if ref.number > looked_at.get(at, 0)]
-        looked_at |= {(ref.kind, ref.name): ref.number for ref in fresh}
-        new = dict.fromkeys(name for name in map(_dataset_of, fresh) if name not in names)
-        names |= new.keys()
-        yield from new
-        if not fresh:
-            return
-        with ctx.read() as tx:
-            waiting = [source for ref in fresh for source in _sources(ctx, tx, ref)]
-
-
-def _dataset_of(ref: VersionRef) -> str:
-    """The dataset's name; a branch is `name/branch`."""
-    return ref.name.rpartition("/")[0] if ref.kind == BRANCH else ref.name
-
-
-def _sources(ctx: Context, tx: Transaction, ref: VersionRef) -> Iterator[VersionRef]:
-    """What a version, and those before it on its line, were made of."""
-    line = [
-        each for each in tx.versions.among(ctx.space, ref.kind, name=ref.name) if each.number <= ref.number
-    ]
-    line += _merged(ctx, tx, ref, {each.digest for each in line})
-    for run_id in dict.fromkeys(each.run_id for each in line):
-        links = () if run_id is None else tx.runs.links(run_id)
-        inputs = (link.version for link in links if link.role is LinkRole.INPUT)
-        yield from (source for source in inputs if source.kind in {DATASET, BRANCH})
-    if ref.kind == BRANCH:
-        yield from _newest(ctx, tx, _dataset_of(ref))
-    for version in line:
-        if version.number == ref.number and version.kind == ref.kind:
-            yield from _told(ctx, tx, version)
-
-
-def _merged(ctx: Context, tx: Transaction, ref: VersionRef, digests: set[str]) -> list[Version]:
-    """Versions of branches that became some of the dataset's."""
-    if ref.kind == BRANCH:
-        return []
-    branches = tx.versions.among(ctx.space, BRANCH)
-    return [each for each in branches if each.digest in digests and _dataset_of(each.ref) == ref.name]
-
-
-def _newest(ctx: Context, tx: Transaction, name: str) -> Iterator[VersionRef]:
-    asset = tx.assets.find(ctx.space, DATASET, name)
-    newest = None if asset is None else tx.versions.latest(asset.id)
-    if newest is not None:
-        yield newest.ref
-
-
-def _told(ctx: Context, tx: Transaction, version: Version) -> Iterator[VersionRef]:
-    """The datasets that a training set or a label set says it was made of."""
-    try:
-        facts = manifest_of(ctx, version).body.get("facts", {})
-    except NotFound:  # retention let its content go
-        return
-    told = [*facts.get("sources", {}).values(), facts.get("spine", ""), facts.get("labels_of", "")]
-    for text in filter(None, told):
-        address = parse_address(text)
-        asset = tx.assets.find(ctx.space, address.kind, address.name)
-        if asset is None or not isinstance(address.selector, ByNumber):
-            continue
-        found = tx.versions.get(asset.id, address.selector.number)
-        if found is not None:
-            yield found.ref
 
 
 def requests_about(ctx: Context, tx: Transaction, name: str) -> Iterator[AccessRequest]:

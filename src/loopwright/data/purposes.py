@@ -19,13 +19,12 @@ from loopwright.data.allowing import (
     Purposes,
     kept_purposes,
     requests_about,
-    upstream,
 )
-from loopwright.data.contracts import contract_of
 from loopwright.data.nouns import DATASET, POLICY
 from loopwright.data.personal import PersonalColumn, personal_kind
 from loopwright.data.presidio import found_in, presidio_finder
 from loopwright.data.reading import first_rows, schema_of
+from loopwright.data.tagging import tags_along
 from loopwright.engine.context import Context
 from loopwright.engine.operation import operation
 from loopwright.engine.publishing import manifest_of, prepare, publish, resolve
@@ -77,18 +76,11 @@ def purposes(ctx: Context, name: AssetName) -> Purposes:
 
 @operation("data.tags", scope="dataset:read", route="GET /datasets/{name}/tags")
 def column_tags(ctx: Context, name: AssetName, *, version: str = "") -> dict[str, tuple[str, ...]]:
-    """Show the tags of columns: the contract's, and those of columns of the same name they were made from."""
+    """Show the tags of columns: the contract's, and those of the columns that they were made of."""
     chosen = parse_selector(version) if version else None
     found = resolve(ctx, Address(kind=DATASET, name=name, selector=chosen))
-    tags: dict[str, set[str]] = {}
     schema = manifest_of(ctx, found).schema
-    there = set() if schema is None else set(schema.names)
-    for each in upstream(ctx, found):
-        held = contract_of(ctx, each, required=False)
-        for rule in () if held is None else held.contract.columns:
-            if rule.tags and rule.name in there:
-                tags.setdefault(rule.name, set()).update(rule.tags)
-    return {column: tuple(sorted(each)) for column, each in sorted(tags.items())}
+    return tags_along(ctx, found, () if schema is None else schema.names)
 
 
 @operation("data.personal", scope="dataset:read", route="GET /datasets/{name}/personal")

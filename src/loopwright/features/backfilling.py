@@ -19,7 +19,7 @@ from loopwright.engine.operation import on_job, operation
 from loopwright.features.feeding import LiveView, live_view
 from loopwright.features.formulas import check_computable
 from loopwright.features.materializing import fill_below, known_in, materialize_view
-from loopwright.features.nouns import VIEW, Backfill
+from loopwright.features.nouns import VIEW, Backfill, Purpose
 from loopwright.features.offline import view_of
 from loopwright.features.retelling import Retelling
 
@@ -50,12 +50,14 @@ def backfill(
     version: str = "",
     into: str = "",
     again: bool = False,
+    purpose: Purpose = "",
 ) -> Job:
     """Compute a past period of a view, a window at a time, as a job.
 
     It fills the online store: what is newer there stays. With `into` its values for each entity at the end of
     each window become rows of that dataset. What was cut off goes on after the last window that is durable
-    (short ones are made durable together); a later `end` takes only what is new; `again` begins anew.
+    (short ones are made durable together); a later `end` takes only what is new; `again` begins anew. Columns
+    are read for the purpose.
     """
     selector = parse_selector(version) if version else None
     view, found = view_of(ctx, Address(kind=VIEW, name=name, selector=selector))
@@ -68,6 +70,7 @@ def backfill(
         start=start,
         end=end,
         every=format_duration(duration(every)),
+        purpose=purpose,
         into=into,
         begun_at=ctx.now(),
         updated_at=ctx.now(),
@@ -144,7 +147,7 @@ def _windows(period: Backfill) -> Iterator[_Window]:
 
 def _told(ctx: Context, asked: Backfill, left: Sequence[_Window]) -> Iterator[tuple[datetime, int]]:
     """Keep the values at the end of each window: as many windows at a time as make up some rows."""
-    retelling = Retelling(ctx, asked, left[-1][1])
+    retelling = Retelling(ctx, asked, left[-1][1], asked.purpose)
     for some in _together(left, [retelling.entities] * len(left)):
         yield some[-1][1], retelling.keep([until for _, until in some])
 
@@ -157,7 +160,7 @@ def _filled(ctx: Context, asked: Backfill, left: Sequence[_Window]) -> Iterator[
         counts = [count // _THINNED for count in counts]
     for some in _together(left, counts):
         until = some[-1][1]
-        yield until, _fill(ctx, each, some[0][0], until)
+        yield until, _fill(ctx, each, some[0][0], until, asked.purpose)
 
 
 def _together(windows: Sequence[_Window], counts: Sequence[int]) -> Iterator[list[_Window]]:
@@ -173,11 +176,11 @@ def _together(windows: Sequence[_Window], counts: Sequence[int]) -> Iterator[lis
         yield some
 
 
-def _fill(ctx: Context, each: LiveView, after: datetime | None, until: datetime) -> int:
+def _fill(ctx: Context, each: LiveView, after: datetime | None, until: datetime, purpose: str) -> int:
     watermark = ctx.ports.online.watermark(each.store)
     if watermark is None or watermark < to_micros(until):
-        return materialize_view(ctx, each, until).rows
-    return fill_below(ctx, each, after, until, watermark)
+        return materialize_view(ctx, each, until, purpose).rows
+    return fill_below(ctx, each, after, until, watermark, purpose)
 
 
 def _key(period: Backfill) -> str:

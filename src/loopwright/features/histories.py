@@ -22,7 +22,7 @@ from loopwright.engine.publishing import manifest_of
 from loopwright.engine.scratch import scratch
 from loopwright.features.joins import view_features
 from loopwright.features.nouns import FeatureView
-from loopwright.features.rules import TIME, columns_read, known_within
+from loopwright.features.rules import TIME, columns_for, known_within
 from loopwright.features.shelves import Shelves
 
 if TYPE_CHECKING:
@@ -41,19 +41,24 @@ _MOST_KEYS = 1 << 20
 
 
 class Histories:
-    """What a build reads of the versions of datasets that its views are made of.
+    """What a build reads of the versions of datasets that some features of its views are made of.
 
-    `Denied` where a column may not be read.
+    `Denied` where one of their columns may not be read for the purpose.
     """
 
-    def __init__(self, ctx: Context, views: Sequence[tuple[FeatureView, Version]]) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        views: Sequence[tuple[FeatureView, Version, Sequence[str]]],
+        purpose: str = "",
+    ) -> None:
         self._ctx = ctx
         self._wanted: dict[str, set[str]] = {}
         self._held: dict[str, pa.Table] = {}
-        for view, _ in views:
-            self._wanted.setdefault(view.source, set()).update(columns_read(view))
-        for source, dataset in {view.source: dataset for view, dataset in views}.items():
-            permitted(ctx, dataset, sorted(self._wanted[source]))
+        for view, _, names in views:
+            self._wanted.setdefault(view.source, set()).update(columns_for(view, names))
+        for source, dataset in {view.source: dataset for view, dataset, _ in views}.items():
+            permitted(ctx, dataset, sorted(self._wanted[source]), purpose=purpose)
 
     def features(
         self, view: FeatureView, dataset: Version, asked: pa.Table, names: tuple[str, ...]
@@ -90,13 +95,13 @@ def _in_parts(
     import numpy as np
     import pyarrow as pa
 
-    columns = columns_read(view)
+    columns = columns_for(view, names)
     spare, whole = ctx.ports.tables.spare_bytes, _bytes_of(ctx, dataset, columns)
     parts = min(_MOST_PARTS, max(2, -(-whole * _COPIES * 2 // max(spare, 1))))
     asked = _in_types(asked, _among(schema_of(manifest_of(ctx, dataset)), view.entity))
     numbers = ctx.ports.tables.buckets(asked.select(list(view.entity)), view.entity, parts)
     found, places = list[pa.Table](), list[np.ndarray]()
-    with _spread(ctx, view, dataset, asked, parts) as shelves:
+    with _spread(ctx, view, dataset, asked, names, parts) as shelves:
         for part in range(parts):
             of_part = np.flatnonzero(numbers == part)
             if part == 0 or len(of_part):  # the first one says which columns there are
@@ -118,11 +123,11 @@ def _in_types(asked: pa.Table, wanted: Schema) -> pa.Table:
 
 
 @contextmanager
-def _spread(
-    ctx: Context, view: FeatureView, dataset: Version, asked: pa.Table, parts: int
+def _spread(  # noqa: PLR0917 - a view's rows, what is asked of them, and in how many parts
+    ctx: Context, view: FeatureView, dataset: Version, asked: pa.Table, names: tuple[str, ...], parts: int
 ) -> Iterator[Shelves]:
     """The rows of a view that some question may see, by parts, in files that go at the end."""
-    schema = _among(schema_of(manifest_of(ctx, dataset)), columns_read(view))
+    schema = _among(schema_of(manifest_of(ctx, dataset)), columns_for(view, names))
     kinds = [(column.name, arrow_type(column.type)) for column in schema.columns]
     within, keys = _seen(view, asked), _keys(asked, view.entity)
     with scratch() as folder, Shelves(folder, kinds, parts) as shelves:

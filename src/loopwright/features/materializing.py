@@ -62,13 +62,21 @@ def materialize_view(ctx: Context, each: LiveView, until: datetime, purpose: str
     return Materialized(view=each.store, rows=pushed, watermark=from_micros(until_us))
 
 
-def fill_below(ctx: Context, each: LiveView, after: datetime | None, until: datetime, watermark: int) -> int:
+def fill_below(  # noqa: PLR0917 - a period of a view, where the store stands, and what it is for
+    ctx: Context,
+    each: LiveView,
+    after: datetime | None,
+    until: datetime,
+    watermark: int,
+    purpose: str = "",
+) -> int:
     """Push the rows known in (after, until], where the store has gone further already; how many were new.
 
     Without a beginning: all that was known by then, as far as it can be seen. What is newer in the store
     stays, and so does its watermark.
     """
-    permitted(ctx, resolve(ctx, Address(kind=DATASET, name=each.view.source)), columns_read(each.view))
+    dataset = resolve(ctx, Address(kind=DATASET, name=each.view.source))
+    permitted(ctx, dataset, columns_read(each.view), purpose=purpose)
     return refill(ctx, each, after, until, watermark)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 
@@ -25,6 +25,7 @@ __all__ = [
     "LookupReply",
     "Materialized",
     "Output",
+    "Purpose",
     "ServiceDetail",
     "Split",
     "TrainingFacts",
@@ -36,6 +37,12 @@ VIEW = "feature_view"
 SERVICE = "feature_service"
 VECTOR_PREFIX = "x_"
 """before the name of a model input, where it stands beside columns that may have the same name"""
+
+
+Purpose = Annotated[
+    str,
+    msgspec.Meta(max_length=100, description="what columns are read for, where they are ruled by purpose"),
+]
 
 
 class FreeFunction(msgspec.Struct, frozen=True, kw_only=True, tag="python"):
@@ -185,6 +192,8 @@ class TrainingFacts(msgspec.Struct, frozen=True, kw_only=True):
     label: str = ""
     spine: str = ""
     """address of the dataset version whose rows it has"""
+    made_of: Mapping[str, Mapping[str, tuple[str, ...]]] = {}
+    """by feature, the columns of each dataset that it is made of"""
 
 
 class Materialized(msgspec.Struct, frozen=True, kw_only=True):
@@ -209,6 +218,8 @@ class Backfill(msgspec.Struct, frozen=True, kw_only=True):
     """up to here every window is done, and durable; None before the first"""
     rows: int = 0
     """rows that were new"""
+    purpose: str = ""
+    """what its columns are read for"""
     begun_at: datetime
     updated_at: datetime
 
@@ -249,6 +260,8 @@ class ViewDetail(msgspec.Struct, frozen=True, kw_only=True):
     tags: Mapping[str, str] = {}
     backfills: tuple[Backfill, ...] = ()
     """the newest ones of this version"""
+    feature_tags: Mapping[str, tuple[str, ...]] = {}
+    """tags of the columns that its features are made of, such as `pii.email`"""
 
 
 class ServiceDetail(msgspec.Struct, frozen=True, kw_only=True):

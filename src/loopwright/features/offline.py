@@ -71,11 +71,18 @@ def sources_of(ctx: Context, service: FeatureService) -> Sources:
 
 
 def build(
-    ctx: Context, service: FeatureService, spine: pa.Table, time: str, sources: Sources | None = None
+    ctx: Context,
+    service: FeatureService,
+    spine: pa.Table,
+    time: str,
+    sources: Sources | None = None,
+    *,
+    purpose: str = "",
 ) -> pa.Table:
     """The spine's columns in order, then one float64 column `x_<output>` per model input (NaN for null).
 
     Each row is as known at its own instant in the column `time`. The spine has the request's columns.
+    `Denied` where a column that a model input is made of may not be read for the purpose.
     """
     import pyarrow as pa
 
@@ -84,7 +91,7 @@ def build(
     used = features_used(service)
     joined = zip(service.lookups, found.views, found.datasets, used, strict=True)
     needed = [each for each in joined if each[3]]
-    histories = Histories(ctx, [(view, dataset) for _, view, dataset, _ in needed])
+    histories = Histories(ctx, [each[1:] for each in needed], purpose)
     for lookup, view, dataset, names in needed:
         features = histories.features(view, dataset, _asked(lookup.keys, spine, time), names)
         known |= {f"{lookup.name}.{name}": features.column(name) for name in names}
@@ -106,14 +113,21 @@ def _request(service: FeatureService, spine: pa.Table) -> dict[str, pa.ChunkedAr
 
 
 def picked_features(
-    ctx: Context, chosen: Sequence[Picked], datasets: Sequence[Version], spine: pa.Table, time: str
+    ctx: Context,
+    chosen: Sequence[Picked],
+    datasets: Sequence[Version],
+    spine: pa.Table,
+    time: str,
+    *,
+    purpose: str = "",
 ) -> dict[str, pa.ChunkedArray]:
     """The wanted features of each view by `view.feature`, each row as known at its own instant.
 
-    The spine has the entity of each view under the names of the source, and of the same types.
+    The spine has the entity of each view under the names of the source, and of the same types. `Denied` where
+    a column that one of these features is made of may not be read for the purpose.
     """
-    views = [each.view for each in chosen]
-    histories = Histories(ctx, list(zip(views, datasets, strict=True)))
+    wanted = [(each.view, dataset, each.names) for each, dataset in zip(chosen, datasets, strict=True)]
+    histories = Histories(ctx, wanted, purpose)
     found: dict[str, pa.ChunkedArray] = {}
     for each, dataset in zip(chosen, datasets, strict=True):
         asked = _asked({name: name for name in each.view.entity}, spine, time)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
 from operator import itemgetter
+from typing import NamedTuple
 
 import msgspec
 
@@ -15,17 +16,21 @@ from loopwright.core.addresses import Address
 from loopwright.core.expressions import Scalar
 from loopwright.core.instants import to_micros
 from loopwright.core.nouns import Version
+from loopwright.data.nouns import DATASET
+from loopwright.data.reading import permitted
 from loopwright.engine.context import Context
 from loopwright.engine.publishing import manifest_of, resolve
 from loopwright.features.assembly import Assembler
 from loopwright.features.nouns import SERVICE, FeatureService, LookupReply
+from loopwright.features.offline import view_of
+from loopwright.features.rules import columns_for, features_used
 from loopwright.ports.functions import Functions
 from loopwright.ports.online import Online
 
-__all__ = ["LookupPlan", "LookupPlans", "plan_of"]
+__all__ = ["Asker", "LookupPlan", "LookupPlans", "check_asked", "plan_of"]
 
 _FRESH_S = 1.0
-_HELD_AT_MOST = 256
+_HELD_AT_MOST = 1024
 
 _Row = Mapping[str, Scalar]
 _Looked = Sequence[Sequence[_Row]]
@@ -95,6 +100,7 @@ class LookupPlan:
         self, online: Online, version: Version, service: FeatureService, functions: Functions
     ) -> None:
         self.version = version
+        self.service = service
         self.lookups = len(service.lookups)
         self.calls = bool(service.functions)
         """whether Python functions of somebody's own are called for an answer"""
@@ -143,9 +149,25 @@ class LookupPlan:
         return self._shape if looked else None
 
 
-def plan_of(ctx: Context, name: str) -> LookupPlan:
-    """The newest version of a service, read and compiled."""
-    return _compiled(ctx, resolve(ctx, Address(kind=SERVICE, name=name)))
+def plan_of(ctx: Context, name: str, purpose: str = "", *, looked_up: bool = False) -> LookupPlan:
+    """The newest version of a service, read and compiled; `Denied` where it may not be asked for that."""
+    plan = _compiled(ctx, resolve(ctx, Address(kind=SERVICE, name=name)))
+    check_asked(ctx, plan.service, purpose, looked_up=looked_up)
+    return plan
+
+
+def check_asked(ctx: Context, service: FeatureService, purpose: str, *, looked_up: bool) -> None:
+    """Raise `Denied` when a column that the answers are read from may not be read for a purpose.
+
+    These are columns of the sources: those that the model inputs are made of, or, where what the views said
+    is told too, those of all features of the views. So lookups are refused what training sets are refused.
+    """
+    for lookup, names in zip(service.lookups, features_used(service), strict=True):
+        view, _ = view_of(ctx, lookup.view)
+        told = view.features if looked_up else names
+        if told:
+            source = resolve(ctx, Address(kind=DATASET, name=view.source))
+            permitted(ctx, source, columns_for(view, told), purpose=purpose)
 
 
 def _compiled(ctx: Context, version: Version) -> LookupPlan:
@@ -153,35 +175,54 @@ def _compiled(ctx: Context, version: Version) -> LookupPlan:
     return LookupPlan(ctx.ports.online, version, service, ctx.ports.functions)
 
 
-class LookupPlans:
-    """Plans by space and name. Thread safe.
+class Asker(NamedTuple):
+    """Who asks a service, what for, and whether what the views said is to be told."""
 
-    One is looked at again after a second, which is how long a change of another process may stay unseen;
-    what this process changed is told by `drop`.
+    space: str
+    service: str
+    principal: str
+    purpose: str
+    looked_up: bool
+
+
+class LookupPlans:
+    """Plans by service, and who may ask them for what. Thread safe.
+
+    What an asker may do is decided when it is first asked, with the plan, and looked at again after a
+    second, which is how long a change of another process may stay unseen; what this process changed is told
+    by `drop`.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._held: dict[tuple[str, str], tuple[LookupPlan, float]] = {}
+        self._held: dict[Asker, tuple[LookupPlan, float]] = {}
         self._dropped = 0
 
-    def at_hand(self, space: str, name: str) -> LookupPlan | None:
-        """The plan when it was looked at within the last second; never waits."""
-        held = self._held.get((space, name))
+    def at_hand(self, asker: Asker) -> LookupPlan | None:
+        """The plan when the asker was let to it within the last second; never waits."""
+        held = self._held.get(asker)
         return None if held is None or self._clock() > held[1] else held[0]
 
-    def load(self, ctx: Context, name: str) -> LookupPlan:
-        """The plan of the newest version, compiled only where that is another; `NotFound` without one."""
-        place, until, dropped = (ctx.space, name), self._clock() + _FRESH_S, self._dropped
-        before = self._held.get(place)
-        version = resolve(ctx, Address(kind=SERVICE, name=name))
-        same = before is not None and before[0].version.id == version.id
-        plan = before[0] if before is not None and same else _compiled(ctx, version)
+    def load(self, ctx: Context, asker: Asker) -> LookupPlan:
+        """The plan of the newest version, compiled only where that is another.
+
+        `NotFound` without one, `Denied` where it may not be asked for that.
+        """
+        until, dropped = self._clock() + _FRESH_S, self._dropped
+        version = resolve(ctx, Address(kind=SERVICE, name=asker.service))
+        plan = self._compiled_before(asker, version) or _compiled(ctx, version)
+        check_asked(ctx, plan.service, asker.purpose, looked_up=asker.looked_up)
         if dropped == self._dropped:
             if len(self._held) >= _HELD_AT_MOST:
                 self._held.clear()
-            self._held[place] = (plan, until)
+            self._held[asker] = (plan, until)
         return plan
+
+    def _compiled_before(self, asker: Asker, version: Version) -> LookupPlan | None:
+        """The plan of a version where this asker, or another one of a moment ago, has it."""
+        mine = self._held.get(asker)
+        held = [mine] if mine is not None else list(self._held.values())
+        return next((plan for plan, _ in held if plan.version.id == version.id), None)
 
     def drop(self) -> None:
         """Forget all: something changed."""

@@ -13,6 +13,7 @@ from loopwright.core.errors import Invalid
 from loopwright.core.expressions import Window, col
 from loopwright.core.instants import format_duration, from_micros, to_micros
 from loopwright.core.nouns import LinkRole
+from loopwright.data.descent import MADE_OF
 from loopwright.data.nouns import DATASET
 from loopwright.data.reading import read_version
 from loopwright.data.rewriting import upsert
@@ -21,7 +22,7 @@ from loopwright.engine.publishing import resolve
 from loopwright.features.histories import Histories
 from loopwright.features.nouns import Backfill, FeatureView
 from loopwright.features.offline import view_of
-from loopwright.features.rules import TIME, longest_window
+from loopwright.features.rules import TIME, longest_window, made_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,7 +40,7 @@ class Retelling:
     The source is read once, and joined to the entities at several instants together.
     """
 
-    def __init__(self, ctx: Context, asked: Backfill, last: datetime) -> None:
+    def __init__(self, ctx: Context, asked: Backfill, last: datetime, purpose: str = "") -> None:
         self._ctx, self._into = ctx, asked.into
         self._view, self._version = view_of(ctx, parse_address(asked.view))
         if AT in (*self._view.features, *self._view.entity):
@@ -49,7 +50,7 @@ class Retelling:
             )
         self._dataset = resolve(ctx, Address(kind=DATASET, name=self._view.source))
         self._telling = _telling(self._view)
-        self._histories = Histories(ctx, [(self._telling, self._dataset)])
+        self._histories = Histories(ctx, [(self._telling, self._dataset, self._telling.features)], purpose)
         self._entities = self._known_by(last)
 
     @property
@@ -73,7 +74,12 @@ class Retelling:
         if not table.num_rows:
             return 0
         ctx, version = self._ctx, self._version
-        facts = {"view": str(version.ref), "digest": version.digest}
+        facts = {
+            "view": str(version.ref),
+            "digest": version.digest,
+            "sources": {str(version.ref): str(self._dataset.ref)},
+            MADE_OF: {name: {self._view.source: made_of(self._view, name)} for name in self._view.features},
+        }
         if ctx.run_id is not None:
             ctx.write(lambda tx: ctx.touch(tx, LinkRole.INPUT, version.ref))
         return upsert(ctx, self._into, table, keys=(*self._view.entity, AT), facts=facts).rows

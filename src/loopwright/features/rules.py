@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 
@@ -22,11 +22,13 @@ __all__ = [
     "check_outputs",
     "check_service",
     "check_view",
+    "columns_for",
     "columns_read",
     "feature_of",
     "features_used",
     "known_within",
     "longest_window",
+    "made_of",
     "online_view",
     "pinned",
     "reads_of",
@@ -51,6 +53,23 @@ def reads_of(formula: Formula) -> frozenset[str]:
     return frozenset(formula.reads) if isinstance(formula, FreeFunction) else columns_of(formula)
 
 
+def made_of(view: FeatureView, name: str) -> tuple[str, ...]:
+    """The dataset's columns that the values of a feature are made of."""
+    if name in view.windows:
+        return tuple(sorted(columns_of(view.windows[name].expr)))
+    return tuple(sorted(reads_of(view.derived[name]))) if name in view.derived else (name,)
+
+
+def columns_for(view: FeatureView, names: Iterable[str]) -> tuple[str, ...]:
+    """The dataset's columns that some features of a view are read from: their own, the entity, the times."""
+    own = [column for name in names for column in made_of(view, name)]
+    return tuple(dict.fromkeys([*view.entity, *_times(view), *own]))
+
+
+def _times(view: FeatureView) -> list[str]:
+    return [name for name in (view.event_time, view.known_at, view.order) if name is not None]
+
+
 def stored_columns(view: FeatureView) -> tuple[str, ...]:
     """The dataset's columns that the online store keeps of a row, beside what is derived of it."""
     return _columns(view, with_derived=False)
@@ -72,8 +91,7 @@ def _columns(view: FeatureView, *, with_derived: bool) -> tuple[str, ...]:
 
 def columns_read(view: FeatureView) -> tuple[str, ...]:
     """The dataset's columns that a view reads, each once."""
-    times = [name for name in (view.event_time, view.known_at, view.order) if name is not None]
-    return tuple(dict.fromkeys([*view.entity, *times, *value_columns(view), *view.identity]))
+    return tuple(dict.fromkeys([*view.entity, *_times(view), *value_columns(view), *view.identity]))
 
 
 def check_view(view: FeatureView, source: Schema) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from msgspec.structs import replace
 
 from loopwright.core.addresses import AssetName
+from loopwright.core.digests import canonical
 from loopwright.core.errors import Invalid
 from loopwright.core.manifests import Manifest, ManifestEntry
 from loopwright.core.nouns import LinkRole, Version
@@ -17,14 +19,23 @@ from loopwright.data.reading import body_of, permitted, read_version, schema_of,
 from loopwright.engine.context import Context
 from loopwright.engine.operation import operation
 from loopwright.engine.publishing import READS, manifest_of, prepare, publish, resolve
-from loopwright.features.nouns import SERVICE, VECTOR_PREFIX, FeatureService, Split, TrainingFacts
+from loopwright.features.nouns import (
+    SERVICE,
+    VECTOR_PREFIX,
+    FeatureService,
+    FeatureView,
+    Purpose,
+    Split,
+    TrainingFacts,
+)
 from loopwright.features.offline import build, picked_features, sources_of
 from loopwright.features.picking import picked
+from loopwright.features.rules import feature_of, made_of, reads_of
 from loopwright.features.splits import split_rows
 from loopwright.ports.ledger import Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import pyarrow as pa
 
@@ -33,6 +44,16 @@ __all__ = ["make_training_set", "training_set"]
 References = Annotated[
     tuple[str, ...], msgspec.Meta(max_length=5000, description="features as view:feature, or view:*")
 ]
+
+
+class _Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """The rows that features are asked for, and what for."""
+
+    rows: pa.Table
+    time: str
+    purpose: str
+    spine: str = ""
+    """the dataset they are of; empty where they are of none"""
 
 
 class _Made(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,13 +76,15 @@ def make_training_set(
     time: str = "",
     label: str = "",
     split: Split | None = None,
+    purpose: Purpose = "",
 ) -> Version:
     """Join features to the rows of a dataset, each as known at the row's instant, and keep the result.
 
     The features are named one by one (then their columns are `view.feature`), or are the model inputs of a
     `service` (then `x_<input>`). `time` names the column of the instant, else it is the dataset's event time
     or its only instant; `label` names the column that is to be predicted. The version says which versions of
-    views and datasets it was made of, with the digests of the definitions.
+    views and datasets it was made of, with the digests of the definitions. Columns, of the rows and those
+    that the features are made of, are read for the purpose.
     """
     if bool(features) == bool(service):
         raise Invalid(
@@ -76,9 +99,10 @@ def make_training_set(
             f"{origin.ref} has no {label!r} to be the label",
             hint=f"its columns are {', '.join(schema_of(manifest).names)}",
         )
-    permitted(ctx, origin)
-    asked = _split(read_version(ctx, origin), split, at)
-    made = _by_service(ctx, service, asked, at) if service else _by_reference(ctx, features, asked, at)
+    permitted(ctx, origin, purpose=purpose)
+    rows = _split(read_version(ctx, origin), split, at)
+    asked = _Asked(rows=rows, time=at, purpose=purpose, spine=origin.name)
+    made = _by_service(ctx, service, asked) if service else _by_reference(ctx, features, asked)
     facts = replace(made.facts, split=split, label=label, spine=str(origin.ref))
     return _kept(ctx, name, replace(made, facts=facts, inputs=(*made.inputs, origin)))
 
@@ -91,6 +115,7 @@ def training_set(
     name: str,
     time: str,
     split: Split | None = None,
+    purpose: str = "",
 ) -> Version:
     """Build the model inputs of each spine row as known at its instant, and keep them as a dataset's version.
 
@@ -98,7 +123,8 @@ def training_set(
     each model input. Its body says which service, view and dataset versions it was made from; they
     become inputs of the current run. The same content is the same version.
     """
-    made = _by_service(ctx, service, _split(spine, split, time), time)
+    asked = _Asked(rows=_split(spine, split, time), time=time, purpose=purpose)
+    made = _by_service(ctx, service, asked)
     return _kept(ctx, name, replace(made, facts=replace(made.facts, split=split)))
 
 
@@ -123,7 +149,7 @@ def _split(spine: pa.Table, split: Split | None, time: str) -> pa.Table:
     return spine if split is None else split_rows(spine, split, time)
 
 
-def _by_service(ctx: Context, service: str, asked: pa.Table, time: str) -> _Made:
+def _by_service(ctx: Context, service: str, asked: _Asked) -> _Made:
     version = resolve(ctx, service, kind=SERVICE)
     definition = msgspec.convert(manifest_of(ctx, version).body, FeatureService)
     sources = sources_of(ctx, definition)
@@ -134,32 +160,55 @@ def _by_service(ctx: Context, service: str, asked: pa.Table, time: str) -> _Made
         sources={
             str(view.ref): str(dataset.ref) for view, dataset in zip(views, sources.datasets, strict=True)
         },
-        time=time,
+        time=asked.time,
         definitions=_digests((version, *views)),
         features=tuple(f"{VECTOR_PREFIX}{name}" for name in definition.names),
+        made_of=_made_of_inputs(definition, sources.views, asked.spine),
     )
-    table = build(ctx, definition, asked, time, sources)
+    table = build(ctx, definition, asked.rows, asked.time, sources, purpose=asked.purpose)
     return _Made(table=table, facts=facts, inputs=(*views, *sources.datasets, version))
 
 
-def _by_reference(ctx: Context, references: tuple[str, ...], asked: pa.Table, time: str) -> _Made:
+def _made_of_inputs(
+    service: FeatureService, views: Sequence[FeatureView], spine: str
+) -> dict[str, dict[str, tuple[str, ...]]]:
+    """By model input, the columns that it is made of: those of the request are columns of the spine."""
+    found: dict[str, dict[str, tuple[str, ...]]] = {}
+    for output in service.outputs:
+        told: dict[str, dict[str, None]] = {}
+        for reference in sorted(reads_of(output.expr)):
+            place = feature_of(reference, service.lookups)
+            source = spine if place is None else views[place[0]].source
+            columns = (reference,) if place is None else made_of(views[place[0]], place[1])
+            told.setdefault(source, {}).update(dict.fromkeys(columns))
+        found[f"{VECTOR_PREFIX}{output.name}"] = {source: tuple(told[source]) for source in told if source}
+    return found
+
+
+def _by_reference(ctx: Context, references: tuple[str, ...], asked: _Asked) -> _Made:
     chosen, columns = picked(ctx, references)
     datasets = tuple(resolve(ctx, f"{DATASET}:{each.view.source}") for each in chosen)
-    found = picked_features(ctx, chosen, datasets, asked, time)
+    found = picked_features(ctx, chosen, datasets, asked.rows, asked.time, purpose=asked.purpose)
+    table = asked.rows
     for name in columns:
-        if name in asked.column_names:
+        if name in table.column_names:
             raise Invalid(f"the spine has a column {name!r} already", hint="rename it")
-        asked = asked.append_column(name, found[name])
+        table = table.append_column(name, found[name])
     views = tuple(each.version for each in chosen)
     facts = TrainingFacts(
         service="",
         service_digest="",
         sources={str(view.ref): str(dataset.ref) for view, dataset in zip(views, datasets, strict=True)},
-        time=time,
+        time=asked.time,
         definitions=_digests(views),
         features=columns,
+        made_of={
+            f"{each.view.name}.{name}": {each.view.source: made_of(each.view, name)}
+            for each in chosen
+            for name in each.names
+        },
     )
-    return _Made(table=asked, facts=facts, inputs=(*views, *datasets))
+    return _Made(table=table, facts=facts, inputs=(*views, *datasets))
 
 
 def _digests(versions: Iterable[Version]) -> dict[str, str]:
@@ -182,7 +231,10 @@ def _kept(ctx: Context, name: str, made: _Made) -> Version:
 
 
 def _manifest(ctx: Context, made: _Made) -> Manifest:
-    data = ctx.ports.tables.write(made.table)
+    with ThreadPoolExecutor(1, thread_name_prefix="loopwright-profile") as beside:
+        profiled = beside.submit(ctx.ports.tables.profile, made.table)
+        data = ctx.ports.tables.write(made.table)
+        profile = profiled.result()
     entry = ManifestEntry(
         path="part-00001.parquet",
         digest=ctx.ports.objects.put(data),
@@ -196,4 +248,5 @@ def _manifest(ctx: Context, made: _Made) -> Manifest:
         schema=ctx.ports.tables.schema_of(made.table),
         rows=made.table.num_rows,
         body=msgspec.to_builtins(body),
+        profile=ctx.ports.objects.put(canonical(profile)),
     )

@@ -16,6 +16,7 @@ from loopwright.core.sizes import parse_size
 from loopwright.data.catalogue import OWNER, Owner, TagWords, Text, describe_asset
 from loopwright.data.nouns import DATASET
 from loopwright.data.reading import schema_of
+from loopwright.data.tagging import tags_along
 from loopwright.engine.context import Context
 from loopwright.engine.operation import operation
 from loopwright.engine.publishing import asset_of, manifest_of, resolve
@@ -33,6 +34,7 @@ from loopwright.features.nouns import (
     FeatureView,
     LookupReply,
     Materialized,
+    Purpose,
     ServiceDetail,
     ViewDetail,
     ViewSummary,
@@ -40,7 +42,7 @@ from loopwright.features.nouns import (
 from loopwright.features.offline import build, matrix, view_of
 from loopwright.features.plans import plan_of
 from loopwright.features.publishing import define_service, define_view, service_of
-from loopwright.features.rules import store_name
+from loopwright.features.rules import columns_read, made_of, store_name
 from loopwright.features.training import training_set
 from loopwright.ports.ledger import Page, PageRequest
 from loopwright.ports.tables import AsOfJoin
@@ -124,8 +126,8 @@ def features(
 def show_view(ctx: Context, name: AssetName, *, version: str = "") -> ViewDetail:
     """Show a feature view: its definition, types, freshness online, the services that look it up."""
     view, found = view_of(ctx, _address(VIEW, name, version))
-    source = manifest_of(ctx, resolve(ctx, Address(kind=DATASET, name=view.source)))
-    types = view_types(ctx, view, schema_of(source))
+    source = resolve(ctx, Address(kind=DATASET, name=view.source))
+    types = view_types(ctx, view, schema_of(manifest_of(ctx, source)))
     with ctx.read() as tx:
         tags = dict(asset_of(ctx, tx, VIEW, name).tags)
     return ViewDetail(
@@ -139,7 +141,18 @@ def show_view(ctx: Context, name: AssetName, *, version: str = "") -> ViewDetail
         owner=tags.pop(OWNER, ""),
         tags=tags,
         backfills=backfills_of(ctx, found),
+        feature_tags=_tags_of(ctx, view, source),
     )
+
+
+def _tags_of(ctx: Context, view: FeatureView, source: Version) -> dict[str, tuple[str, ...]]:
+    """By feature, the tags of the columns that it is made of."""
+    tags = tags_along(ctx, source, columns_read(view))
+    told = {
+        name: {tag for column in made_of(view, name) for tag in tags.get(column, ())}
+        for name in view.features
+    }
+    return {name: tuple(sorted(each)) for name, each in told.items() if each}
 
 
 def _address(kind: str, name: str, version: str) -> Address:
@@ -204,11 +217,11 @@ def publish_service(ctx: Context, service: FeatureService) -> Version:
 
 @operation("features.materialize", scope="feature:write", route="POST /features/views/{name}/materialize")
 def materialize(
-    ctx: Context, name: AssetName, *, until: datetime | None = None, purpose: str = ""
+    ctx: Context, name: AssetName, *, until: datetime | None = None, purpose: Purpose = ""
 ) -> Materialized:
     """Take what is known of a view until an instant (now) into the online store, from where it stands.
 
-    Columns are read for the purpose; lookups are not asked again what they are for.
+    Columns are read for the purpose; each lookup says its own.
     """
     each = live_view(ctx, Address(kind=VIEW, name=name))
     check_computable(ctx.ports.functions, each.view.derived.values())
@@ -225,12 +238,15 @@ def lookup(
     *,
     at: datetime | None = None,
     looked_up: bool = False,
+    purpose: Purpose = "",
 ) -> LookupReply:
     """Look the model inputs of request rows up online, as known at an instant (now).
 
-    With `looked_up` the reply also has what the views said, texts too, before it became inputs.
+    With `looked_up` the reply also has what the views said, texts too, before it became inputs. What the
+    answers are made of is read for the purpose.
     """
-    return plan_of(ctx, name).reply(rows, at or ctx.now(), looked_up=looked_up)
+    plan = plan_of(ctx, name, purpose, looked_up=looked_up)
+    return plan.reply(rows, at or ctx.now(), looked_up=looked_up)
 
 
 @operation("features.join", scope="feature:read", local=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pyarrow as pa
@@ -13,12 +13,14 @@ import pytest
 
 from loopwright.core.expressions import col
 from loopwright.core.schema import Column, ColumnType, Schema
+from loopwright.data.allowing import PurposeRule, Purposes
+from loopwright.data.purposes import answer_access, request_access, set_purposes
 from loopwright.data.verbs import append
 from loopwright.engine.context import Principal
 from loopwright.engine.live import Note
 from loopwright.engine.operation import invoke
 from loopwright.features.nouns import FeatureService, FeatureView, Lookup, Output
-from loopwright.features.plans import LookupPlans
+from loopwright.features.plans import Asker, LookupPlans
 from loopwright.features.verbs import define_service, define_view
 from loopwright.surfaces.http import Application, build_app
 from loopwright.workspace import Workspace
@@ -166,6 +168,34 @@ def test_only_who_may_read_features_may_ask(workspace: Workspace) -> None:
     assert (refused.status, refused.json["code"]) == (403, "denied")
 
 
+def test_a_lookup_is_for_a_purpose_that_is_asked_about_at_once(
+    workspace: Workspace, app: Application
+) -> None:
+    asked = body(1) | {"purpose": "advice"}
+    assert ask(app, "POST", PATH, value=asked).status == 200  # nothing is ruled yet, and a plan is held
+    ctx = workspace.context()
+    try:
+        set_purposes(ctx, "sales", ruled("support"))
+        for again in range(2):
+            refused = ask(app, "POST", PATH, value=asked)
+            assert (refused.status, refused.json["code"]) == (403, "denied"), again
+            assert "'sold' of dataset:sales is restricted for 'advice'" in refused.json["message"]
+            assert "ask ann@example.org" in refused.json["hint"]
+        assert ask(app, "POST", PATH, value=body(1) | {"purpose": "support"}).status == 200
+        assert ask(app, "POST", PATH, value=body(1)).status == 403
+        assert ask(app, "POST", PATH, value=body(1) | {"purpose": "x" * 101}).status == 400
+        request = request_access(ctx, "sales", ("sold",), "advice", "to advise")
+        answer_access(ctx, request.id, grant=True)
+        assert ask(app, "POST", PATH, value=asked).status == 200
+    finally:
+        set_purposes(ctx, "sales", ruled("support", "advice", otherwise="allowed"))
+
+
+def ruled(*allowed: str, otherwise: Literal["allowed", "restricted"] = "restricted") -> Purposes:
+    rule = PurposeRule(column="sold", allowed=allowed, otherwise=otherwise)
+    return Purposes(rules=(rule,), ask="ann@example.org")
+
+
 def test_a_new_version_answers_at_once(workspace: Workspace, app: Application) -> None:
     path = PATH.replace("shop", "fresh")
     for factor in (2.0, 3.0, 5.0):
@@ -193,17 +223,18 @@ def test_a_plan_is_looked_at_again_after_a_second(workspace: Workspace) -> None:
     plans = LookupPlans(clock=lambda: moments[0])
     ctx = workspace.context()
     publish(workspace, "shared", 2.0)
-    first = plans.load(ctx, "shared")
+    asker = Asker("default", "shared", "ann", "", False)
+    first = plans.load(ctx, asker)
     publish(workspace, "shared", 3.0)  # as another process would: nobody told these plans
     moments[0] = 0.9
-    assert plans.at_hand("default", "shared") is first
+    assert plans.at_hand(asker) is first
     moments[0] = 1.1
-    assert plans.at_hand("default", "shared") is None
-    again = plans.load(ctx, "shared")
+    assert plans.at_hand(asker) is None
+    again = plans.load(ctx, asker)
     assert again.version.number == first.version.number + 1
-    assert plans.load(ctx, "shared") is again
+    assert plans.load(ctx, asker) is again
     plans.drop()
-    assert plans.at_hand("default", "shared") is None
+    assert plans.at_hand(asker) is None
 
 
 def test_its_feed_ends_with_the_server(workspace: Workspace) -> None:

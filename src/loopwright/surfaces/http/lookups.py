@@ -18,9 +18,11 @@ from loopwright.core.errors import Corrupt, Invalid, NotFound
 from loopwright.core.instants import parse_instant
 from loopwright.core.nesting import check_json
 from loopwright.core.nouns import Event
+from loopwright.data.allowing import PURPOSES_PREFIX
+from loopwright.data.nouns import POLICY
 from loopwright.engine.context import Context
-from loopwright.features.nouns import SERVICE
-from loopwright.features.plans import LookupPlan, LookupPlans
+from loopwright.features.nouns import SERVICE, Purpose
+from loopwright.features.plans import Asker, LookupPlan, LookupPlans
 from loopwright.features.verbs import Rows
 from loopwright.surfaces.http.host import Host
 from loopwright.surfaces.http.replies import WholeReply
@@ -39,6 +41,7 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     rows: Rows
     at: str | None = None
     looked_up: bool = False
+    purpose: Purpose = ""
 
 
 _ASKED = msgspec.json.Decoder(_Asked)
@@ -67,14 +70,13 @@ class Lookups:
             return await otherwise(body)
         rows, at, all_told = asked.rows, _instant(asked.at) or ctx.now(), asked.looked_up
         self._follow()
-        plan = self._plans.at_hand(ctx.space, name)
+        asker = Asker(ctx.space, name, ctx.principal.name, asked.purpose, all_told)
+        plan = self._plans.at_hand(asker)
         try:
             if plan is None or not _is_quick(ctx, plan, len(rows)):
                 return WholeReply(
                     await self._pool.run(
-                        lambda: (plan or self._plans.load(ctx, check_name(name))).written(
-                            rows, at, looked_up=all_told
-                        ),
+                        lambda: (plan or self._load(ctx, asker)).written(rows, at, looked_up=all_told),
                         deadline_s=self._deadline_s,
                         doing=LOOKUP,
                     )
@@ -83,15 +85,22 @@ class Lookups:
         except (Corrupt, NotFound):  # told with what is around it
             return await otherwise(body)
 
+    def _load(self, ctx: Context, asker: Asker) -> LookupPlan:
+        check_name(asker.service)
+        return self._plans.load(ctx, asker)
+
     def _follow(self) -> None:
-        """Let go of plans when some service was changed in this process."""
+        """Let go of plans when a service, or what columns may be read for, was changed in this process."""
         missed, self._news.missed = self._news.missed, False
-        if missed or any(_is_of_services(item) for item in self._news.drain()):
+        if missed or any(_is_of_plans(item) for item in self._news.drain()):
             self._plans.drop()
 
 
-def _is_of_services(item: Any) -> bool:
-    return isinstance(item, Event) and item.subject.startswith(f"{SERVICE}:")
+def _is_of_plans(item: Any) -> bool:
+    return isinstance(item, Event) and (
+        item.subject.startswith((f"{SERVICE}:", f"{POLICY}:{PURPOSES_PREFIX}"))
+        or item.kind.startswith("access.")
+    )
 
 
 def _is_quick(ctx: Context, plan: LookupPlan, rows: int) -> bool:
