@@ -19,7 +19,7 @@ LIMITS = DriftLimits()
 
 def test_bins_of_many_values_hold_about_as_many_each() -> None:
     values = np.random.default_rng(1).normal(size=5000)
-    bins = fit_bins("x", values)
+    bins = fit_bins("x", values, because="a test has rows")
     counts = count_day([bins], {"x": values})["x"]
 
     assert len(bins.edges) == 9
@@ -29,10 +29,10 @@ def test_bins_of_many_values_hold_about_as_many_each() -> None:
 
 def test_few_levels_have_a_bin_each_and_missing_its_own() -> None:
     values = np.array([0.0, 1.0, 2.0, 2.0, np.nan, np.inf])
-    bins = fit_bins("x", values)
+    bins = fit_bins("x", values, because="a test has rows")
 
     assert count_day([bins], {"x": values})["x"] == (1, 1, 2, 2)
-    assert fit_bins("x", np.array([np.nan])).edges == ()
+    assert fit_bins("x", np.array([np.nan]), because="a test has rows").edges == ()
 
 
 def test_columns_that_are_not_logged_are_left_out() -> None:
@@ -62,7 +62,7 @@ class World:
         self._rows, self._sway = rows, sway
         self.names = [f"c{number}" for number in range(columns)]
         history = {name: self._rng.normal(size=20_000) for name in self.names}
-        self.bins = [fit_bins(name, values) for name, values in history.items()]
+        self.bins = [fit_bins(name, values, because="a test has rows") for name, values in history.items()]
         self.past: list[DayCounts] = []
 
     def day(self) -> dict[str, NDArray[np.float64]]:

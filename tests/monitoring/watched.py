@@ -38,7 +38,8 @@ class Watched:
         self.runtime = Runtime(self.ctx)
         self.rng = np.random.default_rng(1)
         self.wind = Wind(self)
-        append(self.ctx, "history", self._history(), event_time="at")
+        self.history_rows = self._history()
+        append(self.ctx, "history", self.history_rows, event_time="at")
         monitor = Monitor(
             endpoint=ENDPOINT, labels="landings", reference="dataset:history", slices=slices, feeds=(FEED,)
         )

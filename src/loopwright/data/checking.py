@@ -19,6 +19,7 @@ from loopwright.data.inferring import ContractChange, changes_between, inferred
 from loopwright.data.inspecting import before_of, broken_of
 from loopwright.data.nouns import DATASET, Contract, RuleResult
 from loopwright.data.planning import Before, plan_of, results_of
+from loopwright.data.profiled import stored_profile
 from loopwright.data.reading import WIDTH, body_of, first_rows, permitted, read_version, schema_of
 from loopwright.data.rules import check_contract, judge, schema_faults
 from loopwright.data.streams import files_of
@@ -186,9 +187,10 @@ def infer_contract(ctx: Context, name: AssetName, *, version: Selected = "", pur
     """
     found = _version(ctx, name, version)
     manifest = manifest_of(ctx, found)
-    if manifest.profile is None:
+    stored = stored_profile(ctx, manifest)
+    if stored is None:
         raise NotFound(f"{found.ref} has no profile", hint="profiles are made when rows are appended")
-    profile = withheld_from(ctx, found, json.decode(ctx.ports.objects.get(manifest.profile)), purpose)
+    profile = withheld_from(ctx, found, stored, purpose)
     made = inferred(name, profile, keys=body_of(manifest).keys)
     held = contract_of(ctx, name, required=False)
     return Inferred(contract=made, changes=changes_between(None if held is None else held.contract, made))

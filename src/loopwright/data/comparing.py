@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
-from msgspec import json
 
 from loopwright.core.errors import Invalid
 from loopwright.core.manifests import Manifest
@@ -14,6 +13,7 @@ from loopwright.core.nouns import Json, LinkRole, Version
 from loopwright.data.differences import RowChanges, alike_columns, changed_rows, unshared
 from loopwright.data.evolution import ColumnChange, SchemaChanges, schema_changes
 from loopwright.data.listing import FileChanges, changes, decode_page
+from loopwright.data.profiled import stored_profile
 from loopwright.data.reading import body_of, permitted, schema_of, version_of
 from loopwright.data.rows import json_rows
 from loopwright.engine.context import Context
@@ -233,8 +233,6 @@ def _shape(ctx: Context, old: Manifest, new: Manifest) -> tuple[SchemaChanges, t
 
 
 def _profiled(ctx: Context, manifest: Manifest) -> Mapping[str, Json]:
-    if manifest.profile is None:
-        return {}
-    found: dict[str, Any] = json.decode(ctx.ports.objects.get(manifest.profile))
-    columns: Mapping[str, Json] = found["columns"]
+    found = stored_profile(ctx, manifest)
+    columns: Mapping[str, Json] = {} if found is None else found["columns"]
     return columns

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
-from msgspec import json
 from msgspec.structs import replace
 
 from loopwright.core.addresses import Address, check_alias
@@ -23,15 +22,25 @@ from loopwright.data.admitting import Admitted, set_aside
 from loopwright.data.checked import signals_of
 from loopwright.data.conforming import ordered
 from loopwright.data.contracts import HeldContract
-from loopwright.data.cutting import Cut, each_batch
+from loopwright.data.cutting import Cut
 from loopwright.data.nouns import DATASET, Appended, DatasetBody
 from loopwright.data.packing import BATCH, LEVEL, Tail, batches_of, tail_to_pack
+from loopwright.data.profiled import profile_of_parts, stored_profile
 from loopwright.data.profiles import merged_profile
 from loopwright.data.pruning import ranges_over
 from loopwright.data.reading import SPANS, WIDTH, body_of, schema_of
 from loopwright.data.shrinking import shrunk_profile
 from loopwright.engine.context import Context
-from loopwright.engine.publishing import BRANCH, Draft, branch_name, manifest_of, prepare, publish, resolve
+from loopwright.engine.publishing import (
+    BRANCH,
+    READS,
+    Draft,
+    branch_name,
+    manifest_of,
+    prepare,
+    publish,
+    resolve,
+)
 from loopwright.ports.ledger import Transaction
 
 if TYPE_CHECKING:
@@ -81,6 +90,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     facts: Json = {}
     schema: Literal["compatible", "replace"] = "compatible"
     """whether an overwrite may change columns in a way that breaks their readers"""
+    reads: tuple[str, ...] = ()
+    """addresses of the versions that the rows were made of, for lineage where no run tells it"""
     also: Also | None = None
 
 
@@ -109,11 +120,6 @@ class Base(msgspec.Struct, frozen=True, kw_only=True):
     def rows(self) -> int:
         """How many rows."""
         return 0 if self.manifest is None else self.manifest.rows or 0
-
-    @property
-    def profile(self) -> str | None:
-        """Digest of the profile."""
-        return None if self.manifest is None else self.manifest.profile
 
     @property
     def body(self) -> DatasetBody:
@@ -278,6 +284,8 @@ def draft_of(  # noqa: PLR0917 - a change, what it builds on, what goes and what
     facts: Json = {"rows": rows, "added": table.num_rows}
     if cut.removed:
         facts["removed"] = cut.removed
+    if reads := _reads(change, base, cut):
+        facts[READS] = reads
     expect = base.number if change.expect is None else change.expect
     made = {entry.digest for entry in entries} - {entry.digest for entry in base.entries}
     draft = prepare(
@@ -286,6 +294,12 @@ def draft_of(  # noqa: PLR0917 - a change, what it builds on, what goes and what
     if change.branch is None:
         return draft
     return replace(draft, kind=BRANCH, name=branch_name(change.name, change.branch))
+
+
+def _reads(change: Change, base: Base, cut: Cut) -> list[str]:
+    """What the version was made of: what its new rows were, and what those that it keeps were."""
+    before = base.version.facts.get(READS, ()) if base.version is not None and cut.entries else ()
+    return sorted({*before, *change.reads})
 
 
 def _is_same(base: Base, entries: Sequence[ManifestEntry], schema: Schema, body: DatasetBody) -> bool:
@@ -378,26 +392,13 @@ def kept_profile(ctx: Context, base: Base, cut: Cut, schema: Schema) -> Json | N
     """The profile of what a cut has left of its base, None for nothing."""
     if not cut.entries:
         return None
-    if base.profile is not None and not cut.removed:
-        return _stored(ctx, base.profile)
-    if base.profile is not None and cut.gone is not None:
-        whole, ranges = _stored(ctx, base.profile), ranges_over(ctx, cut.entries)
+    whole = None if base.manifest is None else stored_profile(ctx, base.manifest)
+    if whole is not None and not cut.removed:
+        return whole
+    if whole is not None and cut.gone is not None:
+        ranges = ranges_over(ctx, cut.entries)
         part = ctx.ports.tables.profile(cut.gone, like=whole)
         shrunk = shrunk_profile(whole, part, cut.gone, ranges)
         if shrunk is not None:
             return shrunk
-    return _profile_of(ctx, cut.entries, schema)
-
-
-def _stored(ctx: Context, digest: str) -> Json:
-    found: Json = json.decode(ctx.ports.objects.get(digest))
-    return found
-
-
-def _profile_of(ctx: Context, entries: Sequence[ManifestEntry], schema: Schema) -> Json | None:
-    """The profile of parts, read a piece at a time."""
-    found: Json | None = None
-    for batch in (batch for entry in entries for batch in each_batch(ctx, entry, schema, rows=_PART_ROWS)):
-        part = ctx.ports.tables.profile(batch, like=found)
-        found = part if found is None else merged_profile(found, part)
-    return found
+    return profile_of_parts(ctx, cut.entries, schema)

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import json
 
 from loopwright.core.addresses import Address
 from loopwright.core.errors import Invalid
-from loopwright.core.nouns import Json, Version
+from loopwright.core.nouns import Version
 from loopwright.core.schema import Schema
 from loopwright.data.keys import repeated, unreferred
 from loopwright.data.nouns import DATASET, Contract, Reference, RuleResult, UniqueKey
@@ -23,11 +22,12 @@ from loopwright.data.planning import (
     results_of,
     rows_result,
 )
+from loopwright.data.profiled import profile_of
 from loopwright.data.reading import read_version
 from loopwright.data.rows import json_rows
 from loopwright.data.rules import Asked, Broken, asked_of, named_elsewhere, schema_faults, volume_faults
 from loopwright.engine.context import Context
-from loopwright.engine.publishing import manifest_of, resolve
+from loopwright.engine.publishing import resolve
 from loopwright.ports.scans import FailedRows, FailingRow
 
 if TYPE_CHECKING:
@@ -90,14 +90,17 @@ def before_of(ctx: Context, contract: Contract, newest: Version | None) -> Befor
     """What the rules compare with: the last version, baselines, and what is referred to."""
     compares = contract.comparisons or contract.distributions
     addresses = {rule.baseline for rule in contract.distributions if rule.baseline}
+    last = profile_of(ctx, newest) if compares and newest is not None else None
+    found = {address: profile_of(ctx, resolve(ctx, address, kind=DATASET)) for address in addresses}
     return Before(
         now=ctx.now(),
         last_rows=None if newest is None else _last_rows(newest),
-        last=_profile(ctx, newest) if compares and newest is not None else None,
-        baselines={
-            address: profile
-            for address in addresses
-            if (profile := _profile(ctx, resolve(ctx, address, kind=DATASET))) is not None
+        last=None if last is None else last.profile,
+        baselines={address: each.profile for address, each in found.items()},
+        read_rows={
+            address: each.because
+            for address, each in (*found.items(), ("", last))
+            if each is not None and each.because
         },
         known={reference_name(rule): _known(ctx, rule) for rule in contract.references},
     )
@@ -171,12 +174,6 @@ def _check_there(table: pa.Table, names: Sequence[str]) -> None:
             f"the contract asks for the column {missing[0]!r}, which the batch lacks",
             hint="name it in the contract's columns, so that batches without it are refused with a decision",
         )
-
-
-def _profile(ctx: Context, version: Version) -> Json | None:
-    digest = manifest_of(ctx, version).profile
-    found: Json | None = None if digest is None else json.decode(ctx.ports.objects.get(digest))
-    return found
 
 
 def _known(ctx: Context, reference: Reference) -> Any:

@@ -72,6 +72,8 @@ class Before(msgspec.Struct, frozen=True, kw_only=True):
     """the last version's profile"""
     baselines: Mapping[str, Json] = {}
     """profiles by the address that a rule names"""
+    read_rows: Mapping[str, str] = {}
+    """why rows were read for a profile, by that address (the last version's is empty); absent: none was"""
     known: Mapping[str, Any] = {}
     """Arrow arrays by the name of the reference"""
 
@@ -279,7 +281,7 @@ def _compared(rule: Comparison, before: Before, scanned: Scanned) -> RuleResult:
         name,
         rule.severity,
         held=change <= rule.at_most,
-        found=f"{now:.6g}, was {was:.6g}",
+        found=f"{now:.6g}, was {was:.6g}{_read_rows('', before) if rule.column else ''}",
         limit=limit,
         value=now,
     )
@@ -314,10 +316,15 @@ def _spread(rule: Distribution, before: Before, scanned: Scanned) -> RuleResult:
         name,
         rule.severity,
         held=value <= rule.at_most,
-        found=f"{value:.4g}, of {sum(counts):,} values",
+        found=f"{value:.4g}, of {sum(counts):,} values{_read_rows(rule.baseline, before)}",
         limit=limit,
         value=value,
     )
+
+
+def _read_rows(address: str, before: Before) -> str:
+    because = before.read_rows.get(address, "")
+    return f"; read rows because {because}" if because else ""
 
 
 def _furthest(column: Json, counts: Sequence[int]) -> float:

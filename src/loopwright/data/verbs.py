@@ -26,6 +26,7 @@ from loopwright.data.nouns import (
     DatasetView,
     QuarantinedRow,
 )
+from loopwright.data.profiled import stored_profile
 from loopwright.data.profiling import shown_profile
 from loopwright.data.quarantine import quarantined_rows, quarantined_total
 from loopwright.data.reading import first_rows, permitted, read, read_version, schema_of
@@ -210,10 +211,10 @@ def profile(ctx: Context, name: AssetName, *, version: Selected = "", purpose: s
     Of a column that may not be read for the purpose only its counts are told, and whom to ask (`withheld`).
     """
     found = _version(ctx, name, version)
-    digest = manifest_of(ctx, found).profile
-    if digest is None:
+    stored = stored_profile(ctx, manifest_of(ctx, found))
+    if stored is None:
         raise NotFound(f"dataset:{name} has no profile", hint="profiles are made when rows are appended")
-    return withheld_from(ctx, found, shown_profile(json.decode(ctx.ports.objects.get(digest))), purpose)
+    return withheld_from(ctx, found, shown_profile(stored), purpose)
 
 
 @operation("data.quarantine", scope="dataset:read", route="GET /datasets/{name}/quarantine")

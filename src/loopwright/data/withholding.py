@@ -33,7 +33,7 @@ def withheld_from(ctx: Context, version: Version, profile: Json, purpose: str) -
 
 def _counts(column: Json, refusal: Denied) -> Json:
     counts = {key: column[key] for key in _TOLD if key in column}
-    return {**counts, "withheld": f"{refusal}: {refusal.hint}"}
+    return {**counts, "withheld": f"{refusal.message}: {refusal.hint}"}
 
 
 def check_quarantined(ctx: Context, name: str, columns: Collection[str], purpose: str) -> None:

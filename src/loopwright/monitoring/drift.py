@@ -10,15 +10,20 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from loopwright.core.nouns import Json
 from loopwright.monitoring.nouns import ColumnDrift, DriftLimits
 from loopwright.stats.distributions import student_t_two_sided
 from loopwright.stats.drift.bins import population_stability
 from loopwright.stats.multiple import benjamini_hochberg
+from loopwright.stats.sketches import error_of, from_plain, quantiles
 
-__all__ = ["ColumnBins", "DayCounts", "compare", "count_day", "discoveries", "fit_bins"]
+__all__ = ["ColumnBins", "DayCounts", "compare", "count_day", "discoveries", "fit_bins", "profiled_bins"]
 
 _BINS = 10
 _FEW_LEVELS = 16
+_LISTED = 20
+"""frequent values that a profile lists at most: of a column with fewer it lists all"""
+_BEFORE = "the monitor was defined before bins were fitted by profiles"
 
 
 class ColumnBins(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +31,10 @@ class ColumnBins(msgspec.Struct, frozen=True, kw_only=True):
 
     column: str
     edges: tuple[float, ...]
+    because: str = _BEFORE
+    """why rows of the reference were read for the edges; empty: its profile said where they are"""
+    rank_error: float = 0.0
+    """by which share of the reference's values an edge may lie off its decile, as the sketch proves"""
 
 
 class DayCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,15 +51,56 @@ class DayCounts(msgspec.Struct, frozen=True, kw_only=True):
     """digest of the readings of drift that stand as signals: a later check that finds the same adds none"""
 
 
-def fit_bins(column: str, values: NDArray[np.float64]) -> ColumnBins:
-    """Bins of about equal counts; of a column of few levels, one bin a level."""
+def fit_bins(column: str, values: NDArray[np.float64], *, because: str) -> ColumnBins:
+    """Bins of about equal counts; of a column of few levels, one bin a level. `because`: why of rows."""
     there = values[np.isfinite(values)]
     levels = np.unique(there) if len(there) else np.zeros(0)
     if len(levels) <= _FEW_LEVELS:
         edges = (levels[1:] + levels[:-1]) / 2.0
     else:
         edges = np.unique(np.quantile(there, np.arange(1, _BINS) / _BINS, method="higher"))
-    return ColumnBins(column=column, edges=tuple(float(edge) for edge in edges))
+    return ColumnBins(column=column, edges=tuple(float(edge) for edge in edges), because=because)
+
+
+def profiled_bins(column: str, told: Json) -> ColumnBins | None:
+    """The bins that `fit_bins` makes of the rows, by a column's profile; None where it does not say.
+
+    The same to the bit where the profile lists all levels, or its sketch is exact (few values, or few
+    different ones). Else an edge lies off its decile by at most `rank_error` of the values and half a rank:
+    0.01 by the sketches there are (`stats.sketches`), so that a bin holds 8 % to 12 % of the reference.
+    """
+    levels = _listed(told)
+    if levels is not None:
+        edges = (levels[1:] + levels[:-1]) / 2.0
+        return ColumnBins(column=column, edges=tuple(edges.tolist()), because="")
+    if "sketch" not in told:
+        return None
+    sketch = from_plain(told["sketch"])
+    error = error_of(sketch)
+    levels = np.unique(sketch.values.astype(np.float64))
+    if error == 0.0 and len(levels) <= _FEW_LEVELS:
+        edges = (levels[1:] + levels[:-1]) / 2.0
+    else:
+        edges = np.unique(np.asarray(quantiles(sketch, _deciles(sketch.n)), dtype=np.float64))
+    return ColumnBins(column=column, edges=tuple(edges.tolist()), because="", rank_error=error)
+
+
+def _listed(told: Json) -> NDArray[np.float64] | None:
+    """All levels, rising, of a column that has few; None where the profile does not list all, or many."""
+    if told["count"] == told.get("nan", 0):
+        return np.zeros(0)
+    top = told.get("top")
+    if top is None or len(top) >= _LISTED or told.get("bounds"):
+        return None
+    levels = np.unique(np.asarray([float(item["value"]) for item in top]))
+    return levels if len(levels) <= _FEW_LEVELS else None
+
+
+def _deciles(n: int) -> list[float]:
+    """Shares whose nearest rank is the higher one of the two ranks that a decile lies between."""
+    ranks = np.ceil(np.arange(1, _BINS) / _BINS * (n - 1))
+    found: list[float] = (ranks / max(n - 1, 1)).tolist()
+    return found
 
 
 def count_day(

@@ -26,6 +26,7 @@ __all__ = [
     "Period",
     "Quality",
     "Reading",
+    "RowsRead",
     "SkewReport",
     "labels_stream",
 ]
@@ -84,13 +85,20 @@ class Monitor(msgspec.Struct, frozen=True, kw_only=True):
     labels: str
     """name of the labels: stream `labels/<name>`"""
     reference: str
-    """address of the dataset version whose columns fix the bins of every input, once and for all"""
+    """address of the dataset version whose profile fixes the bins of every input, once and for all"""
     every: str = "1d"
     trailing: str = "28d"
     slices: tuple[str, ...] = ()
     """request columns whose levels are judged apart"""
     feeds: tuple[FeedWatch, ...] = ()
     drift: DriftLimits = DriftLimits()
+
+
+class RowsRead(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows that are read although profiles are what drift is judged by: which, and why."""
+
+    what: str
+    because: str
 
 
 class MonitorView(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,6 +109,8 @@ class MonitorView(msgspec.Struct, frozen=True, kw_only=True):
     monitor: Monitor
     alarms: tuple[Alarm, ...]
     newest: dict[str, Signal]
+    read_rows: tuple[RowsRead, ...] = ()
+    """for what rows of datasets are read, and why; all else comes of profiles and of counts"""
 
 
 class Period(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,10 +11,11 @@ import numpy as np
 
 from loopwright.core.addresses import Address, ByNumber
 from loopwright.core.errors import NotFound
-from loopwright.core.nouns import Signal
+from loopwright.core.nouns import Json, Signal, Version
+from loopwright.data.profiled import stored_profile
 from loopwright.data.reading import read_version
 from loopwright.engine.context import Context
-from loopwright.engine.publishing import resolve
+from loopwright.engine.publishing import manifest_of, resolve
 from loopwright.features.nouns import VECTOR_PREFIX, FeatureService
 from loopwright.features.rules import reads_of
 from loopwright.features.verbs import service_of
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["FeatureUse", "InputShares", "Shares", "counted", "edges_of", "uses_of"]
+__all__ = ["FeatureUse", "InputShares", "Shares", "counted", "edges_of", "profiled", "uses_of"]
 
 _BINS = 24
 _ENDPOINTS = 100
@@ -56,6 +57,8 @@ class InputShares(msgspec.Struct, frozen=True, kw_only=True):
     """between the bins"""
     training: Shares
     served: Shares
+    because: str = ""
+    """why rows of the training set were read; empty: its profile said the shares"""
 
 
 class FeatureUse(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,22 +138,64 @@ def _shares(
     ctx: Context, endpoint: str, body: ModelBody, names: list[str], span: tuple[datetime, datetime]
 ) -> tuple[InputShares, ...]:
     columns = [f"{VECTOR_PREFIX}{name}" for name in names]
-    trained = read_version(ctx, resolve(ctx, body.training_set), columns=columns)
+    trained = _trained(ctx, resolve(ctx, body.training_set), columns)
     served = predictions(ctx, endpoint, *span, columns=columns)
     found = []
     for name, column in zip(names, columns, strict=True):
-        values = trained[column].to_numpy().astype(np.float64)
+        edges, shares, because = trained[column]
         logged = served[column].to_numpy() if column in served.column_names else np.empty(0)
-        edges = edges_of(values)
         found.append(
             InputShares(
                 name=name,
                 edges=tuple(edges.tolist()),
-                training=counted(values, edges),
+                training=shares,
                 served=counted(logged.astype(np.float64), edges),
+                because=because,
             )
         )
     return tuple(found)
+
+
+def _trained(
+    ctx: Context, training_set: Version, columns: list[str]
+) -> dict[str, tuple[Floats, Shares, str]]:
+    """Edges and shares of each column by the profile of the training set; rows of what it does not say."""
+    stored = stored_profile(ctx, manifest_of(ctx, training_set))
+    told = {} if stored is None else stored["columns"]
+    found = {
+        column: (*shown, "")
+        for column in columns
+        if column in told and (shown := profiled(told[column])) is not None
+    }
+    missing = [column for column in columns if column not in found]
+    if not missing:
+        return found
+    because = f"{training_set.ref} has no {'profile' if stored is None else 'histogram of it'}"
+    rows = read_version(ctx, training_set, columns=missing)
+    for column in missing:
+        values = rows[column].to_numpy().astype(np.float64)
+        edges = edges_of(values)
+        found[column] = (edges, counted(values, edges), because)
+    return found
+
+
+def profiled(told: Json) -> tuple[Floats, Shares] | None:
+    """Edges and exact shares by a column's profile, as `counted` has them; None without a histogram.
+
+    The edges are the histogram's, the last one moved by one float so that it is the end of its bin here too.
+    """
+    rows = told["count"] + told["nulls"]
+    if told["count"] == told.get("nan", 0):
+        return np.zeros(0), Shares(n=rows, bins=(0.0,), missing=float(rows > 0), mean=None)
+    shape = told.get("histogram")
+    if not shape:
+        return None
+    edges = np.asarray(shape["edges"], dtype=np.float64)
+    edges[-1] = np.nextafter(edges[-1], np.inf)
+    counts = np.array([shape["below"], *shape["counts"], shape["above"]])
+    there = int(counts.sum())
+    shares = tuple((counts / max(there, 1)).tolist())
+    return edges, Shares(n=rows, bins=shares, missing=1 - there / rows, mean=told.get("mean"))
 
 
 def edges_of(values: Floats) -> Floats:

@@ -18,7 +18,7 @@ from loopwright.engine.context import Context
 from loopwright.engine.operation import operation
 from loopwright.engine.publishing import manifest_of, resolve
 from loopwright.monitoring.days import check_window
-from loopwright.monitoring.definitions import keep, load, watch_of
+from loopwright.monitoring.definitions import keep, load, rows_read, watch_of
 from loopwright.monitoring.drift import DayCounts
 from loopwright.monitoring.labels import label_table, record
 from loopwright.monitoring.nouns import (
@@ -89,7 +89,10 @@ class LabelsTaken(msgspec.Struct, frozen=True, kw_only=True):
 
 @operation("monitoring.define", scope="monitor:write", route="PUT /monitors/{name}")
 def define(ctx: Context, name: AssetName, monitor: Monitor) -> Version:
-    """Say what is watched about an endpoint; the reference fixes the bins of every input for good."""
+    """Say what is watched about an endpoint; the reference's profile fixes the bins of every input for good.
+
+    Its rows are read where it has no profile: `read_rows` of `monitoring show` says which, and why.
+    """
     return keep(ctx, name, monitor)
 
 
@@ -290,6 +293,7 @@ def _view(ctx: Context, name: str) -> MonitorView:
         monitor=found.monitor,
         alarms=tuple(alarm for alarm in alarms if alarm.state is AlarmState.FIRING),
         newest=newest,
+        read_rows=rows_read(found),
     )
 
 

@@ -16,7 +16,7 @@ from loopwright.data.appending import append
 from loopwright.data.contracts import define_contract
 from loopwright.data.nouns import ColumnRule, Contract, Freshness, RowRule, RuleResult, UniqueKey, Volume
 from loopwright.data.purposes import set_purposes
-from loopwright.engine.publishing import ensure_asset
+from loopwright.engine.publishing import ensure_asset, manifest_of, resolve
 from loopwright.surfaces.ui import build_site
 from loopwright.surfaces.ui.datasets import checked_over_time, spoken, spread, written
 from loopwright.workspace import Workspace
@@ -101,6 +101,7 @@ def test_every_text_of_a_dataset_is_text(tmp_path: Path) -> None:
         workspace.call("labels.open", queue="odd", **asked)
         for path in (
             "/assets/dataset/odd",
+            "/assets/dataset/odd?rows=first",
             "/contracts/odd",
             "/assets?kind=dataset",
             "/labels/odd",
@@ -110,6 +111,22 @@ def test_every_text_of_a_dataset_is_text(tmp_path: Path) -> None:
             assert answer.status == 200, path
             assert SCRIPT not in answer.body.decode()
             assert '"><b>' not in answer.body.decode()
+
+
+def test_the_page_reads_no_row_until_the_first_ones_are_asked_for(tmp_path: Path) -> None:
+    """The objects of the rows are gone: what is shown without them was not read from them."""
+    with Workspace.open(tmp_path) as workspace:
+        ctx, site = workspace.context(), build_site(workspace)
+        append(ctx, "even", pa.table({"n": [0.0, 1.0, 2.0, 3.0] * 25, "of": ["a"] * 75 + ["b"] * 25}))
+        assert "Show the first" in ask(site, "GET", "/assets/dataset/even").body.decode()
+        for entry in manifest_of(ctx, resolve(ctx, "dataset:even")).entries:
+            ctx.ports.objects.remove(entry.digest)
+        page = ask(site, "GET", "/assets/dataset/even")
+        editor = ask(site, "GET", "/contracts/even")
+        asked = ask(site, "GET", "/assets/dataset/even?rows=first")
+    assert (page.status, editor.status) == (200, 200)
+    assert "histogram of n" in page.body.decode()
+    assert asked.status != 200  # so that the objects were needed for the rows, and for them alone
 
 
 def test_a_folder_and_what_has_no_rows_have_pages_too(tmp_path: Path) -> None:
@@ -133,7 +150,7 @@ def test_one_column_that_may_not_be_read_hides_itself_alone(tmp_path: Path) -> N
         append(ctx, "people", pa.table({"town": ["Arnhem"], "name": ["Willemijn"]}))
         rule = PurposeRule(column="name", restricted=("study",))
         set_purposes(ctx, "people", Purposes(ask="privacy@example.org", rules=(rule,)))
-        page = ask(site, "GET", "/assets/dataset/people").body.decode()
+        page = ask(site, "GET", "/assets/dataset/people?rows=first").body.decode()
         rows = workspace.call("data.rows", name="people", columns=["town", "town"]).items
     assert "Arnhem" in page
     assert "Willemijn" not in page

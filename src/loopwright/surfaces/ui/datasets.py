@@ -78,7 +78,10 @@ def found(desk: Desk, query: Query) -> Values:
 
 
 def dataset(desk: Desk, path: dict[str, str], query: Query) -> Values:
-    """A dataset."""
+    """A dataset: by its manifests, profiles and signals; rows are read where `rows` asks for the first ones.
+
+    Rows in quarantine are listed as they are: no profile is made of them.
+    """
     name = path["name"]
     view = desk.call("assets.show", kind="dataset", name=name)
     page = desk.call("assets.versions", kind="dataset", name=name, limit=_VERSIONS, token=query.get("token"))
@@ -101,7 +104,10 @@ def dataset(desk: Desk, path: dict[str, str], query: Query) -> Values:
         "spreads": {} if profile is None else {key: spread(each) for key, each in profile["columns"].items()},
         "size": (_WIDTH, _HEIGHT),
         "purpose": purpose,
-        "sample": _sample(desk, name, newest, profile, purpose),
+        "sample": _sample(desk, name, newest, profile, purpose)
+        if query.get("rows") or purpose
+        else _unread(profile),
+        "sampled": _SAMPLE,
         "kept_back": kept_back,
         "kept_out": kept_out,
         "reasons": [] if kept_out is None else _reasons(kept_out.items),
@@ -193,6 +199,13 @@ def _sample(desk: Desk, name: str, detail: Any, profile: Json | None, purpose: s
         shown = [each for each in names if each in told and "withheld" not in told[each]]
         rows = desk.call("data.rows", **asked, columns=shown).items if shown else ()
         return {"rows": rows, "columns": shown, "denied": f"{error.message}: {error.hint}"}
+
+
+def _unread(profile: Json | None) -> Values:
+    """What is told of the first rows before somebody asks for them: why columns may not be read."""
+    told = () if profile is None else profile["columns"].values()
+    denied = next((column["withheld"] for column in told if "withheld" in column), "")
+    return {"rows": None, "columns": (), "denied": denied}
 
 
 def _erasures_of(desk: Desk, detail: Any) -> list[Any]:

@@ -184,6 +184,8 @@ def _monitor(desk: Desk, path: dict[str, str], query: Query) -> Values:
         "name": path["name"],
         "endpoint": view.monitor.endpoint,
         "alarms": view.alarms,
+        "reference": view.monitor.reference,
+        "read_rows": view.read_rows,
         "series": series,
         "newest": {name: points[-1] for name, points in series.items() if points},
         "days": days,
