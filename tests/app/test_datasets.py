@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -14,8 +15,10 @@ import pyarrow as pa
 import pytest
 
 import loopwright as lw
+from loopwright.app.main import command_tree
 from loopwright.app.server import Server
 from loopwright.core.errors import Conflict, Denied, Invalid, NotFound, PolicyBlocked
+from loopwright.surfaces.cli import carry_out
 from loopwright.surfaces.http import build_app
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
@@ -146,8 +149,89 @@ def test_an_overwrite_that_breaks_readers_must_be_meant(face: Any) -> None:
     assert data.read().to_pydict() == {"flight": ["b"]}
 
 
+FRAME = pl.DataFrame({"flight": ["a", "b"], "delay": [1.0, None]})
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        FRAME.lazy,
+        lambda: FRAME.to_dict(as_series=False),
+        lambda: FRAME.rows(named=True),
+        lambda: FRAME.to_arrow().to_reader(),
+        lambda: iter(FRAME.to_arrow().to_batches(max_chunksize=1)),
+        lambda: (FRAME[n : n + 1] for n in range(2)),
+    ],
+    ids=["lazy", "columns", "objects", "reader", "batches", "frames"],
+)
+def test_rows_come_in_every_form(rows: Any, tmp_path: Path) -> None:
+    with lw.Workspace.open(tmp_path / ".loopwright") as workspace:
+        data = lw.dataset("landings", to=workspace)
+        data.append(rows())
+        assert data.read().to_pylist() == FRAME.rows(named=True)
+
+
+def test_a_lazy_frame_is_held_against_the_contract(tmp_path: Path) -> None:
+    with lw.Workspace.open(tmp_path / ".loopwright") as workspace:
+        data = lw.dataset("landings", contract=Landings, to=workspace)
+        lazy = pl.LazyFrame(rows_of("a", "b"), schema_overrides={"passenger": pl.String})
+        kept = data.append(lazy.with_columns(pl.when(pl.col("flight") == "b").then(-500.0).alias("delay")))
+        assert (kept.rows, kept.quarantined) == (1, 1)
+
+
+def test_a_version_is_said_by_its_digest(face: Any) -> None:
+    data = lw.dataset("landings", to=face)
+    digests = [data.append(rows_of(name)).version.digest for name in "ab"]
+    for at in (
+        f"#{digests[0]}",
+        f"#{digests[0][:12]}",
+        f"landings#{digests[0]}",
+        f"dataset:landings#{digests[0]}",
+    ):
+        assert data.read(at).column("flight").to_pylist() == ["a"]
+        assert data.show(at).rows == data.profile(at)["columns"]["flight"]["count"] == 1
+        assert face.call("data.rows", name="landings", version=at).items[0]["flight"] == "a"
+    data.tag("first", f"#{digests[0]}")
+    assert data.read("first").num_rows == 1
+    with pytest.raises(Invalid, match="no version of"):
+        data.show(f"planes#{digests[0]}")
+
+
+def test_commands_know_a_version_in_the_place_of_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with lw.Workspace.open(tmp_path / ".loopwright") as workspace:
+        data = lw.dataset("landings", to=workspace)
+        digest = data.append(rows_of("a")).version.digest
+        data.append(rows_of("b"))
+        lw.dataset("odd@1", to=workspace).append(rows_of("c"))
+    asked = ["landings@1", f"landings#{digest[:12]}", "odd@1"]
+    told = []
+    for name in asked:
+        assert carry_out(command_tree(), ["data", "rows", name, "--json"]) == 0
+        told.append(json.loads(capsys.readouterr().out)["items"][0]["flight"])
+    assert told == ["a", "a", "c"]
+    for name, *more in (["landings@3"], ["landings@1", "--version", "2"], ["nothing@1"], ["landings#"]):
+        assert carry_out(command_tree(), ["data", "show", name, *more]) == 3
+        assert "error: there is no " in capsys.readouterr().err
+
+
 def test_what_is_no_table_is_told(face: Any) -> None:
-    for rows in (3, "no-such.parquet", [1, 2], b"x", [], object(), [{"a": 1}, {"a": "x"}]):
+    for rows in (
+        3,
+        {},
+        {"a": 1},
+        {"a": [1], "b": [1, 2]},
+        iter([]),
+        iter([3]),
+        "no-such.parquet",
+        [1, 2],
+        b"x",
+        [],
+        object(),
+        [{"a": 1}, {"a": "x"}],
+    ):
         with pytest.raises(Invalid):
             lw.dataset("landings", to=face).append(rows)
     with pytest.raises(NotFound):

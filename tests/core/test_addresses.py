@@ -14,6 +14,7 @@ from loopwright.core.addresses import (
     ByNumber,
     parse_address,
     parse_selector,
+    version_address,
 )
 from loopwright.core.errors import Invalid
 
@@ -108,3 +109,29 @@ def test_an_address_that_no_text_can_be_is_refused() -> None:
     """As a command line gives bytes that are not UTF-8."""
     with pytest.raises(Invalid, match="UTF-8"):
         parse_address("model:\udcff")
+
+
+@pytest.mark.parametrize(
+    ("version", "written"),
+    [
+        ("", "dataset:flights"),
+        ("3", "dataset:flights@3"),
+        ("@3", "dataset:flights@3"),
+        ("prod", "dataset:flights@prod"),
+        ("2013-06-01T00:00Z", "dataset:flights@2013-06-01T00:00:00.000000Z"),
+        ("@2013-06-01T02:00+02:00", "dataset:flights@2013-06-01T00:00:00.000000Z"),
+        ("#0123abcd", "dataset:flights#0123abcd"),
+        ("flights#0123abcd", "dataset:flights#0123abcd"),
+        ("dataset:flights#0123abcd", "dataset:flights#0123abcd"),
+        ("flights@prod", "dataset:flights@prod"),
+    ],
+)
+def test_a_version_of_a_named_asset_is_said_in_every_form(version: str, written: str) -> None:
+    assert version_address("dataset", "flights", version) == parse_address(written)
+
+
+@pytest.mark.parametrize("version", ["planes#0123abcd", "model:flights@3", "#xyz", "#", "fl ights", "-1"])
+def test_what_is_no_version_of_the_asset_is_refused(version: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        version_address("dataset", "flights", version)
+    assert caught.value.hint

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from loopwright.app.faces import Face, face_at, table_from, upload_of
 from loopwright.app.packages import ports_of
-from loopwright.core.addresses import Address, ByDigest, Selector, check_name, parse_selector
+from loopwright.core.addresses import check_name, version_address
 from loopwright.core.errors import Invalid
 from loopwright.core.expressions import Expr, Scalar, all_of, col, columns_of
 from loopwright.core.instants import format_instant
@@ -36,8 +36,9 @@ At: TypeAlias = int | str | datetime
 class Dataset:
     """A dataset by name, which need not be there before the first write; made by `lw.dataset`.
 
-    Rows are a frame of Polars or pandas, anything of Arrow, a list of objects by column, or the path of a
-    file. A write makes one new version, and what it returns says what became of the rows.
+    Rows are a frame or lazy frame of Polars, a frame of pandas, anything of Arrow, batches, a list of
+    objects, lists by column, or the path of a file. A write makes one new version, and what it returns says
+    what became of the rows.
     """
 
     def __init__(
@@ -219,10 +220,7 @@ class Dataset:
         """The address of a version, as `dataset:flights@3`, for other calls."""
         text = _text(at, self.name)
         kind, name = self._line
-        chosen: Selector | None = None
-        if text:
-            chosen = ByDigest(text[1:]) if text.startswith("#") else parse_selector(text)
-        return str(Address(kind=kind, name=name, selector=chosen))
+        return str(version_address(kind, name, text))
 
     @property
     def _line(self) -> tuple[str, str]:
@@ -231,8 +229,6 @@ class Dataset:
     def _selector(self, at: At) -> str:
         """What operations that take a dataset's name are told of the version."""
         text = _text(at, self.name)
-        if text.startswith("#"):
-            raise Invalid(f"{text} is a digest", hint="name the version by its number or an instant")
         if text and self._branch:
             raise Invalid(
                 f"{self!r} is a branch, of which only the newest version is asked for so",

@@ -47,9 +47,10 @@ def face_at(to: Face | None) -> Iterator[Face]:
 
 
 def table_from(rows: Any, zone: str = "") -> pa.Table:
-    """Rows as an Arrow table: a frame of Polars or pandas, anything of Arrow, objects by column, or a file.
+    """Rows as an Arrow table: a frame of Polars or pandas, anything of Arrow, objects, columns, or a file.
 
-    `zone` declares the zone of times that are written without one; without it they are refused later.
+    Lazy frames, and readers and iterators of batches, are read to their end. `zone` declares the zone of
+    times that are written without one; without it they are refused later.
     """
     import pyarrow as pa
 
@@ -61,14 +62,50 @@ def table_from(rows: Any, zone: str = "") -> pa.Table:
         table = pa.Table.from_pandas(rows, preserve_index=False)
     elif hasattr(rows, "__arrow_c_stream__"):
         table = pa.table(rows)
+    elif _is_lazy(rows):
+        table = pa.table(rows.collect())
+    elif isinstance(rows, Iterator):
+        table = _of_batches(rows)
+    elif isinstance(rows, Mapping) and rows:
+        table = _of_columns(rows)
     elif isinstance(rows, Sequence) and rows and all(isinstance(row, Mapping) for row in rows):
         table = _of_objects(rows)
     else:
         raise Invalid(
             f"{type(rows).__name__} is no table",
-            hint="give a frame of Polars or pandas, an Arrow table, objects by column, or the path of a file",
+            hint="give a frame of Polars or pandas, an Arrow table, objects, lists by column, or a path",
         )
     return zoned(table, zone)
+
+
+def _is_lazy(rows: Any) -> bool:
+    return type(rows).__module__.partition(".")[0] == "polars" and type(rows).__name__ == "LazyFrame"
+
+
+def _of_batches(batches: Iterator[Any]) -> pa.Table:
+    import pyarrow as pa
+
+    tables = [
+        pa.Table.from_batches([each]) if isinstance(each, pa.RecordBatch) else table_from(each)
+        for each in batches
+    ]
+    if not tables:
+        raise Invalid("there is no batch, so no column is known", hint="give one, if only without rows")
+    try:
+        return pa.concat_tables(tables)
+    except pa.ArrowInvalid as error:
+        raise Invalid(f"the batches are no table: {error}", hint="give all the same columns") from error
+
+
+def _of_columns(columns: Mapping[str, Any]) -> pa.Table:
+    import pyarrow as pa
+
+    try:
+        return pa.table(dict(columns))
+    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
+        raise Invalid(
+            f"the columns are no table: {error}", hint="give each name a list of one type"
+        ) from error
 
 
 def _of_objects(rows: Sequence[Mapping[str, Any]]) -> pa.Table:

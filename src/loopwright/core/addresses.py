@@ -27,6 +27,8 @@ __all__ = [
     "check_name",
     "parse_address",
     "parse_selector",
+    "parted",
+    "version_address",
 ]
 
 NAME_LIMIT = 500
@@ -36,6 +38,8 @@ _ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}\Z")
 _NUMBER = re.compile(r"[1-9][0-9]{0,17}\Z")
 _INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}")
 _DIGEST = re.compile(r"[0-9a-f]{8,64}\Z")
+_SELECTED = re.compile(r"#|[0-9]{4}-[0-9]{2}-[0-9]{2}|[^@#:]*\Z")
+"""how a selector alone begins: an address has its `@`, `#` or `:` after a name"""
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 AssetName = Annotated[
@@ -143,7 +147,9 @@ def check_alias(alias: str) -> str:
 
 
 def parse_selector(text: str) -> Selector:
-    """Read what follows `@`: a number, an instant or an alias."""
+    """Read what follows `@`, a number, an instant or an alias; or a digest with its `#`."""
+    if text.startswith("#"):
+        return _by_digest(text[1:])
     if _NUMBER.match(text):
         return ByNumber(int(text))
     if _INSTANT.match(text):
@@ -186,9 +192,38 @@ def parse_address(text: str, *, kind: str | None = None) -> Address:
     return Address(kind=found_kind, name=check_name(_decoded(rest, text)))
 
 
+def parted(text: str) -> tuple[str, str]:
+    """A name and what is said of its version: `flights@3` is `flights` and `3`; no version is empty."""
+    name, sign, tail = text.partition("@") if "@" in text else text.partition("#")
+    return (name, f"#{tail}" if sign == "#" else tail) if name and tail else (text, "")
+
+
+def version_address(kind: str, name: str, version: str = "") -> Address:
+    """The address of a version of an asset whose name is known; without a version that of the newest.
+
+    `12`, `prod`, an instant and `#<digest>` mean it, and so does a whole address of this asset, as
+    `flights@12`, `flights#<digest>` and `dataset:flights#<digest>`.
+    """
+    own = Address(kind=kind, name=check_name(name))
+    if not version:
+        return own
+    bare = version.removeprefix("@")
+    if _SELECTED.match(bare):
+        return msgspec.structs.replace(own, selector=parse_selector(bare))
+    found = parse_address(version, kind=kind)
+    if (found.kind, found.name) != (kind, name):
+        raise Invalid(
+            f"{version[:120]!r} is no version of {own}",
+            hint=f"give a number, an alias, an instant, #<digest> or an address such as {own}@3",
+        )
+    return found
+
+
 def _selected(sign: str, tail: str) -> Selector:
-    if sign == "@":
-        return parse_selector(tail)
+    return parse_selector(tail) if sign == "@" else _by_digest(tail)
+
+
+def _by_digest(tail: str) -> Selector:
     if not _DIGEST.match(tail):
         raise Invalid(f"{tail[:80]!r} is not a digest", hint="give 8 to 64 lower-case hex digits")
     return ByDigest(tail)

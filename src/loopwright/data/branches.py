@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import msgspec
 from msgspec.structs import replace
 
-from loopwright.core.addresses import Address, AliasName, AssetName, check_alias, parse_selector
+from loopwright.core.addresses import Address, AliasName, AssetName, check_alias, version_address
 from loopwright.core.errors import Conflict, Invalid, NotFound
 from loopwright.core.nouns import Alias, Asset, Json, Version
 from loopwright.data.nouns import DATASET
@@ -202,8 +202,7 @@ def branches_of(ctx: Context, tx: Transaction, name: str) -> Iterator[Asset]:
 
 
 def _version(ctx: Context, tx: Transaction, name: str, selector: str) -> Version:
-    chosen = parse_selector(selector) if selector else None
-    return resolve_in(ctx, tx, Address(kind=DATASET, name=name, selector=chosen))
+    return resolve_in(ctx, tx, version_address(DATASET, name, selector))
 
 
 def _branch(ctx: Context, tx: Transaction, name: str, branch: str) -> Asset:

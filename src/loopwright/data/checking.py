@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import json
 
-from loopwright.core.addresses import Address, AssetName, parse_selector
+from loopwright.core.addresses import Address, AssetName, ByNumber, version_address
 from loopwright.core.errors import CheckFailed, Invalid, NotFound
 from loopwright.core.nouns import Verdict, Version
 from loopwright.core.sizes import parse_size
@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 Selected = Annotated[
-    str, msgspec.Meta(max_length=250, description="which version: a number, an alias or an instant")
+    str, msgspec.Meta(max_length=600, description="which version: a number, an alias, an instant or #digest")
 ]
 
 
@@ -219,17 +219,14 @@ def _present(ctx: Context, name: str) -> Contract:
 
 
 def _version(ctx: Context, name: str, selector: str) -> Version:
-    chosen = parse_selector(selector) if selector else None
-    return resolve(ctx, Address(kind=DATASET, name=name, selector=chosen))
+    return resolve(ctx, version_address(DATASET, name, selector))
 
 
 def _previous(ctx: Context, version: Version) -> Version | None:
     if version.number < 2:
         return None
     try:
-        return resolve(
-            ctx, Address(kind=DATASET, name=version.name, selector=parse_selector(str(version.number - 1)))
-        )
+        return resolve(ctx, Address(kind=DATASET, name=version.name, selector=ByNumber(version.number - 1)))
     except NotFound:
         return None
 

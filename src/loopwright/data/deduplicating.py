@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
-from loopwright.core.addresses import Address, AssetName, parse_selector
+from loopwright.core.addresses import Address, AssetName, version_address
 from loopwright.core.errors import Conflict
 from loopwright.core.nouns import Json, LinkRole, Version
 from loopwright.core.schema import Schema
@@ -69,8 +69,7 @@ def duplicates(
     Of exact ones a 64th of the rows is in memory at a time, or fewer, of fuzzy ones 80 bytes of each. What
     `memory`, such as 4GB, has no room for waits in the folder for temporary files.
     """
-    selector = parse_selector(version) if version else None
-    found = resolve(ctx, Address(kind=DATASET, name=name, selector=selector))
+    found = resolve(ctx, version_address(DATASET, name, version))
     if ctx.run_id is not None:
         ctx.write(lambda tx: ctx.touch(tx, LinkRole.INPUT, found.ref))
     schema = schema_of(manifest_of(ctx, found))

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from loopwright.core.addresses import Address, AssetName, check_name, parse_selector
+from loopwright.core.addresses import Address, AssetName, check_name, version_address
 from loopwright.core.errors import Conflict, Invalid, NotFound, Unavailable
 from loopwright.core.nouns import Json, LinkRole, Version
 from loopwright.data.ingesting import zoned
@@ -66,8 +66,7 @@ def export_table(
 
     With `--replace` a table that is there gets a further version of these rows alone; its history stays.
     """
-    selector = parse_selector(version) if version else None
-    found = resolve(ctx, Address(kind=DATASET, name=name, selector=selector))
+    found = resolve(ctx, version_address(DATASET, name, version))
     permitted(ctx, found, purpose=purpose)
     if ctx.run_id is not None:
         ctx.write(lambda tx: ctx.touch(tx, LinkRole.INPUT, found.ref))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec.structs import replace
 
-from loopwright.core.addresses import Address, AssetName, parse_selector
+from loopwright.core.addresses import AssetName, version_address
 from loopwright.core.digests import digest_value
 from loopwright.core.errors import Denied, Invalid, TooLarge
 from loopwright.core.manifests import Manifest, ManifestEntry
@@ -55,7 +55,9 @@ _ROWS: Mapping[str, ColumnType] = {"__loopwright_rows": ColumnType.BOOL}
 """a column of nulls, for a query that counts rows and reads none of their values"""
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000, description="how many on a page")]
-Selected = Annotated[str, msgspec.Meta(max_length=250, description="which version: a number, an alias")]
+Selected = Annotated[
+    str, msgspec.Meta(max_length=600, description="which version: a number, an alias, an instant or #digest")
+]
 
 
 class ExplorationView(msgspec.Struct, frozen=True, kw_only=True):
@@ -213,8 +215,7 @@ def _check_reader(ctx: Context) -> None:
 
 
 def _saved(ctx: Context, name: str, version: str) -> tuple[Version, Manifest]:
-    selector = parse_selector(version) if version else None
-    found = resolve(ctx, Address(kind=EXPLORATION, name=name, selector=selector))
+    found = resolve(ctx, version_address(EXPLORATION, name, version))
     return found, manifest_of(ctx, found)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import msgspec
 
-from loopwright.core.addresses import Address, AssetName, ByNumber, check_name, parse_selector
+from loopwright.core.addresses import AssetName, check_name, version_address
 from loopwright.core.errors import NotFound
 from loopwright.core.nouns import LinkRole, Version
 from loopwright.data.checkouts import CheckedOut, checkout
@@ -27,7 +27,7 @@ __all__ = ["FileView", "add", "changes", "check_out", "files", "read_file"]
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000, description="how many on a page")]
 Selected = Annotated[
-    str, msgspec.Meta(max_length=250, description="which version: a number, an alias or an instant")
+    str, msgspec.Meta(max_length=600, description="which version: a number, an alias, an instant or #digest")
 ]
 
 
@@ -113,10 +113,7 @@ def changes(ctx: Context, name: AssetName, *, before: Selected, after: Selected 
 
 
 def _version(ctx: Context, name: str, selected: str) -> Version:
-    selector = parse_selector(selected) if selected else None
-    if selected.isdigit():
-        selector = ByNumber(int(selected))
-    return resolve(ctx, Address(kind=DATASET, name=name, selector=selector))
+    return resolve(ctx, version_address(DATASET, name, selected))
 
 
 def _pages(ctx: Context, version: Version) -> Iterator[FilePage]:

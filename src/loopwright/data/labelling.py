@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from loopwright.core.addresses import Address, AssetName, check_name, parse_selector
+from loopwright.core.addresses import Address, AssetName, check_name, version_address
 from loopwright.core.errors import Conflict, Invalid, NotFound
 from loopwright.core.manifests import Manifest
 from loopwright.core.nouns import LinkRole, Version
@@ -108,7 +108,7 @@ def open_queue(  # a queue is told by all of these, and by keywords alone
     """
     source = resolve(
         ctx,
-        Address(kind=DATASET, name=dataset, selector=parse_selector(version) if version else None),
+        version_address(DATASET, dataset, version),
     )
     manifest = manifest_of(ctx, source)
     schema, by = schema_of(manifest), keys or body_of(manifest).keys

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from loopwright.core.addresses import Address, AssetName, check_name, parse_selector
+from loopwright.core.addresses import Address, AssetName, check_name, version_address
 from loopwright.core.errors import Conflict, Denied, Invalid, NotFound
 from loopwright.core.instants import duration
 from loopwright.core.manifests import Manifest
@@ -77,8 +77,7 @@ def purposes(ctx: Context, name: AssetName) -> Purposes:
 @operation("data.tags", scope="dataset:read", route="GET /datasets/{name}/tags")
 def column_tags(ctx: Context, name: AssetName, *, version: str = "") -> dict[str, tuple[str, ...]]:
     """Show the tags of columns: the contract's, and those of the columns that they were made of."""
-    chosen = parse_selector(version) if version else None
-    found = resolve(ctx, Address(kind=DATASET, name=name, selector=chosen))
+    found = resolve(ctx, version_address(DATASET, name, version))
     schema = manifest_of(ctx, found).schema
     return tags_along(ctx, found, () if schema is None else schema.names)
 
@@ -98,8 +97,7 @@ def personal(
     `presidio` looks through the first 200 texts for identifiers of many countries too, where
     `loopwright[presidio]` is installed; it uses no model and asks nothing of the network.
     """
-    chosen = parse_selector(version) if version else None
-    manifest = manifest_of(ctx, resolve(ctx, Address(kind=DATASET, name=name, selector=chosen)))
+    manifest = manifest_of(ctx, resolve(ctx, version_address(DATASET, name, version)))
     kinds = {column.name: column.type for column in schema_of(manifest).columns}
     first = first_rows(ctx, manifest, 0, rows)
     found = (

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import json
 
-from loopwright.core.addresses import Address, AssetName, parse_selector
+from loopwright.core.addresses import AssetName, version_address
 from loopwright.core.errors import Invalid, NotFound
 from loopwright.core.expressions import Expr, Scalar, all_of, col
 from loopwright.core.instants import duration
@@ -66,7 +66,7 @@ __all__ = [
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000, description="how many on a page")]
 Selected = Annotated[
-    str, msgspec.Meta(max_length=250, description="which version: a number, an alias or an instant")
+    str, msgspec.Meta(max_length=600, description="which version: a number, an alias, an instant or #digest")
 ]
 _PARQUET = "application/vnd.apache.parquet"
 
@@ -284,8 +284,7 @@ def set_contract(ctx: Context, name: AssetName, contract: Contract) -> Version:
 
 
 def _version(ctx: Context, name: str, selector: str) -> Version:
-    chosen = parse_selector(selector) if selector else None
-    return resolve(ctx, Address(kind=DATASET, name=name, selector=chosen))
+    return resolve(ctx, version_address(DATASET, name, selector))
 
 
 def _row_place(token: str) -> tuple[str, int]:

@@ -289,7 +289,7 @@ def resolve_in(ctx: Context, tx: Transaction, address: str | Address, *, kind: s
     if found is None or found.deleted_at is not None:
         raise NotFound(
             f"there is no version {wanted}",
-            hint=f"loopwright assets versions {asset.kind}:{asset.name}",
+            hint=f"loopwright assets versions {asset.kind} {asset.name} lists what is there",
         )
     return found
 

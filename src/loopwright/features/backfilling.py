@@ -9,7 +9,7 @@ from typing import TypeAlias
 import msgspec
 from msgspec.structs import replace
 
-from loopwright.core.addresses import Address, AssetName, check_name, parse_address, parse_selector
+from loopwright.core.addresses import AssetName, check_name, parse_address, version_address
 from loopwright.core.errors import Invalid
 from loopwright.core.instants import duration, format_duration, format_instant, to_micros
 from loopwright.core.nouns import Job, Json, Version
@@ -59,8 +59,7 @@ def backfill(
     (short ones are made durable together); a later `end` takes only what is new; `again` begins anew. Columns
     are read for the purpose.
     """
-    selector = parse_selector(version) if version else None
-    view, found = view_of(ctx, Address(kind=VIEW, name=name, selector=selector))
+    view, found = view_of(ctx, version_address(VIEW, name, version))
     if into and check_name(into) == view.source:
         raise Invalid(f"{into!r} is what the view is made of", hint="name another dataset")
     _check(start, end, duration(every), ctx.now())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
-from loopwright.core.addresses import Address, AssetName, parse_selector
+from loopwright.core.addresses import Address, AssetName, version_address
 from loopwright.core.errors import Invalid, NotFound
 from loopwright.core.expressions import Scalar
 from loopwright.core.instants import from_micros
@@ -156,7 +156,7 @@ def _tags_of(ctx: Context, view: FeatureView, source: Version) -> dict[str, tupl
 
 
 def _address(kind: str, name: str, version: str) -> Address:
-    return Address(kind=kind, name=name, selector=parse_selector(version) if version else None)
+    return version_address(kind, name, version)
 
 
 def _watermark(ctx: Context, store: str) -> datetime | None:

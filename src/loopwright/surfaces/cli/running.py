@@ -14,7 +14,8 @@ from typing import IO, Any
 import msgspec
 
 from loopwright.client.index import Entry
-from loopwright.core.errors import Conflict
+from loopwright.core.addresses import parted
+from loopwright.core.errors import Conflict, NotFound
 from loopwright.core.nouns import JobState, Json
 from loopwright.engine.operation import Blob, Form, Upload
 from loopwright.surfaces.cli.calling import Caller, open_caller
@@ -45,11 +46,23 @@ def run(entry: Entry, arguments: dict[str, Any], options: Options, output: Outpu
     name = entry.upload_name
     with open_caller(entry, settings) as caller:
         if name is None:
-            return _show(entry, caller, caller.call(entry.name, **arguments), options, output)
+            return _show(entry, caller, _called(entry, caller, arguments), options, output)
         with _opened(arguments.pop(name)) as (file, media_type):
             upload = Upload(chunks=iter(lambda: file.read(_CHUNK), b""), media_type=media_type)
             result = caller.call(entry.name, upload=upload, **arguments)
             return _show(entry, caller, result, options, output)
+
+
+def _called(entry: Entry, caller: Caller, arguments: dict[str, Any]) -> Any:
+    """What comes of it; where nothing has the name `flights@3`, that is version 3 of `flights`."""
+    try:
+        return caller.call(entry.name, **arguments)
+    except NotFound:
+        name, version = parted(str(arguments.get("name", "")))
+        takes_version = any(each.name == "version" for each in entry.parameters)
+        if not version or not takes_version or arguments.get("version"):
+            raise
+        return caller.call(entry.name, **{**arguments, "name": name, "version": version})
 
 
 @contextmanager
