@@ -24,12 +24,16 @@ from loopwright.data.labelling import (
 from loopwright.data.labels import LabelQueue
 from loopwright.data.purposes import set_purposes
 from loopwright.data.reading import read
+from loopwright.data.rewriting import overwrite
 from loopwright.engine.context import Context, Principal
+from loopwright.engine.platform import lineage
 from loopwright.engine.publishing import manifest_of
 from loopwright.testing.builders import SetClock, memory_context, memory_ports
+from tests.data.test_contracts import under
 from tests.data.weather import START
 
 ANN, BOB, EVE = "ann", "bob", "eve"
+US = pa.timestamp("us", "UTC")
 
 
 @pytest.fixture
@@ -50,6 +54,31 @@ def flights(scores: list[float | None], *, start: int = 0) -> pa.Table:
             "late": pa.array(scores, pa.float64()),
         }
     )
+
+
+def test_lineage_draws_a_label_set_without_a_run_and_what_is_added_to_it(ctx: Context) -> None:
+    append(ctx, "flights", flights([0.5, 0.9]), keys=("flight",))
+    opened(ctx, annotators=1)
+    work(ctx, ANN, "yes", "no")
+    made = publish(ctx, "late").version
+    more = flights([0.5], start=9)
+    by_hand = pa.table({"flight": more["flight"], "label": ["yes"], "known_at": pa.array([START], US)})
+    added = append(ctx, "late-labels", by_hand).version
+    for version in (made, added):
+        found = lineage(ctx, str(version.ref)).edges
+        assert ("dataset:flights@1", str(version.ref)) in {(edge.source, edge.target) for edge in found}
+    assert str(made.ref) in {edge.target for edge in lineage(ctx, "dataset:flights@1").edges}
+    replaced = overwrite(ctx, "late-labels", by_hand).version
+    assert not lineage(ctx, str(replaced.ref)).edges
+
+
+def test_a_run_that_publishes_labels_has_read_the_rows(ctx: Context) -> None:
+    append(ctx, "flights", flights([0.5]), keys=("flight",))
+    opened(ctx, annotators=1)
+    work(ctx, ANN, "yes")
+    version = publish(under(ctx, "r1"), "late").version
+    edges = {(edge.source, edge.target) for edge in lineage(ctx, str(version.ref)).edges}
+    assert edges == {("dataset:flights@1", "run:r1"), ("run:r1", str(version.ref))}
 
 
 def opened(ctx: Context, **asked: object) -> LabelQueue:

@@ -40,7 +40,10 @@ class ExploredRows:
     """
 
     name = "explorations"
-    keeps: Mapping[str, str] = {"data/exploring.py": "rows that queries of exploration documents gave"}
+    keeps: Mapping[str, str] = {
+        "data/explored.py": "documents without their results",
+        "data/exploring.py": "rows that queries of exploration documents gave",
+    }
 
     def find(self, ctx: Context, subject: Subject, keys: frozenset[str]) -> Held:
         """Versions whose results may tell of the subject, and how many rows these have."""

@@ -59,6 +59,8 @@ class VersionRows:
     keeps: Mapping[str, str] = {
         "data/cutting.py": "parts of dataset versions without the rows that went",
         "data/drafting.py": "parts of dataset versions",
+        "data/folder_rows.py": "files of folders without the records that went",
+        "data/folders.py": "files of folders, of which those with records are written anew",
         "features/training.py": "training sets",
     }
 

@@ -312,7 +312,7 @@ def publish(ctx: Context, queue: AssetName) -> Appended:
         raise Invalid(
             f"no row of {queue!r} has {found.annotators} equal answers yet", hint="loopwright labels show"
         )
-    view = _view(ctx, found)
+    view, source = _view(ctx, found), _asked_about(ctx, found)
     change = Change(
         how="upsert",
         name=found.label_set,
@@ -326,12 +326,25 @@ def publish(ctx: Context, queue: AssetName) -> Appended:
             "choices": list(found.choices),
             "agreement": msgspec.to_builtins(view.agreement),
         },
-        also=lambda tx, version: _published(ctx, tx, found, version, len(ready)),
+        reads=(found.dataset,),
+        also=lambda tx, version: _published(ctx, tx, found, source, version, len(ready)),
     )
     return write_together(ctx, (change,))[0]
 
 
-def _published(ctx: Context, tx: Transaction, queue: LabelQueue, version: Version, labels: int) -> None:
+def _asked_about(ctx: Context, queue: LabelQueue) -> Version | None:
+    """The version that the rows are of; None where it went."""
+    try:
+        return resolve(ctx, queue.dataset)
+    except NotFound:
+        return None
+
+
+def _published(  # noqa: PLR0917 - what was published, of what, by which queue
+    ctx: Context, tx: Transaction, queue: LabelQueue, source: Version | None, version: Version, labels: int
+) -> None:
+    if source is not None:
+        ctx.touch(tx, LinkRole.INPUT, source.ref)
     ctx.record(tx, "labels.published", version.ref, {"queue": queue.name, "labels": labels})
 
 

@@ -94,6 +94,7 @@ def upsert(
     batch: str | None = None,
     facts: Json | None = None,
     branch: str | None = None,
+    reads: tuple[str, ...] = (),
     also: Also | None = None,
 ) -> Appended:
     """Put rows there by their key: in the place of those that have the same key, else as new ones.
@@ -112,6 +113,7 @@ def upsert(
         expect=expect,
         batch=batch,
         facts=facts or {},
+        reads=reads,
         also=also,
     )
     return write_together(ctx, (change,))[0]

@@ -80,9 +80,11 @@ class Retelling:
             "sources": {str(version.ref): str(self._dataset.ref)},
             MADE_OF: {name: {self._view.source: made_of(self._view, name)} for name in self._view.features},
         }
+        made = (version, self._dataset)
         if ctx.run_id is not None:
-            ctx.write(lambda tx: ctx.touch(tx, LinkRole.INPUT, version.ref))
-        return upsert(ctx, self._into, table, keys=(*self._view.entity, AT), facts=facts).rows
+            ctx.write(lambda tx: [ctx.touch(tx, LinkRole.INPUT, each.ref) for each in made])
+        reads = tuple(str(each.ref) for each in made)
+        return upsert(ctx, self._into, table, keys=(*self._view.entity, AT), facts=facts, reads=reads).rows
 
     def _values(self, instants: Sequence[datetime]) -> pa.Table:
         """`entity, at, features` of each entity that has a row which is seen, by instant."""
