@@ -324,6 +324,22 @@ def test_a_work_that_passes_over_a_failure_inside_it_is_kept_without_that(ledger
     assert sorted(keys(ledger)) == ["a", "b", "outer"]
 
 
+@pytest.mark.parametrize("beyond", [{"step": 2**63}, {"at_us": -(2**63) - 1}])
+def test_a_point_beyond_64_bits_is_refused(ledger: PostgresLedger, beyond: dict[str, int]) -> None:
+    """Alone and among others."""
+    ledger.write(lambda tx: tx.runs.add(make.run()))
+    points = [MetricPoint(key="loss", value=1.0), MetricPoint(key="loss", value=1.0, **beyond)]
+    for sent in (points, points[1:]):
+        with pytest.raises(Invalid, match="cannot be kept"):
+            ledger.write(partial(_log, sent))
+    with ledger.read() as tx:
+        assert tx.metrics.history("r1", "loss", make.FIRST).items == ()
+
+
+def _log(points: list[MetricPoint], tx: Transaction) -> None:
+    tx.metrics.log("r1", points)
+
+
 def test_arrays_hold_whatever_a_row_may(ledger: PostgresLedger) -> None:
     """Rows are sent as arrays: quotes, backslashes, braces and words that mean something in them are text."""
     texts = ['"', "\\", "{a,b}", "NULL", "", " ", "a\nb", "é☂", '\\"', "'", "%s", "2"]

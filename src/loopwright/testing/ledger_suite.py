@@ -10,6 +10,7 @@ A store's test is a class that names the suite and gives a fixture:
 from __future__ import annotations
 
 import math
+import random
 from functools import partial
 from typing import Any
 
@@ -18,7 +19,7 @@ from msgspec.structs import replace
 
 from loopwright.core.errors import Conflict, Invalid, NotFound
 from loopwright.core.nouns import JobState, LinkRole, MetricPoint, RunState
-from loopwright.ports.ledger import Ledger, Transaction
+from loopwright.ports.ledger import Ledger, PageRequest, Transaction
 from loopwright.testing import ledger_values as make
 from loopwright.testing.ledger_assets import AssetSuite
 from loopwright.testing.ledger_ranks import RankSuite
@@ -132,6 +133,29 @@ class RepositorySuite:
                 assert [(p.at_us, p.step, p.value) for p in found] == wanted
             assert tx.metrics.history("r1", "none", FIRST).items == ()
             assert [p.value for p in tx.metrics.history("r2", "auc", FIRST).items] == [9.0]
+
+    def test_points_that_come_again_in_any_batch_are_kept_once(self, ledger: Ledger) -> None:
+        """Curves that go on evenly, batches sent twice, points between others, steps that fall with time."""
+        ledger.write(lambda tx: tx.runs.add(make.run()))
+        rng, known, end = random.Random(5), dict[str, set[tuple[int, int, float]]](), 0
+        for number in range(24):
+            count, early = rng.choice([2, 5, 9]), rng.choice([0, 0, 3, 40])
+            places = [max(0, end - early) + at for at in range(count)]
+            end = max(end, places[-1] + 1)
+            if number % 3 == 2:
+                places = [rng.randrange(end + 2) for _ in range(count)]
+            flip = -1 if number > 16 and number % 2 else 1
+            batch = [
+                MetricPoint(key=rng.choice("ab"), value=float(at % 2), step=at * flip, at_us=at // 2)
+                for at in places
+            ]
+            write_each(ledger, lambda tx, sent: tx.metrics.log("r1", sent), [batch] * (1 + number % 2))
+            for point in batch:
+                known.setdefault(point.key, set()).add((point.at_us, point.step, point.value))
+        with ledger.read() as tx:
+            for key, wanted in known.items():
+                found = tx.metrics.history("r1", key, PageRequest(limit=1000)).items
+                assert [(p.at_us, p.step, p.value) for p in found] == sorted(wanted)
 
     def test_a_point_that_is_no_number_is_kept(self, ledger: Ledger) -> None:
         """Once, after the numbers of its instant."""

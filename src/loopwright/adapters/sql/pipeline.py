@@ -31,6 +31,14 @@ class _Sent(NamedTuple):
     """the text that this one prepares"""
 
 
+class _Given(NamedTuple):
+    """Parameters as they travel."""
+
+    values: list[bytes | None]
+    formats: list[int] | None
+    """1 for each that is in binary form, None where none is"""
+
+
 class PipelineCursor:
     """Fulfils `statements.Cursor`, and `later`. Used by one thread at a time, between others' statements."""
 
@@ -128,20 +136,20 @@ class PipelineCursor:
         return [_Sent(number, None)]
 
     def _send(
-        self, number: int, text: str, values: list[bytes | None], then: Callable[[Sequence[Any]], None] | None
+        self, number: int, text: str, given: _Given, then: Callable[[Sequence[Any]], None] | None
     ) -> list[_Sent]:
         name = self._names.get(text)
         query = self._numbered(text)
         if name is None:
             self._names[text] = _SEEN
-            self._pgconn.send_query_params(query, values)
+            self._pgconn.send_query_params(query, given.values, param_formats=given.formats)
             return [_Sent(number, then)]
         before = list[_Sent]()
         if name == _SEEN:
             name = self._names[text] = b"s%d" % number
             self._pgconn.send_prepare(name, query)
             before.append(_Sent(number, None, prepares=text))
-        self._pgconn.send_query_prepared(name, values)
+        self._pgconn.send_query_prepared(name, given.values, param_formats=given.formats)
         return [*before, _Sent(number, then)]
 
     def _numbered(self, text: str) -> bytes:
@@ -197,11 +205,21 @@ class PipelineCursor:
             unsent = pgconn.flush()
 
 
-def _written(arguments: Sequence[Any]) -> list[bytes | None]:
-    """Parameters in the server's own words."""
-    from psycopg import DataError
+def _written(arguments: Sequence[Any]) -> _Given:
+    """Parameters in the server's own words; bytes are in its binary form already."""
+    is_binary = [isinstance(value, bytes) for value in arguments]
+    if not any(is_binary):
+        return _Given([_worded(value) for value in arguments], None)
+    values = [value if isinstance(value, bytes) else _worded(value) for value in arguments]
+    return _Given(values, list(map(int, is_binary)))
 
-    found = [None if value is None else str(value).encode() for value in arguments]
-    if any(value is not None and b"\0" in value for value in found):
+
+def _worded(value: Any) -> bytes | None:
+    if value is None:
+        return None
+    found = str(value).encode()
+    if b"\0" in found:
+        from psycopg import DataError
+
         raise DataError("PostgreSQL text cannot contain NUL")
     return found

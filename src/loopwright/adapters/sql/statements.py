@@ -279,10 +279,19 @@ class Session:
 
     def fetch(self, text: str, arguments: Sequence[Any]) -> Sequence[Row]:
         """All rows of a query whose text was put together for this one question, parameters written `?`."""
-        written = text if self._compiler.mark == "?" else text.replace("%", "%%").replace("?", "%s")
         with self._translated:
-            self._cursor.execute(written, tuple(arguments))
+            self._cursor.execute(self._marked(text), tuple(arguments))
             return self._cursor.fetchall()
+
+    def put_text(self, text: str, arguments: Sequence[Any]) -> None:
+        """As `put`, of a statement for one kind of store, parameters written `?`."""
+        self.writable()
+        self.moment += 1
+        with self._translated:
+            self._later(self._marked(text), tuple(arguments))
+
+    def _marked(self, text: str) -> str:
+        return text if self._compiler.mark == "?" else text.replace("%", "%%").replace("?", "%s")
 
     @property
     def is_sqlite(self) -> bool:
