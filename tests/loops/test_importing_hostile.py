@@ -289,6 +289,27 @@ def test_redirections_are_not_followed(tmp_path: Path) -> None:
         assert asked == []
 
 
+@pytest.mark.parametrize(("version", "read"), [("3.17.2", ["m-1"]), ("2.22.5", []), ("", ["m-1"])])
+def test_models_that_a_run_read_are_asked_for_run_by_run(
+    version: str, read: list[str], tmp_path: Path
+) -> None:
+    """MLflow's search of runs leaves them out."""
+    searched = _server([])
+
+    def answer(path: str) -> tuple[int, dict[str, str], bytes]:
+        if path.startswith("/version"):
+            return 200, {}, version.encode()
+        if "runs/get?run_id=r1" in path:
+            info = {"run_id": "r1", "experiment_id": "1"}
+            return _told({"run": {"info": info, "inputs": {"model_inputs": [{"model_id": "m-1"}]}}})
+        return searched(path)
+
+    with serving(answer) as url, workspace(tmp_path) as target:
+        assert _asked(url, target).counts["runs"]["new"] == 1
+        facts = target.call("runs.show", run_id="r1").run.facts
+        assert [each["model_id"] for each in facts.get("model_inputs", ())] == read
+
+
 def test_folders_without_end_end(tmp_path: Path) -> None:
     with serving(_server([{"path": "deeper", "is_dir": True}])) as url, workspace(tmp_path) as target:
         assert _asked(url, target).counts["runs"]["new"] == 1

@@ -271,7 +271,8 @@ class _Bringing:
     def _brought_trace(self, past: PastTrace, into: str, marks: Mapping[str, Mark], tally: _Tally) -> str:
         counts, notes = tally
         past = whole(self._history, past)
-        notes[_NO_STEPS] += lacks_steps(past)
+        if lacks_steps(past):
+            notes[_NO_STEPS] += 1
         files = self._listed(past.artifact_uri, notes) if has_files(past) else []
         counts.update(files=len(files))
         counts["bytes"] += sum(file.size_bytes for file in files)

@@ -16,6 +16,7 @@ __all__ = [
     "Model",
     "ModelPoint",
     "Models",
+    "OneRun",
     "Pair",
     "Point",
     "Points",
@@ -131,6 +132,12 @@ class Run(msgspec.Struct, frozen=True):
     data: _Data = _Data()
     inputs: _Inputs = _Inputs()
     outputs: _Outputs = _Outputs()
+
+
+class OneRun(msgspec.Struct, frozen=True):
+    """A run that was asked for alone."""
+
+    run: Run | None = None
 
 
 class Runs(msgspec.Struct, frozen=True):

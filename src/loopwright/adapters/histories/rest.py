@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import msgspec
+from msgspec.structs import replace
 
 from loopwright.adapters.histories import answers
 from loopwright.adapters.histories.calls import Calls, Credentials
@@ -105,7 +107,22 @@ class RestHistory:
             "order_by": ["attributes.start_time ASC"],
         }
         for page in self._pages("runs/search", answers.Runs, asked):
-            yield from map(_run, page.runs)
+            yield from map(_run, self._whole(page.runs))
+
+    def _whole(self, told: Sequence[answers.Run]) -> Sequence[answers.Run]:
+        """Runs with the models that they read, of which MLflow 3 tells only who asks for a run alone."""
+        if self.version.startswith("mlflow 2"):
+            return told
+        with ThreadPoolExecutor(self.readers, thread_name_prefix="loopwright-runs") as pool:
+            return list(pool.map(self._alone, told))
+
+    def _alone(self, told: answers.Run) -> answers.Run:
+        asked = {"run_id": told.info.run_id or told.info.run_uuid}
+        try:
+            alone = self._calls.ask(answers.OneRun, f"{_API}/runs/get", asked, get=True).run
+        except NotFound:
+            return told
+        return told if alone is None else replace(told, inputs=alone.inputs)
 
     def points(self, run: PastRun) -> Iterator[Sequence[MetricPoint]]:
         """Every point of every metric of a run, in batches of one metric each."""

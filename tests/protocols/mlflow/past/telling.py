@@ -52,7 +52,8 @@ def point(metric: Any) -> list[str]:
 def run_told(client: MlflowClient, run: Any) -> dict[str, Any]:
     info, data = run.info, run.data
     outputs = run.outputs.model_outputs if getattr(run, "outputs", None) else []
-    inputs = getattr(run.inputs, "model_inputs", None) or []
+    alone = client.get_run(info.run_id)  # MLflow's searches leave out which models a run read
+    inputs = getattr(alone.inputs, "model_inputs", None) or []
     return {
         "name": info.run_name,
         "user": info.user_id,
