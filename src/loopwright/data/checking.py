@@ -6,7 +6,6 @@ import os
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import json
 
 from loopwright.core.addresses import Address, AssetName, ByNumber, version_address
 from loopwright.core.errors import CheckFailed, Invalid, NotFound

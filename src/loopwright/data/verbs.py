@@ -6,7 +6,6 @@ import io
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import json
 
 from loopwright.core.addresses import AssetName, version_address
 from loopwright.core.errors import Invalid, NotFound
