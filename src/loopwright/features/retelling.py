@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from loopwright.core.addresses import Address, parse_address
 from loopwright.core.errors import Invalid
 from loopwright.core.expressions import Window, col
 from loopwright.core.instants import format_duration, from_micros, to_micros
-from loopwright.core.nouns import LinkRole
+from loopwright.core.nouns import LinkRole, Version
 from loopwright.data.descent import MADE_OF
 from loopwright.data.nouns import DATASET
 from loopwright.data.reading import read_version
@@ -23,6 +23,7 @@ from loopwright.features.histories import Histories
 from loopwright.features.nouns import Backfill, FeatureView
 from loopwright.features.offline import view_of
 from loopwright.features.rules import TIME, longest_window, made_of
+from loopwright.ports.ledger import Transaction
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -82,7 +83,7 @@ class Retelling:
         }
         made = (version, self._dataset)
         if ctx.run_id is not None:
-            ctx.write(lambda tx: [ctx.touch(tx, LinkRole.INPUT, each.ref) for each in made])
+            ctx.write(lambda tx: _touch(ctx, tx, made))
         reads = tuple(str(each.ref) for each in made)
         return upsert(ctx, self._into, table, keys=(*self._view.entity, AT), facts=facts, reads=reads).rows
 
@@ -113,6 +114,11 @@ class Retelling:
         table = self._entities.take(pa.array(np.tile(np.arange(count), len(instants))))
         micros = np.repeat(np.array([to_micros(at) for at in instants], dtype=np.int64), count)
         return table.append_column(TIME, pa.array(micros).cast(pa.timestamp("us", "UTC")))
+
+
+def _touch(ctx: Context, tx: Transaction, made: Iterable[Version]) -> None:
+    for version in made:
+        ctx.touch(tx, LinkRole.INPUT, version.ref)
 
 
 def _telling(view: FeatureView) -> FeatureView:

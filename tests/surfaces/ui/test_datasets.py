@@ -129,6 +129,35 @@ def test_the_page_reads_no_row_until_the_first_ones_are_asked_for(tmp_path: Path
     assert asked.status != 200  # so that the objects were needed for the rows, and for them alone
 
 
+def test_a_version_has_its_own_rows_profile_and_checks(tmp_path: Path) -> None:
+    with Workspace.open(tmp_path) as workspace:
+        ctx, site = workspace.context(), build_site(workspace)
+        rule = ColumnRule(name="n", type=ColumnType.INT, max=9)
+        define_contract(ctx, "some", Contract(name="some", columns=(rule,), volume=Volume(max_quarantined=1)))
+        append(ctx, "some", pa.table({"n": [1, 2, 2, 99], "who": ["ann", "bob", "bob", "eve"]}))
+        append(ctx, "some", pa.table({"n": [3] * 5, "who": ["flo"] * 5}))
+
+        def said(path: str) -> str:
+            answer = ask(site, "GET", path)
+            assert answer.status == 200
+            return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", answer.body.decode()))
+
+        first, second = (said(f"/versions/dataset:some@{n}?rows=first") for n in (1, 2))
+        assert "1 of 4 rows break it" in first
+        assert "no row breaks it" not in first
+        assert "bob 66.7 % , ann 33.3 %" in first
+        assert "flo" not in first
+        assert "flo 62.5 %" in second
+        assert "1 of 4 rows" not in second
+        assert "Show the first" in said("/versions/dataset:some@1")
+        ruled = PurposeRule(column="who", allowed=("support",))
+        set_purposes(ctx, "some", Purposes(rules=(ruled,), ask="ann@example.org"))
+        kept_back = said("/versions/dataset:some@1?rows=first")
+        assert "bob" not in kept_back
+        assert "ask ann@example.org" in kept_back
+        assert "bob 66.7 %" in said("/versions/dataset:some@1?purpose=support")
+
+
 def test_a_folder_and_what_has_no_rows_have_pages_too(tmp_path: Path) -> None:
     (tmp_path / "files").mkdir()
     (tmp_path / "files/a.txt").write_text("a")
@@ -175,6 +204,7 @@ def test_what_may_be_read_for_a_purpose_alone_asks_for_it_where_versions_are_com
     assert 'name="purpose"' in denied.body.decode()
     assert "observed_at" not in denied.body.decode()
     assert "observed_at" in seen.body.decode()
+    assert "Stability index" in seen.body.decode()
     notice = re.search(r'<p class="notice">(.*?)</p>', page.body.decode())
     assert notice is not None
     assert notice[1].count("met@example.org") == 1

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 import loopwright as lw
-from loopwright.core.instants import parse_instant
+from loopwright.app.feature_services import DefinedService
+from loopwright.core.instants import parse_instant, to_micros
+from loopwright.data.appending import append
+from loopwright.engine.context import Context
 from loopwright.monitoring.usage import InputShares, Shares
+from loopwright.ports.predictors import FitResult
+from loopwright.registry.nouns import ModelBody
+from loopwright.registry.verbs import register
+from loopwright.serving.log import Entry, PredictionLog, Sheet
+from loopwright.serving.nouns import Variant
+from loopwright.serving.verbs import deploy
 from loopwright.surfaces.ui import build_site
 from loopwright.surfaces.ui.features import drawn
 from tests.surfaces.asking import ask
@@ -55,6 +66,67 @@ def test_the_page_says_what_only_a_program_computes_and_what_was_filled_in(tmp_p
         "1d kept done",
     ):
         assert words in said, words
+
+
+def test_the_page_names_what_was_served_otherwise_than_it_was_trained(tmp_path: Path) -> None:
+    """A row that was known before the requests came, and was in the store only after them."""
+    start = parse_instant("2026-03-01")
+    with lw.Workspace.open(tmp_path / ".loopwright") as workspace:
+        ctx = workspace.context()
+        append(ctx, "weather", _weather(start, 10.0, 5.0), event_time="at")
+        lw.feature_view(
+            "sky", source="weather", entity="origin", features=["temp", "wind"], to=workspace
+        ).materialize(start)
+        service = lw.feature_service("inputs", features=["sky:*"], to=workspace)
+        asked = {"origin": ["EWR"] * 4, "asked_at": [start] * 4, "late": [0.0, 1.0, 0.0, 1.0]}
+        trained = lw.training_set(pa.table(asked), service, name="t", time="asked_at", to=workspace)
+        body = ModelBody(
+            flavor="lightgbm",
+            service=str(service.version.ref),
+            features=service.inputs,
+            categorical={},
+            objective="binary",
+            params={},
+            rounds=1,
+            seed=0,
+            training_set=str(trained.version.ref),
+            trained_until=start,
+            code="0" * 64,
+            importance={},
+        )
+        register(ctx, "late", FitResult(flavor="lightgbm", files={}, importance={}), body)
+        deploy(ctx, "late", lw.EndpointConfig(model="late", routes=(lw.Route(version=1, percent=100),)))
+        _served(ctx, service, start + timedelta(hours=2), [10.0, 5.0])
+        append(ctx, "weather", _weather(start + timedelta(hours=1), 12.0, 5.0))
+        span = {"start": start, "end": start + timedelta(days=1)}
+        workspace.call("monitoring.skew", endpoint="late", **span)
+        answer = ask(build_site(workspace), "GET", "/assets/feature_view/sky")
+        said = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", answer.body.decode()))
+    assert "50.0 % of 6 sky.temp 3 of 3" in said
+    assert "sky.temp 3 of 3 served otherwise" in said
+    assert "sky.wind served as replayed" in said
+
+
+def _weather(at: datetime, temp: float, wind: float) -> pa.Table:
+    return pa.table({"origin": ["EWR"], "at": [at], "temp": [temp], "wind": [wind]})
+
+
+def _served(ctx: Context, service: DefinedService, at: datetime, vector: list[float]) -> None:
+    entry = Entry(
+        sheet=Sheet("late", service.definition.request, service.inputs),
+        request_id="asked",
+        positions=range(3),
+        at_us=to_micros(at),
+        version=1,
+        variant=Variant.LIVE,
+        rows=[{"origin": "EWR"}] * 3,
+        x=np.array([vector] * 3),
+        scores=np.zeros(3),
+        latency_us=1,
+    )
+    log = PredictionLog(ctx)
+    log.append(entry)
+    log.flush()
 
 
 def test_the_bins_of_a_picture_are_named_with_what_lies_in_them() -> None:

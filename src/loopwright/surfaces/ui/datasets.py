@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -15,7 +15,7 @@ from loopwright.core.errors import Denied, NotFound
 from loopwright.core.nouns import Json, Version
 from loopwright.core.schema import Schema
 from loopwright.data.evolution import ColumnChange, schema_changes
-from loopwright.data.nouns import QuarantinedRow, RuleResult
+from loopwright.data.nouns import DATASET, QuarantinedRow, RuleResult
 from loopwright.surfaces.ui.desk import Desk, Query, Values
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "found",
     "spoken",
     "spread",
+    "table_at",
     "written",
 ]
 
@@ -90,24 +91,15 @@ def dataset(desk: Desk, path: dict[str, str], query: Query) -> Values:
     purpose = query.get("purpose") or ""
     kept_out, kept_back = _kept_out(desk, name, query.get("kept"), purpose)
     purposes = desk.maybe("data.purposes", name=name)
-    profile = desk.maybe("data.profile", name=name, purpose=purpose)
     return {
+        **_table(desk, name, newest, query),
         "title": name,
         "view": view,
         "page": page,
-        "detail": newest,
         "contract": desk.maybe("data.contract", name=name),
         "checked": [version.number for version in shown],
         "checks": checked_over_time([_checks(desk, name, version) for version in shown]),
         "history": _history(desk, name, shown),
-        "profile": profile,
-        "spreads": {} if profile is None else {key: spread(each) for key, each in profile["columns"].items()},
-        "size": (_WIDTH, _HEIGHT),
-        "purpose": purpose,
-        "sample": _sample(desk, name, newest, profile, purpose)
-        if query.get("rows") or purpose
-        else _unread(profile),
-        "sampled": _SAMPLE,
         "kept_back": kept_back,
         "kept_out": kept_out,
         "reasons": [] if kept_out is None else _reasons(kept_out.items),
@@ -117,6 +109,38 @@ def dataset(desk: Desk, path: dict[str, str], query: Query) -> Values:
         "erasures": _erasures_of(desk, newest),
         "now": desk.now,
         "spoken": spoken,
+    }
+
+
+def table_at(desk: Desk, version: Version, query: Query) -> Values | None:
+    """A version of a dataset: its columns by its profile, what its contract found, its first rows if asked.
+
+    None for what is no table, or has no content any more.
+    """
+    number = str(version.number)
+    detail = desk.maybe("data.show", name=version.name, version=number) if version.kind == DATASET else None
+    if detail is None or not detail.columns.columns:
+        return None
+    found = {"results": _checks(desk, version.name, version), "spoken": spoken}
+    return {**_table(desk, version.name, detail, query), **found}
+
+
+def _table(desk: Desk, name: str, detail: Any, query: Query) -> Values:
+    """The profile and the first rows of the version that a detail is of."""
+    purpose = query.get("purpose") or ""
+    asked = {"name": name, "purpose": purpose}
+    if detail is not None:
+        asked["version"] = str(detail.version.number)
+    profile = desk.maybe("data.profile", **asked)
+    is_asked = query.get("rows") or purpose
+    return {
+        "detail": detail,
+        "profile": profile,
+        "spreads": {} if profile is None else {key: spread(each) for key, each in profile["columns"].items()},
+        "size": (_WIDTH, _HEIGHT),
+        "purpose": purpose,
+        "sample": _sample(desk, asked, detail, profile) if is_asked else _unread(profile),
+        "sampled": _SAMPLE,
     }
 
 
@@ -186,12 +210,12 @@ def _history(
     return [(number, changes) for number, changes in found if changes][::-1]
 
 
-def _sample(desk: Desk, name: str, detail: Any, profile: Json | None, purpose: str) -> Values | None:
+def _sample(desk: Desk, which: Mapping[str, str], detail: Any, profile: Json | None) -> Values | None:
     """The first rows by the columns that may be read, and why others may not; None for what has no rows."""
     if detail is None or not detail.columns.columns:
         return None
     names = detail.columns.names
-    asked = {"name": name, "limit": _SAMPLE, "purpose": purpose}
+    asked = {**which, "limit": _SAMPLE}
     try:
         return {"rows": desk.call("data.rows", **asked).items, "columns": names, "denied": ""}
     except Denied as error:

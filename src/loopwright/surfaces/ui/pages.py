@@ -126,6 +126,7 @@ def _version(desk: Desk, path: dict[str, str], query: Query) -> Values:
         "section": "/models" if view.version.kind == "model" else "/assets",
         "run": desk.maybe("runs.show", run_id=view.version.run_id) if view.version.run_id else None,
         "package": packaged(desk, view.version) if view.version.kind == "model" else None,
+        "table": datasets.table_at(desk, view.version, query),
         "lineage": graph(desk, address, whole="all" in query),
         "decisions": desk.call("decisions.list", subject=address, limit=20).items,
     }
