@@ -67,6 +67,7 @@ _MODULES = (
     "data.labelling",
     "data.branches",
     "data.comparing",
+    "data.drifting",
     "data.retention",
     "data.files",
     "data.profiling",

@@ -1,4 +1,4 @@
-"""The page of two versions of a dataset: which columns, rows and numbers of the profile differ."""
+"""The page of two versions of a dataset: which columns, rows and numbers of the profile differ, and drift."""
 
 from __future__ import annotations
 
@@ -30,12 +30,17 @@ def data_compared(desk: Desk, path: dict[str, str], query: Query) -> Values:
     chosen_after = after or numbers[0]
     chosen_before = query.get("before") or _earlier(numbers, chosen_after)
     purpose = query.get("purpose") or ""
-    found, denied = _found(desk, _address(name, chosen_before), _address(name, chosen_after), purpose)
+    sides = _address(name, chosen_before), _address(name, chosen_after)
+    found, denied = _found(desk, sides[0], sides[1], purpose)
     sample = () if found is None else found.sample
+    is_table = found is not None and found.files is None
     return {
         "title": f"{name}: {chosen_before} and {chosen_after}",
         "name": name,
         "found": found,
+        "drift": desk.call("data.drift", before=sides[0], after=sides[1], purpose=purpose)
+        if is_table
+        else None,
         "denied": denied,
         "purpose": purpose,
         "chosen": (chosen_before, chosen_after),
