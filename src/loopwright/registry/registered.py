@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -43,6 +43,7 @@ __all__ = [
     "search",
     "set_tag",
     "show",
+    "sought",
     "stage_of",
     "unset_tag",
 ]
@@ -250,14 +251,36 @@ def search(
         return Found(items=tuple(_whole(tx, asset) for asset in page.items), next_token=page.next_token)
 
 
+def sought(
+    ctx: Context, where: Condition, is_meant: Callable[[Asset], bool], *, limit: int, token: str = ""
+) -> Found[RegisteredModel]:
+    """Models, prompts among them, that a condition holds of and that are meant besides, by name."""
+    keys = _telling(parse_order((), REGISTERED_MODELS))
+    with ctx.read() as tx:
+        there = _in_order(ctx, tx, where, keys, limit=limit, token=token, is_meant=is_meant)
+        page = page_of(there, _PLACE, keys, limit=limit)
+        return Found(items=tuple(_whole(tx, asset) for asset in page.items), next_token=page.next_token)
+
+
 def _telling(keys: tuple[SortKey, ...]) -> tuple[SortKey, ...]:
     """The keys up to the name, which no two models share: what comes behind it tells nothing."""
     names = [at for at, key in enumerate(keys) if key.field.key == "name"]
     return keys[: names[0] + 1]
 
 
+def _any(asset: Asset) -> bool:
+    return True
+
+
 def _in_order(
-    ctx: Context, tx: Transaction, where: Condition, keys: tuple[SortKey, ...], *, limit: int, token: str
+    ctx: Context,
+    tx: Transaction,
+    where: Condition,
+    keys: tuple[SortKey, ...],
+    *,
+    limit: int,
+    token: str,
+    is_meant: Callable[[Asset], bool] = _any,
 ) -> list[Asset]:
     """The models behind a place that a condition holds of, in order, and one more than a page has.
 
@@ -277,7 +300,7 @@ def _in_order(
     there: list[Asset] = []
     while len(there) <= limit:
         piece = tx.assets.ordered(ctx.space, KIND, asked)
-        there += filter(holds, piece)
+        there += [asset for asset in piece if is_meant(asset) and holds(asset)]
         if len(piece) < asked.limit:
             break
         behind = (_changed_ms(piece[-1]), piece[-1].name)

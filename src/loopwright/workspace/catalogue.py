@@ -89,6 +89,7 @@ _MODULES = (
     "tuning.verbs",
     "registry.verbs",
     "registry.rolling",
+    "registry.seeking",
     "registry.requests",
     "registry.keeping",
     "gates.verbs",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 
 from loopwright.engine.context import Context, Principal
 from loopwright.engine.publishing import ensure_asset
+from loopwright.registry import registered
+from loopwright.registry.naming import IS_PROMPT
 from loopwright.surfaces.ui import build_site
 from loopwright.surfaces.ui.pages import PAGES
 from loopwright.workspace import Workspace
@@ -96,6 +99,30 @@ def headings(text: str) -> list[str]:
 
 def test_every_page_of_one_thing_is_tried() -> None:
     assert set(OF_ONE) == {page.path for page in PAGES} - {*PLAIN, *ASKS}
+
+
+def test_models_and_prompts_are_searched_and_do_not_crowd_each_other_out(workspace: Workspace) -> None:
+    """More prompts than a page holds stand before the models by name."""
+    ctx = workspace.context(Principal(name="ana"))
+    for number in range(101):
+        registered.create(ctx, f"a prompt {number:03}", tags={IS_PROMPT: "true"})
+    registered.create(ctx, "delay <eu>", tags={"team": "ops & co"})
+    registered.create(ctx, "fare")
+    site = Site(workspace)
+
+    def links(target: str) -> list[str]:
+        return re.findall(r'<td class="clip"><a href="([^"]*)"', site.get(target).body.decode())
+
+    assert links("/models") == ["/assets/model/delay%20%3Ceu%3E", "/assets/model/fare"]
+    assert links("/models?text=EU+delay") == links("/models?tag=team") == ["/assets/model/delay%20%3Ceu%3E"]
+    assert links("/models?text=delay&tag=team%3Dops") == []
+    page = site.get("/models?text=d&tag=team%3Dops+%26+co").body.decode()
+    assert 'value="team=ops &amp; co"' in page
+    assert 'href="/models?tag=team%3Dops%20%26%20co"' in page
+    assert len(links("/prompts?text=prompt")) == 100
+    (following,) = re.findall(r'rel="next" href="([^"]*)"', site.get("/prompts?text=prompt").body.decode())
+    assert links("/prompts" + unescape(following)) == ["/prompts/a%20prompt%20100"]
+    assert site.get("/models?text=" + "a+" * 30).status == site.get("/models?token=zzz").status == 400
 
 
 @pytest.mark.parametrize("path", PLAIN)

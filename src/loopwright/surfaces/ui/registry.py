@@ -5,19 +5,31 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import msgspec
 
 from loopwright.core.addresses import Address
 from loopwright.core.errors import Invalid
-from loopwright.core.nouns import Asset, Version
+from loopwright.core.nouns import Alias, Asset, Version
 from loopwright.surfaces.ui.desk import Desk, Query, Values
 
-__all__ = ["Line", "changes", "model", "models", "prompt", "prompt_text", "prompts", "versions_compared"]
+__all__ = [
+    "Line",
+    "Row",
+    "changes",
+    "model",
+    "models",
+    "prompt",
+    "prompt_text",
+    "prompts",
+    "versions_compared",
+]
 
 _IS_PROMPT = "mlflow.prompt.is_prompt"
 _TEXT = "mlflow.prompt.text"
-_LIST = 200
+_LIST = 100
+_VERDICTS = 200
 _VERSIONS = 50
 _MOST_TOLD = 4000
 _ASKED = 30
@@ -31,16 +43,33 @@ class Line(NamedTuple):
     text: str
 
 
+class Row(NamedTuple):
+    """A model, or a prompt, in a list."""
+
+    asset: Asset
+    newest: Version | None
+    aliases: tuple[Alias, ...]
+
+
 def _is_prompt(asset: Asset) -> bool:
     return asset.tags.get(_IS_PROMPT, "").lower() == "true"
 
 
 def _registered(desk: Desk, query: Query, *, prompts: bool) -> Values:
-    """One page of models, or of prompts, each with its newest version and its aliases."""
-    page = desk.call("assets.list", kind="model", limit=_LIST, token=query.get("token"))
-    found = [asset for asset in page.items if asset.deleted_at is None and _is_prompt(asset) is prompts]
-    views = (desk.maybe("assets.show", kind="model", name=asset.name) for asset in found)
-    return {"page": page, "views": [view for view in views if view is not None]}
+    """One page of models, or of prompts, with what is asked for: each with its newest and its aliases."""
+    asked = {key: query.get(key) or "" for key in ("text", "tag")}
+    page = desk.call("registry.search", **asked, prompts=prompts, limit=_LIST, token=query.get("token"))
+    kept = "&".join(f"{key}={quote(value, safe='')}" for key, value in asked.items() if value)
+    rows = [
+        Row(found.asset, found.latest[-1] if found.latest else None, found.aliases) for found in page.items
+    ]
+    return {
+        "page": page,
+        "views": rows,
+        "asked": asked,
+        "is_asked": any(asked.values()),
+        "query": f"{kept}&" if kept else "",
+    }
 
 
 def models(desk: Desk, path: dict[str, str], query: Query) -> Values:
@@ -61,7 +90,7 @@ def model(desk: Desk, path: dict[str, str], query: Query) -> Values:
     standing = [version for version in page.items if version.deleted_at is None]
     runs = {v.run_id: desk.maybe("runs.show", run_id=v.run_id) for v in standing if v.run_id}
     about = {str(version.ref) for version in standing}
-    verdicts = [d for d in desk.call("decisions.list", limit=_LIST).items if d.subject in about]
+    verdicts = [d for d in desk.call("decisions.list", limit=_VERDICTS).items if d.subject in about]
     address = str(Address(kind="model", name=name))
     return {
         "title": name,
@@ -123,7 +152,7 @@ def prompt(desk: Desk, path: dict[str, str], query: Query) -> Values:
     """A prompt: the text of a version, and what changed since another one."""
     name = path["name"]
     view = desk.call("assets.show", kind="model", name=name)
-    page = desk.call("assets.versions", kind="model", name=name, limit=_LIST)
+    page = desk.call("assets.versions", kind="model", name=name, limit=_VERDICTS)
     versions = {version.number: version for version in page.items if version.deleted_at is None}
     numbers = sorted(versions, reverse=True)
     wanted = _chosen(query.get("version"), numbers, numbers[0] if numbers else None)
