@@ -109,8 +109,9 @@ def registered(client: MlflowClient) -> None:
                 **({"params": {"C": str(number)}} if IS_THREE else {}),
             )
     if IS_THREE:
-        with mlflow.start_run(run_name="read one"):
-            mlflow.log_inputs(models=[mlflow.entities.LoggedModelInput(mlflow.last_logged_model().model_id)])
+        read = mlflow.entities.LoggedModelInput(mlflow.last_logged_model().model_id)
+        with mlflow.start_run(run_name="read one") as reading:
+            client.log_inputs(reading.info.run_id, models=[read])
     client.delete_model_version("delays", "2")
     client.update_registered_model("delays", "Who is late?")
     client.set_registered_model_tag("delays", "owner", "ops")
