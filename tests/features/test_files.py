@@ -173,6 +173,15 @@ def test_a_ttl_that_means_nothing_is_refused(folder: Path, ttl: float) -> None:
     assert "0 means no limit" in caught.value.hint
 
 
+@pytest.mark.parametrize("what", ["known_at", "order_by", "event_time"])
+def test_a_column_that_is_not_there_is_told_with_those_that_are(folder: Path, what: str) -> None:
+    with pytest.raises(Invalid, match="column 'z' is not there") as caught:
+        asked(folder, **{what: "z"})
+    assert set(pq.read_schema(folder / "view.parquet").names) == set(
+        caught.value.hint.removeprefix("the columns are ").split(", ")
+    )
+
+
 def test_a_key_that_is_no_value_or_not_there_is_told_as_such(folder: Path) -> None:
     with pytest.raises(Invalid, match="spine's key column 'z' is not there"):
         asked(folder, key=("z",))

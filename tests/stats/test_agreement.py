@@ -24,6 +24,11 @@ def test_it_is_what_scikit_learn_finds(pairs: list[tuple[str, str]]) -> None:
         with pytest.raises(UndefinedStatistic, match="one and the same"):
             cohen_kappa(first, second)
         return
+    if len({*first}) == 1 or len({*second}) == 1:
+        assert cohen_kappa_score(first, second) == pytest.approx(0.0, abs=1e-12)
+        with pytest.raises(UndefinedStatistic, match="kappa is 0 whatever the other chose"):
+            cohen_kappa(first, second)
+        return
     found = cohen_kappa(first, second)
     assert found.value == pytest.approx(cohen_kappa_score(first, second), abs=1e-12)
     assert -1 <= found.low <= found.value + 1e-12

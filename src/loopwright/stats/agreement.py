@@ -20,7 +20,8 @@ def cohen_kappa(first: npt.ArrayLike, second: npt.ArrayLike, *, level: float = 0
     `first` and `second` `(n,)` are what each chose of the same n things, texts or numbers. The standard
     error is that of Fleiss, Cohen and Everitt (1969), for large n; where all agree or none does it is 0,
     and the interval is that of the observed agreement (Wilson) with chance taken as it is. It ends at -1
-    and 1. Raises `UndefinedStatistic` without things, and where both chose one and the same all the time.
+    and 1. Raises `UndefinedStatistic` without things, and where one of the two chose the same all the time:
+    kappa is 0 then by its form, whatever the other chose, and its large-sample error too.
     """
     shares, n = _shares(first, second)
     rows, columns = shares.sum(axis=1), shares.sum(axis=0)
@@ -28,6 +29,11 @@ def cohen_kappa(first: npt.ArrayLike, second: npt.ArrayLike, *, level: float = 0
     if math.isclose(chance, 1.0):
         raise UndefinedStatistic(
             "both chose one and the same every time", hint="judge things of which some are otherwise"
+        )
+    if np.count_nonzero(rows) == 1 or np.count_nonzero(columns) == 1:
+        raise UndefinedStatistic(
+            "one of them chose the same every time, so that kappa is 0 whatever the other chose",
+            hint="judge things of which both find some otherwise",
         )
     kappa = (observed - chance) / (1.0 - chance)
     agreed = round(observed * n)

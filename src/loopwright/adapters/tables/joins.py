@@ -102,13 +102,13 @@ def brought_of(spine: pa.Table, view: pa.Schema, join: AsOfJoin) -> dict[str, st
         column_of(spine, key, "spine's key")
         column_of(empty, key, "view's key")
     column_of(spine, join.time, "time")
-    column_of(empty, join.event_time, "event time")
+    for name, what in ((join.event_time, "event time"), (join.known_at, "known-at"), (join.order, "order")):
+        if name is not None:
+            column_of(empty, name, what)
     apart = {*join.keys, join.event_time, join.known_at, join.order}
     names = join.columns or tuple(name for name in view.names if name not in apart)
     for name in names:
         column_of(empty, name, "view's")
-    if join.order is not None:
-        column_of(empty, join.order, "order")
     found = {f"{join.prefix}{name}": name for name in names}
     clash = [name for name in found if name in spine.column_names]
     if clash:
