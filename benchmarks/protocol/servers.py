@@ -36,6 +36,8 @@ def ours(
 ) -> Iterator[Server]:
     """Our server on an empty workspace, in one process or more; the store is SQLite or PostgreSQL.
 
+    All are started at once, as MLflow starts its workers, and each has answered before anything is asked.
+
     `keeper` is a PostgreSQL that runs already, as `postgres` gives it, and goes on after ours.
     """
     with contextlib.ExitStack() as stack:
@@ -46,7 +48,8 @@ def ours(
             database, pid = keeper or stack.enter_context(postgres())
             words, pids = ["--database", database], [pid]
         begun = time.perf_counter()
-        found = [stack.enter_context(_process(home, words, number)) for number in range(processes)]
+        started = [stack.enter_context(_process(home, words, number)) for number in range(processes)]
+        found = [(answering(process, said), process.pid) for process, said in started]
         yield Server(
             urls=tuple(url for url, _ in found),
             name=f"loopwright, {store}, {processes} process{'es' * (processes > 1)}",
@@ -58,14 +61,16 @@ def ours(
 
 
 @contextlib.contextmanager
-def _process(folder: Path, words: Sequence[str], number: int) -> Iterator[tuple[str, int]]:
+def _process(
+    folder: Path, words: Sequence[str], number: int
+) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     said = folder / f"up-{number}.json"
     said.unlink(missing_ok=True)  # of the server before, on a store that is kept
     command = [sys.executable, "-m", "loopwright", "up", "--port", "0", "--json", str(said), *words]
     kept = {key: value for key, value in os.environ.items() if not key.startswith("LOOPWRIGHT_")}
     process = subprocess.Popen(command, cwd=folder, env=kept, stdout=subprocess.DEVNULL)
     try:
-        yield answering(process, said), process.pid
+        yield process, said
     finally:
         process.terminate()
         process.wait(30)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from loopwright.core.digests import digest_value
 from loopwright.core.errors import Invalid, NotFound
 from loopwright.core.instants import format_instant
-from loopwright.core.nouns import Asset, Json, Run, RunState
+from loopwright.core.nouns import Asset, Json, MetricPoint, Run, RunState
 from loopwright.engine.context import Context
 from loopwright.ports.ledger import Transaction
 from loopwright.tracking import experiments
@@ -147,6 +147,7 @@ def change_run(
     check_length("run_name", name, KEY)
 
     def work(tx: Transaction) -> Run:
+        points = _latest(tx, run_id) if state in ENDED else ()
         run = open_run(ctx, tx, run_id)
         to = run.state if state is None else moved(run, state)
         changed = replace(run, state=to, ended_at=ended_at or run.ended_at)
@@ -154,14 +155,22 @@ def change_run(
             changed = replace(changed, name=name, tags={**run.tags, NAME_TAG: name})
         if changed != run:
             tx.runs.update(changed)
-            _tell(ctx, tx, run, changed)
+            _tell(ctx, tx, run, changed, points)
         return changed
 
     return ctx.write(work)
 
 
-def _tell(ctx: Context, tx: Transaction, before: Run, after: Run) -> None:
-    """The lines of the journal for a change of state."""
+def _latest(tx: Transaction, run_id: str) -> tuple[MetricPoint, ...]:
+    """The latest points of a run, asked for before the run: a store over a wire answers both at once."""
+    try:
+        return tx.runs.latest([run_id])[0].metrics
+    except NotFound:
+        raise no_run(run_id) from None
+
+
+def _tell(ctx: Context, tx: Transaction, before: Run, after: Run, points: Sequence[MetricPoint]) -> None:
+    """The lines of the journal for a change of state; `points` are the latest of one that ended."""
     if before.state is after.state:
         return
     payload: Json = {"kind": after.kind, "name": after.name}
@@ -170,7 +179,7 @@ def _tell(ctx: Context, tx: Transaction, before: Run, after: Run) -> None:
         ctx.record(tx, "run.resumed", subject, payload)
     if after.state in ENDED:
         kind = "run.finished" if after.state is RunState.FINISHED else "run.failed"
-        content = digest_value([after.params, after.facts, dict(tx.metrics.latest(after.id))])
+        content = digest_value([after.params, after.facts, {each.key: each for each in points}])
         ctx.record(tx, kind, subject, {**payload, "content": content})
 
 

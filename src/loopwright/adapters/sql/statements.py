@@ -183,7 +183,7 @@ class Session:
         read_only: bool,
     ) -> None:
         self._cursor = cursor
-        self._later: Callable[[Any, Any], object] = getattr(cursor, "later", cursor.execute)
+        self._later: Callable[..., object] = getattr(cursor, "later", cursor.execute)
         self._compiler = compiler
         self._translated = translated
         self.read_only = read_only
@@ -208,6 +208,12 @@ class Session:
             self._cursor.execute(compiled.text, compiled.arguments(values))
             found: Row | None = self._cursor.fetchone()
             return found
+
+    def ask(self, statement: Statement, then: Callable[[Sequence[Row]], object], **values: Any) -> None:
+        """Have `then` told the rows of a query with the answer to the next one: of PostgreSQL."""
+        compiled = self._compiler(statement)
+        with self._translated:
+            self._later(compiled.text, compiled.arguments(values), then)
 
     def moves_on(self) -> None:
         """Others may have written, or something was taken away."""

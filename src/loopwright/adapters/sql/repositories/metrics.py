@@ -20,7 +20,7 @@ from loopwright.core.errors import NotFound
 from loopwright.core.nouns import MetricPoint
 from loopwright.ports.ledger import Page, PageRequest
 
-__all__ = ["SqlMetrics", "latest_of"]
+__all__ = ["SqlMetrics", "latest_by_id", "latest_of"]
 
 _r, _k, _p, _n = schema.runs.c, schema.metric_keys.c, schema.metric_points.c, schema.metric_latest.c
 
@@ -63,6 +63,13 @@ _LATEST = (
     select(_k.name, _n.value, _n.step, _n.at_us, _n.is_nan)
     .join(schema.metric_keys, _k.no == _n.key_no)
     .where(_n.run_no == bindparam("run_no"))
+    .order_by(_k.name)
+)
+_LATEST_BY_ID = (
+    select(_k.name, _n.value, _n.step, _n.at_us, _n.is_nan)
+    .join(schema.metric_keys, _k.no == _n.key_no)
+    .join(schema.runs, _r.no == _n.run_no)
+    .where(_r.id == bindparam("id"), _r.removed_at.is_(None))
     .order_by(_k.name)
 )
 _LATEST_OF = among(
@@ -284,8 +291,9 @@ class SqlMetrics:
         row = self._session.row(_RUN_NO, id=run_id)
         if row is None:
             raise _no_run(run_id)
-        found = self._session.places[run_id] = (row[0], row[1], row[2])
-        return found
+        if not self._session.read_only:
+            self._session.places[run_id] = (row[0], row[1], row[2])
+        return row[0], row[1], row[2]
 
 
 def _stored(point: MetricPoint, run_no: int, key_no: int, space: str) -> tuple[Any, ...]:
@@ -320,6 +328,11 @@ def _mark(row: Row) -> str:
 def _point(key: str, row: Row) -> MetricPoint:
     value, step, at_us, is_nan = row
     return MetricPoint(key=key, value=math.nan if is_nan else value, step=step, at_us=at_us)
+
+
+def latest_by_id(session: Session, run_id: str) -> tuple[MetricPoint, ...]:
+    """The latest points of a run by name, none where there is no such run."""
+    return tuple(_point(row[0], row[1:]) for row in session.rows(_LATEST_BY_ID, id=run_id))
 
 
 def latest_of(session: Session, run_numbers: Sequence[int]) -> dict[int, tuple[MetricPoint, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -12,9 +12,9 @@ from sqlalchemy import ClauseElement, Update, bindparam, func, literal_column, s
 from loopwright.adapters.sql import schema
 from loopwright.adapters.sql.listing import Order, fetch_page
 from loopwright.adapters.sql.repositories.keys import among, rows_among
-from loopwright.adapters.sql.repositories.metrics import latest_of
+from loopwright.adapters.sql.repositories.metrics import latest_by_id, latest_of
 from loopwright.adapters.sql.repositories.searching import Search
-from loopwright.adapters.sql.repositories.texts import PARAMS, TAGS, Place, write_texts
+from loopwright.adapters.sql.repositories.texts import PARAMS, TAGS, Place, put_texts, write_texts
 from loopwright.adapters.sql.rows import Row, Shape, from_json
 from loopwright.adapters.sql.statements import Session, Upsert, insert_new
 from loopwright.core.errors import Conflict, NotFound
@@ -46,6 +46,21 @@ def _with_number(insert: Any) -> ClauseElement:
 
 
 _ADD = Upsert(_RUN.columns, _with_number)
+
+
+def _plainly(insert: Any) -> ClauseElement:
+    """As `_with_number` where nobody waits for the numbers; one that is there is an error."""
+    values = dict.fromkeys(column.name for column in _RUN.columns)
+    number = func.coalesce(_EXPERIMENT_NO.scalar_subquery(), literal_column("0"))
+    found: ClauseElement = insert(schema.runs).values(**values, experiment_no=number)
+    return found
+
+
+_PUT = Upsert(_RUN.columns, _plainly)
+_PUT_EXPERIMENT = """
+INSERT INTO experiments (space, name) SELECT home.space, home.name
+FROM (SELECT ?::text COLLATE "C" AS space, ?::text COLLATE "C" AS name) home
+WHERE NOT EXISTS (SELECT 1 FROM experiments e WHERE e.space = home.space AND e.name = home.name)"""
 _NUMBERED = update(schema.runs).where(_r.no == bindparam("b_no")).values(experiment_no=bindparam("b_number"))
 _BY_NO = among(select(_r.no, *_RUN.columns), _r.no)
 _SPACE = select(_r.space).where(*_THIS)
@@ -97,6 +112,9 @@ class SqlRuns:
     def add(self, run: Run) -> None:
         """Keep a new run."""
         home = {"e_space": run.space, "e_name": run.experiment}
+        if not self._session.is_sqlite:
+            self._put(run, home)
+            return
         row = self._session.add(_ADD, {**_RUN.write(run), **home})
         if row is None:
             raise Conflict(f"run:{run.id} is already there", hint="give a new run a new id")
@@ -107,6 +125,14 @@ class SqlRuns:
         place = Place(number, run.space, experiment)
         write_texts(self._session, PARAMS, place, {}, run.params)
         write_texts(self._session, TAGS, place, {}, run.tags)
+
+    def _put(self, run: Run, home: Mapping[str, str | None]) -> None:
+        """All of a new run in statements that nobody waits for: those of its texts find its number."""
+        if run.experiment is not None:
+            self._session.put_text(_PUT_EXPERIMENT, (run.space, run.experiment))
+        self._session.put(_PUT, {**_RUN.write(run), **home})
+        put_texts(self._session, PARAMS, run.id, run.space, run.params)
+        put_texts(self._session, TAGS, run.id, run.space, run.tags)
 
     def _new_experiment(self, space: str, name: str) -> int:
         self._session.change(_ADD_EXPERIMENT, {"space": space, "name": name})
@@ -119,15 +145,22 @@ class SqlRuns:
 
     def _row(self, run_id: str) -> Row:
         """Number, experiment's number and columns of a run; at hand until anything changes."""
-        moment, known, row = self._seen
-        if known == run_id and moment == self._session.moment and not self._session.read_only:
-            return row
+        if self._knows(run_id):
+            return self._seen[2]
         found = self._session.row(_ROW, id=run_id)
         if found is None:
             raise _no_run(run_id)
-        self._seen = (self._session.moment, run_id, found)
-        self._session.places[run_id] = (found[0], found[2 + _SPACE_AT], found[1])
+        self._keep(run_id, found)
         return found
+
+    def _knows(self, run_id: str) -> bool:
+        moment, known, _ = self._seen
+        return known == run_id and moment == self._session.moment and not self._session.read_only
+
+    def _keep(self, run_id: str, row: Row) -> None:
+        if not self._session.read_only:
+            self._seen = (self._session.moment, run_id, row)
+            self._session.places[run_id] = (row[0], row[2 + _SPACE_AT], row[1])
 
     def update(self, run: Run) -> None:
         """Replace everything but id, space and kind."""
@@ -180,11 +213,26 @@ class SqlRuns:
 
     def latest(self, run_ids: Sequence[str]) -> Sequence[FoundRun]:
         """Runs by id with their latest metrics, in the order asked."""
+        if len(run_ids) == 1:
+            return (self._latest(run_ids[0]),)
         rows = [self._session.row(_PLACE, id=run_id) for run_id in run_ids]
         missing = [run_id for run_id, row in zip(run_ids, rows, strict=True) if row is None]
         if missing:
             raise _no_run(missing[0])
         return self._found(tuple(row[0] for row in rows if row is not None))
+
+    def _latest(self, run_id: str) -> FoundRun:
+        """Of one run: both questions are asked at once where a store is asked over a wire."""
+        rows = list[Row]()
+        if self._knows(run_id) or self._session.is_sqlite:
+            rows.append(self._row(run_id))
+        else:
+            self._session.ask(_ROW, rows.extend, id=run_id)
+        metrics = latest_by_id(self._session, run_id)
+        if not rows:
+            raise _no_run(run_id)
+        self._keep(run_id, rows[0])
+        return FoundRun(run=_RUN.read(rows[0][2:]), metrics=metrics)
 
     def _found(self, numbers: Sequence[int]) -> tuple[FoundRun, ...]:
         runs = {row[0]: _RUN.read(row[1:]) for row in rows_among(self._session, _BY_NO, numbers)}

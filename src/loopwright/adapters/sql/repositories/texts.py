@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 from sqlalchemy import bindparam, delete
 
 from loopwright.adapters.sql import schema
+from loopwright.adapters.sql.arrays import arrays_of
 from loopwright.adapters.sql.repositories.keys import key_numbers, known_keys
 from loopwright.adapters.sql.statements import Session, Statement, Upsert, upsert
 
-__all__ = ["HEAD", "PARAMS", "TAGS", "Place", "write_texts"]
+__all__ = ["HEAD", "PARAMS", "TAGS", "Place", "put_texts", "write_texts"]
 
 HEAD = 100
 """how many characters of a text its index holds"""
@@ -30,15 +31,31 @@ class Texts(NamedTuple):
 
     put: Upsert
     remove: Statement
+    of_new: str
+    """puts the texts of a run that was put a moment ago: of PostgreSQL"""
 
 
 def _texts(table: Any) -> Texts:
     is_row = (table.c.run_no == bindparam("run_no"), table.c.key_no == bindparam("key_no"))
-    return Texts(upsert(table, ["run_no", "key_no"]), delete(table).where(*is_row))
+    of_new = f"""
+INSERT INTO {table.name} (run_no, key_no, head, value, space, experiment_no)
+SELECT r.no, t.key_no, t.head, t.value, r.space, r.experiment_no
+FROM runs r, unnest(?::bigint[], ?::text[], ?::text[]) t (key_no, head, value)
+WHERE r.id = ?::text COLLATE "C"
+"""
+    return Texts(upsert(table, ["run_no", "key_no"]), delete(table).where(*is_row), of_new)
 
 
 PARAMS = _texts(schema.run_params)
 TAGS = _texts(schema.run_tags)
+
+
+def put_texts(session: Session, table: Texts, run_id: str, space: str, texts: Mapping[str, str]) -> None:
+    """Write the rows of a run that was put a moment ago, whose number nobody has asked for yet."""
+    if texts:
+        keys = key_numbers(session, space, set(texts))
+        rows = [(keys[name], value[:HEAD], value) for name, value in texts.items()]
+        session.put_text(table.of_new, (*arrays_of(rows), run_id))
 
 
 def write_texts(
