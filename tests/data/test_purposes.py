@@ -19,7 +19,7 @@ from loopwright.data.contracts import define_contract
 from loopwright.data.deduplicating import deduplicate, duplicates
 from loopwright.data.exchanging import export_table
 from loopwright.data.nouns import ColumnRule, Contract
-from loopwright.data.purposes import set_purposes
+from loopwright.data.purposes import column_tags, set_purposes
 from loopwright.data.reading import read
 from loopwright.data.verbs import download, profile, quarantine, rows
 from loopwright.engine.context import Context
@@ -114,3 +114,41 @@ def test_a_view_of_a_restricted_column_is_materialized_for_a_purpose() -> None:
     with pytest.raises(Denied, match="'email' of dataset:people is restricted"):
         materialize(ctx, "mail")
     assert materialize(ctx, "mail", purpose="support").rows == 2
+
+
+def test_a_column_under_a_new_name_keeps_the_rules_and_tags_of_what_its_run_read(ctx: Context) -> None:
+    append(ctx, "people", PEOPLE)
+    email = ColumnRule(name="email", type=ColumnType.STRING, tags=("pii.email",))
+    define_contract(ctx, "people", Contract(name="people", columns=(email,)))
+    set_purposes(ctx, "people", RULES)
+    careful = under(ctx, "r1", purpose="support")
+    append(careful, "ages", read(careful, "people", columns=["id", "age"]).rename_columns(["who", "years"]))
+    whole = under(ctx, "r2", purpose="support")
+    append(whole, "letters", read(whole, "people", columns=["email"]).rename_columns(["contact"]))
+    again = under(ctx, "r3", purpose="support")
+    append(again, "domains", read(again, "letters").rename_columns(["domain"]))
+    assert read(ctx, "ages", purpose="marketing").column_names == ["who", "years"]
+    assert column_tags(ctx, "ages") == {}
+    for name, column in (("letters", "contact"), ("domains", "domain")):
+        with pytest.raises(Denied, match=f"'{column}'|'email'") as caught:
+            read(ctx, name, purpose="marketing")
+        assert "ask privacy@example.org" in caught.value.hint
+        assert column_tags(ctx, name) == {column: ("pii.email",)}
+    free = Purposes(rules=(PurposeRule(column="domain", otherwise="allowed"),), ask="the desk")
+    set_purposes(ctx, "domains", free)  # who looked at it says that it tells nobody's address
+    assert read(ctx, "domains", purpose="marketing").num_rows == 2
+
+
+def test_what_a_run_adds_up_from_several_reads_is_made_of_all_their_columns(ctx: Context) -> None:
+    append(ctx, "people", PEOPLE)
+    set_purposes(ctx, "people", RULES)
+    made = under(ctx, "r1", purpose="support")
+    read(made, "people", columns=["age"])
+    append(made, "first", pa.table({"score": [1.0]}))
+    assert read(ctx, "first", purpose="marketing").num_rows == 1
+    read(made, "people")
+    read(made, "people", columns=["age"])  # does not unsay the reading of all
+    append(made, "second", pa.table({"score": [1.0]}))
+    for name in ("first", "second"):
+        with pytest.raises(Denied, match="email"):
+            read(ctx, name, purpose="marketing")

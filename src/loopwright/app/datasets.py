@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from loopwright.app.faces import Face, face_at, table_from, upload_of
 from loopwright.app.packages import ports_of
@@ -88,6 +88,32 @@ class Dataset:
                 "data.delete_rows", name=self.name, where=wanted, branch=self._branch, expect=expect
             )
             return found
+
+    def derive(
+        self,
+        sql: str,
+        *,
+        reads: Mapping[str, str] | None = None,
+        how: Literal["overwrite", "append", "upsert"] = "overwrite",
+        keys: Sequence[str] = (),
+        replace_schema: bool = False,
+        purpose: str = "",
+    ) -> Appended:
+        """Make the rows by a SELECT over datasets, where these are: in the place of all rows, or by `how`.
+
+        A table of the query is the dataset of its name, or the address that `reads` gives it. Purpose rules
+        and tags go along with the columns, under whatever names.
+        """
+        found: Appended = self._call(
+            "data.derive",
+            sql=sql,
+            reads=tuple(f"{table}={address}" for table, address in (reads or {}).items()),
+            how=how,
+            keys=tuple(keys),
+            schema="replace" if replace_schema else "compatible",
+            purpose=purpose or self._purpose,
+        )
+        return found
 
     def _write(self, how: str, rows: Any, *, batch: str, expect: int | None, **options: Any) -> Appended:
         table = table_from(rows, self._zone)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from loopwright.core.addresses import ByNumber, parse_address
 from loopwright.core.errors import NotFound
 from loopwright.core.nouns import LinkRole, Version, VersionRef
 from loopwright.data.nouns import DATASET
-from loopwright.engine.context import Context
+from loopwright.engine.context import COLUMNS_READ, Context
 from loopwright.engine.publishing import BRANCH, manifest_of
 from loopwright.ports.ledger import Transaction
 
@@ -20,6 +20,8 @@ MADE_OF = "made_of"
 MadeOf = Mapping[str, Mapping[str, Collection[str]]]
 """by column, the columns of each dataset that it was made of"""
 
+_WHOLE = frozenset({"definitions", "labels_of", "view"})
+"""facts of training sets, label sets and backfills, which say of every column what it was made of"""
 _DEPTH = 20
 """steps that lineage is followed back over"""
 
@@ -41,7 +43,8 @@ def descent(
     Each comes with its columns, and with which of the columns asked about were made of them. A column has
     its name along what runs read that made a version or an earlier one of its line, along what a training or
     a label set says that it was made of, and along a branch and its dataset; beside it the other names that
-    the version's body tells (`MADE_OF`). `ends` gives the columns of a dataset that are followed no further.
+    the version's body tells (`MADE_OF`). A column of a new name that nothing tells of was made of every
+    column that its run read. `ends` gives the columns of a dataset that are followed no further.
     """
     looked: _Waiting = {}
     ref = version.ref
@@ -59,7 +62,7 @@ def descent(
                 (source, _renamed(pairs, source, made_of))
                 for at, pairs in onward
                 if pairs
-                for source, made_of in _sources(ctx, tx, at)
+                for source, made_of in _sources(ctx, tx, at, {column for column, _ in pairs})
             )
         if not waiting:
             return
@@ -104,21 +107,67 @@ def _dataset_of(ref: VersionRef) -> str:
     return ref.name.rpartition("/")[0] if ref.kind == BRANCH else ref.name
 
 
-def _sources(ctx: Context, tx: Transaction, ref: VersionRef) -> Iterator[tuple[VersionRef, MadeOf]]:
+def _sources(
+    ctx: Context, tx: Transaction, ref: VersionRef, columns: Collection[str]
+) -> Iterator[tuple[VersionRef, MadeOf]]:
     """What a version, and those before it on its line, were made of, with names that changed."""
     line = [
         each for each in tx.versions.among(ctx.space, ref.kind, name=ref.name) if each.number <= ref.number
     ]
     line += _merged(ctx, tx, ref, {each.digest for each in line})
     for run_id in dict.fromkeys(each.run_id for each in line):
-        links = () if run_id is None else tx.runs.links(run_id)
-        inputs = (link.version for link in links if link.role is LinkRole.INPUT)
-        yield from ((source, {}) for source in inputs if source.kind in {DATASET, BRANCH})
+        if run_id is not None:
+            yield from _read(ctx, tx, run_id, [each for each in line if each.run_id == run_id], columns)
     if ref.kind == BRANCH:
         yield from ((newest, {}) for newest in _newest(ctx, tx, _dataset_of(ref)))
     for version in line:
         if version.number == ref.number and version.kind == ref.kind:
             yield from _told(ctx, tx, version)
+
+
+def _read(
+    ctx: Context, tx: Transaction, run_id: str, made: Sequence[Version], columns: Collection[str]
+) -> Iterator[tuple[VersionRef, MadeOf]]:
+    """What a run read; columns of what it made whose names are none of those may be made of all it read."""
+    inputs = [
+        link.version
+        for link in tx.runs.links(run_id)
+        if link.role is LinkRole.INPUT and link.version.kind in {DATASET, BRANCH}
+    ]
+    there = {source: _columns_of(ctx, tx, source) for source in inputs}
+    new = set(columns).difference(*there.values()) if inputs else set[str]()
+    strange = {column for version in made for column in _untold(ctx, version, new)} if new else set[str]()
+    for source in inputs:
+        body = tx.documents.get(ctx.space, f"{COLUMNS_READ}{run_id}", str(source))
+        read = there[source] if body is None or body["columns"] is None else body["columns"]
+        yield source, {column: {_dataset_of(source): read} for column in strange}
+
+
+def _columns_of(ctx: Context, tx: Transaction, ref: VersionRef) -> Collection[str]:
+    """The columns of a version; where its content is gone, those of the newest."""
+    asset = tx.assets.find(ctx.space, ref.kind, ref.name)
+    if asset is None:
+        return ()
+    for version in (tx.versions.get(asset.id, ref.number), tx.versions.latest(asset.id)):
+        try:
+            schema = None if version is None else manifest_of(ctx, version).schema
+        except NotFound:
+            continue
+        if schema is not None:
+            return schema.names
+    return ()
+
+
+def _untold(ctx: Context, version: Version, columns: Collection[str]) -> Collection[str]:
+    """Those columns of a version of which it does not say what they were made of."""
+    try:
+        manifest = manifest_of(ctx, version)
+    except NotFound:  # retention let its content go
+        return columns
+    facts = manifest.body.get("facts", {})
+    if manifest.schema is None or not _WHOLE.isdisjoint(facts):
+        return ()
+    return set(columns).intersection(manifest.schema.names).difference(facts.get(MADE_OF, {}))
 
 
 def _merged(ctx: Context, tx: Transaction, ref: VersionRef, digests: set[str]) -> list[Version]:

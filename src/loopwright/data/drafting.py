@@ -23,6 +23,7 @@ from loopwright.data.checked import signals_of
 from loopwright.data.conforming import ordered
 from loopwright.data.contracts import HeldContract
 from loopwright.data.cutting import Cut
+from loopwright.data.descent import MADE_OF
 from loopwright.data.nouns import DATASET, Appended, DatasetBody
 from loopwright.data.packing import BATCH, LEVEL, Tail, batches_of, tail_to_pack
 from loopwright.data.profiled import profile_of_parts, stored_profile
@@ -238,11 +239,26 @@ def body_for(change: Change, base: Base, held: HeldContract | None, cut: Cut, sc
         known_at=change.known_at or (before.known_at if before.known_at in kept else None),
         keys=change.keys or (before.keys if all(map(is_there, before.keys)) else ()),
         contract=contract if held is None else str(held.version.ref),
-        facts={**before.facts, **change.facts},
+        facts=_facts_for(change, before, cut),
         batches=tuple(sorted({*(() if cut.is_whole else before.batches), *cut.batches})),
     )
     _check_times(body, schema)
     return body
+
+
+def _facts_for(change: Change, before: DatasetBody, cut: Cut) -> Json:
+    """What the change tells beside what was told; of rows that stay, what they were made of stays too."""
+    facts: Json = {**before.facts, **change.facts}
+    if MADE_OF not in change.facts or not cut.entries:
+        return facts
+    told, older = dict(change.facts[MADE_OF]), before.facts.get(MADE_OF, {})
+    for column, datasets in older.items():
+        there = dict(told.get(column, {}))
+        for dataset, columns in datasets.items():
+            there[dataset] = sorted({*there.get(dataset, ()), *columns})
+        told[column] = there
+    sources = {**before.facts.get("sources", {}), **change.facts.get("sources", {})}
+    return {**facts, MADE_OF: told, "sources": sources}
 
 
 def _check_times(body: DatasetBody, schema: Schema) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,7 +16,6 @@ from loopwright.core.digests import digest_value
 from loopwright.core.errors import Denied, Invalid, TooLarge
 from loopwright.core.manifests import Manifest, ManifestEntry
 from loopwright.core.nouns import Json, LinkRole, Version
-from loopwright.core.schema import ColumnType
 from loopwright.data.explorations import (
     EXPLORATION,
     Cell,
@@ -31,14 +27,15 @@ from loopwright.data.explorations import (
     parse_document,
     picture,
 )
-from loopwright.data.reading import permitted, schema_of, version_of
+from loopwright.data.querying import tables_for
+from loopwright.data.reading import permitted, version_of
 from loopwright.data.rows import json_rows
 from loopwright.data.streams import files_of
 from loopwright.engine.context import Context
 from loopwright.engine.operation import Upload, operation
 from loopwright.engine.publishing import READS, manifest_of, prepare, publish, resolve, standing
 from loopwright.ports.ledger import Page, PageRequest, Transaction
-from loopwright.ports.queries import Looked, QueryLimits, QuerySession, QueryTable
+from loopwright.ports.queries import Looked, QueryLimits, QuerySession
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,8 +48,7 @@ ERASED = "erased"
 """in the body of a version whose results went with rows that were erased"""
 _BODY_LIMIT = 800_000
 _TYPES = {"bool": "bool", "int64": "int", "double": "float", "string": "string"}
-_ROWS: Mapping[str, ColumnType] = {"__loopwright_rows": ColumnType.BOOL}
-"""a column of nulls, for a query that counts rows and reads none of their values"""
+
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000, description="how many on a page")]
 Selected = Annotated[
@@ -248,7 +244,7 @@ def _ran(ctx: Context, document: Document, text: str) -> tuple[Explored, dict[st
         tempfile.TemporaryDirectory(prefix="loopwright-") as folder,
     ):
         looked = [_look(session, cell) for cell in queries]
-        given, read = _given(ctx, versions, looked, document.purpose, Path(folder))
+        given, read = tables_for(ctx, versions, looked, document.purpose, Path(folder))
         for cell in queries:
             found = _named(cell, lambda cell=cell: session.run(cell.source, given))
             tables[cell.name] = found.table
@@ -292,57 +288,6 @@ def _named(cell: Cell, work: Any) -> Any:
         raise TooLarge(f"query {cell.name!r}: {error.message}", hint=error.hint) from error
     except Invalid as error:
         raise Invalid(f"query {cell.name!r}: {error.message}", hint=error.hint) from error
-
-
-def _given(
-    ctx: Context, versions: Mapping[str, Version], looked: Sequence[Looked], purpose: str, folder: Path
-) -> tuple[dict[str, QueryTable], dict[str, tuple[str, ...]]]:
-    """Of each version that is read the columns that are, once they may be; `Denied` says which may not."""
-    reads = {name for each in looked for name in each.tables}
-    types = {
-        name: {column.name: column.type for column in schema_of(manifest_of(ctx, version)).columns}
-        for name, version in versions.items()
-        if name in reads
-    }
-    used = _used(types, looked)
-    found = {}
-    for name, columns in used.items():
-        permitted(ctx, versions[name], columns, purpose=purpose)
-        files = _files(ctx, manifest_of(ctx, versions[name]), folder)
-        given = {column: types[name][column] for column in columns} or _ROWS
-        found[name] = QueryTable(files=files, columns=given)
-    return found, used
-
-
-def _used(
-    types: Mapping[str, Mapping[str, ColumnType]], looked: Sequence[Looked]
-) -> dict[str, tuple[str, ...]]:
-    """Which columns of each table the queries may read: all where a text leaves that open."""
-    known = {column.lower() for columns in types.values() for column in columns}
-    named, is_all = set[str](), any(each.is_all for each in looked)
-    for each in looked:
-        names = {name.lower() for name in each.names}
-        is_all |= bool(names - known - {name.lower() for name in each.made})
-        named |= names
-    return {
-        table: tuple(column for column in columns if is_all or column.lower() in named)
-        for table, columns in types.items()
-    }
-
-
-def _files(ctx: Context, manifest: Manifest, folder: Path) -> tuple[str, ...]:
-    """The parts of a version as files of this machine: copies where the store is elsewhere."""
-    found = []
-    for entry in manifest.entries:
-        (file,) = files_of(ctx, (entry.digest,))
-        if isinstance(file, str):
-            found.append(os.path.abspath(file))
-            continue
-        copy = folder / entry.digest
-        with closing(file), copy.open("wb") as out:
-            shutil.copyfileobj(file, out)
-        found.append(str(copy))
-    return tuple(found)
 
 
 # ------------------------------------------------------------------------------------------- results

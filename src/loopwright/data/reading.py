@@ -60,7 +60,8 @@ def read(
     version = version_of(ctx, address)
     permitted(ctx, version, columns, where, purpose)
     if ctx.run_id is not None:
-        ctx.write(lambda tx: ctx.touch(tx, LinkRole.INPUT, version.ref))
+        read = None if columns is None else {*columns, *(() if where is None else columns_of(where))}
+        ctx.write(lambda tx: ctx.touch(tx, LinkRole.INPUT, version.ref, read))
     return read_version(ctx, version, columns=columns, where=where)
 
 

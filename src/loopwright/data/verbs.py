@@ -130,7 +130,7 @@ def rows(
     found = _version(ctx, name, number or version)
     permitted(ctx, found, columns or None, purpose=purpose)
     if ctx.run_id is not None:
-        ctx.write(lambda tx: ctx.touch(tx, LinkRole.INPUT, found.ref))
+        ctx.write(lambda tx: ctx.touch(tx, LinkRole.INPUT, found.ref, columns or None))
     manifest = manifest_of(ctx, found)
     items = json_rows(first_rows(ctx, manifest, start, limit, columns or None))
     end = start + len(items)
@@ -246,7 +246,7 @@ def download(
     entries = manifest.entries
     filename = f"{found.number}.parquet"
     if ctx.run_id is not None:
-        ctx.write(lambda tx: ctx.touch(tx, LinkRole.INPUT, found.ref))
+        ctx.write(lambda tx: ctx.touch(tx, LinkRole.INPUT, found.ref, columns or None))
     if len(entries) == 1 and not columns:
         file = ctx.ports.objects.open(entries[0].digest)
         return Blob(file=file, size_bytes=entries[0].size_bytes, media_type=_PARQUET, filename=filename)

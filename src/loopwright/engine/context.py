@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +25,10 @@ from loopwright.ports.sources import Sources
 from loopwright.ports.tables import Tables
 from loopwright.ports.world import Clock, Ids, Keys, Signer
 
-__all__ = ["Context", "Ports", "Principal"]
+__all__ = ["COLUMNS_READ", "Context", "Ports", "Principal"]
+
+COLUMNS_READ = "columns_read/"
+"""documents by run: the columns it read of each version, null where these may be all"""
 
 T = TypeVar("T")
 
@@ -192,7 +195,22 @@ class Context:
         tx.journal.append(event)
         return event.id
 
-    def touch(self, tx: Transaction, role: LinkRole, version: VersionRef) -> None:
-        """Link a version to the current run, if there is one."""
-        if self.run_id is not None:
-            tx.runs.link(Link(run_id=self.run_id, role=role, version=version, at=self.now()))
+    def touch(
+        self, tx: Transaction, role: LinkRole, version: VersionRef, columns: Collection[str] | None = None
+    ) -> None:
+        """Link a version to the current run, if there is one; of what is read, say by which columns (all)."""
+        if self.run_id is None:
+            return
+        tx.runs.link(Link(run_id=self.run_id, role=role, version=version, at=self.now()))
+        if role is LinkRole.INPUT:
+            self._tell_columns(tx, f"{COLUMNS_READ}{self.run_id}", version, columns)
+
+    def _tell_columns(
+        self, tx: Transaction, told: str, version: VersionRef, columns: Collection[str] | None
+    ) -> None:
+        """Add to what a run read of a version: the names of columns, or none told for all of them."""
+        before = tx.documents.get(self.space, told, str(version))
+        known = set[str]() if before is None else before["columns"]
+        read = None if columns is None or known is None else sorted({*known, *columns})
+        if before is None or before["columns"] != read:
+            tx.documents.put(self.space, told, str(version), {"columns": read})

@@ -44,6 +44,9 @@ class Looked(msgspec.Struct, frozen=True, kw_only=True):
     """every name that may be of a column"""
     made: tuple[str, ...] = ()
     """names the query gives: to queries within it, and to what it computes"""
+    outputs: Mapping[str, tuple[tuple[str, ...], ...]] | None = None
+    """by column of the result, in lower case, the names it is computed of, each in parts (`people.email`);
+    what a `*` gives and what is not certain is left out; None where the query is more than a plain SELECT"""
     is_all: bool
     """whether it may read every column: it has a `*`, or a join by common names"""
 

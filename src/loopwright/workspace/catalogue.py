@@ -72,6 +72,7 @@ _MODULES = (
     "data.files",
     "data.profiling",
     "data.deduplicating",
+    "data.deriving",
     "data.exploring",
     "data.sources",
     "data.exchanging",

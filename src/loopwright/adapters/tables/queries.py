@@ -82,7 +82,13 @@ class _Session:
     def look(self, sql: str) -> Looked:
         """What the query reads."""
         answer, _ = self._asked(Request(sql=_checked(sql)), self._left())
-        return Looked(tables=answer.tables, names=answer.names, made=answer.made, is_all=answer.is_all)
+        return Looked(
+            tables=answer.tables,
+            names=answer.names,
+            made=answer.made,
+            outputs=answer.outputs,
+            is_all=answer.is_all,
+        )
 
     def run(self, sql: str, tables: Mapping[str, QueryTable]) -> QueryRows:
         """The rows of the query."""

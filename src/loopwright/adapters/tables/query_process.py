@@ -24,6 +24,22 @@ __all__ = ["LENGTH", "Answer", "Request", "main"]
 
 LENGTH = struct.Struct(">Q")
 _MAY_GIVE_TABLES = frozenset({"generate_series", "generate_subscripts", "range", "repeat", "unnest"})
+_PLAIN = frozenset(
+    {
+        "BETWEEN",
+        "CASE",
+        "CAST",
+        "COLLATE",
+        "COLUMN_REF",
+        "COMPARISON",
+        "CONJUNCTION",
+        "CONSTANT",
+        "FUNCTION",
+        "OPERATOR",
+        "WINDOW",
+    }
+)
+"""expressions that are computed of the columns they name and of nothing else"""
 _ARROW = {"bool": "bool", "int": "int64", "float": "float64", "string": "string"}
 _BATCH = 1024
 _BESIDE = 3 << 30
@@ -59,6 +75,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     tables: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     made: tuple[str, ...] = ()
+    outputs: dict[str, tuple[tuple[str, ...], ...]] | None = None
     is_all: bool = False
 
 
@@ -133,8 +150,54 @@ def _looked(connection: duckdb.DuckDBPyConnection, sql: str) -> Answer:
     names = _Names()
     names.walk(found["statements"])
     return Answer(
-        tables=tuple(names.tables), names=tuple(names.names), made=tuple(names.made), is_all=names.is_all
+        tables=tuple(names.tables),
+        names=tuple(names.names),
+        made=tuple(names.made),
+        outputs=_outputs(found["statements"][0]["node"]),
+        is_all=names.is_all,
     )
+
+
+def _outputs(node: dict[str, Any]) -> dict[str, tuple[tuple[str, ...], ...]] | None:
+    """By column of the result what it is computed of, where a plain SELECT from tables says so."""
+    if node.get("type") != "SELECT_NODE" or node["cte_map"]["map"] or not _is_plain(node["from_table"]):
+        return None
+    stars = [each for each in node["select_list"] if each["type"] == "STAR"]
+    if any(star[key] for star in stars for key in ("replace_list", "rename_list", "columns", "expr")):
+        return None
+    found: dict[str, tuple[tuple[str, ...], ...]] = {}
+    for each in node["select_list"]:
+        if each["type"] == "STAR":
+            continue
+        name = (each["alias"] or (each["column_names"][-1] if each["type"] == "COLUMN_REF" else "")).lower()
+        parts = list(_parts_of(each))
+        if name in found or (stars and None in parts):
+            return None
+        if name and None not in parts:
+            found[name] = tuple(tuple(part) for part in parts if part is not None)
+    return found
+
+
+def _is_plain(place: dict[str, Any]) -> bool:
+    """Whether rows come from tables and joins of them alone, with columns under their own names."""
+    if place["type"] == "JOIN":
+        return _is_plain(place["left"]) and _is_plain(place["right"])
+    return place["type"] == "EMPTY" or (place["type"] == "BASE_TABLE" and not place["column_name_alias"])
+
+
+def _parts_of(node: Any) -> Iterator[list[str] | None]:
+    """The names an expression is computed of; None where it may be computed of others too."""
+    if isinstance(node, list):
+        for each in node:
+            yield from _parts_of(each)
+    elif isinstance(node, dict):
+        if "class" in node and node["class"] not in _PLAIN:
+            yield None
+        elif node.get("class") == "COLUMN_REF":
+            yield [str(part) for part in node["column_names"]]
+        else:
+            for each in node.values():
+                yield from _parts_of(each)
 
 
 # --------------------------------------------------------------------------------------------- running
