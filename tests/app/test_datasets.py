@@ -61,6 +61,9 @@ def test_rows_come_back_as_of_every_version(face: Any) -> None:
     assert data.read("@1").equals(data.read(datetime.now(UTC) - timedelta(0))) is False
     found = data.diff(1, 2)
     assert (found.added, found.removed, found.changed, found.columns) == (1, 0, 1, {"at": 1, "delay": 1})
+    moved = {each.column: each for each in data.drift(1, 2).columns}
+    assert (moved["delay"].values_before, moved["delay"].values_after) == (3, 4)
+    assert moved["delay"].kolmogorov_smirnov is not None
     assert data.show().body["keys"] == ["flight"]
     assert data.profile()["columns"]["flight"]["count"] == 4
 

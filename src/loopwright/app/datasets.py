@@ -17,6 +17,7 @@ from loopwright.core.nouns import Alias, Json, Version
 from loopwright.data.comparing import DatasetDiff
 from loopwright.data.declaring import contract as contract_from
 from loopwright.data.drafting import Change
+from loopwright.data.drifting import DatasetDrift
 from loopwright.data.nouns import DATASET, Appended, DatasetDetail, QuarantinedRow
 from loopwright.data.reading import read
 from loopwright.data.rewriting import write_together
@@ -214,6 +215,21 @@ class Dataset:
                 after=self.address(after),
                 keys=tuple(keys),
                 limit=limit,
+                purpose=self._purpose,
+            )
+            return found
+
+    def drift(self, before: At, after: At = "", *, since: At = "") -> DatasetDrift:
+        """How far each column is spread otherwise in one version than in another, by their profiles.
+
+        With `since`, `after` stands for the rows that were appended since that version.
+        """
+        with face_at(self._to) as face:
+            found: DatasetDrift = face.call(
+                "data.drift",
+                before=self.address(before),
+                after=self.address(after),
+                since=self.address(since) if since else "",
                 purpose=self._purpose,
             )
             return found
