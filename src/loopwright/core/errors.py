@@ -37,7 +37,8 @@ class LoopwrightError(Exception):
 
     def __str__(self) -> str:
         place = f" ({self.where})" if self.where else ""
-        advice = f". {self.hint}" if self.hint else ""
+        end = "" if self.message.endswith(".") and not place else "."
+        advice = f"{end} {self.hint}" if self.hint else ""
         return f"{self.message}{place}{advice}"
 
 

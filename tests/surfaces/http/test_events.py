@@ -77,6 +77,16 @@ def test_what_was_missed_comes_first_when_resuming(host: DeclaredHost, server: S
     assert [int(message["id"]) for message in found] == list(range(101, 1202))
 
 
+def test_a_number_that_no_event_has_yet_is_told_and_hides_nothing(host: DeclaredHost, server: Server) -> None:
+    """As when a server was restored from a copy: its events have smaller numbers than were seen."""
+    host.record("box.made", number=0)
+    with _listening(server, **{"last-event-id": "999999"}) as messages:
+        first = next(messages)
+        assert (first["event"], first["data"]["reason"]) == ("resync", "no such event yet")
+        host.record("box.made", number=1)
+        assert next(messages)["data"]["payload"]["number"] == 1
+
+
 def test_events_of_other_spaces_are_not_told(host: DeclaredHost, server: Server) -> None:
     with _listening(server) as messages:
         host.record("secret", space="other")

@@ -27,6 +27,8 @@ __all__ = ["EventFeed", "Listener"]
 log = logging.getLogger(__name__)
 
 _BATCH = 500
+_MISSED = 100
+"""events that are read at once for one listener: what each of many slow ones may hold in memory"""
 _PAUSE_S = 0.02
 _GAP_LIMIT = 50_000
 _RESYNC = b'event: resync\ndata: {"reason":"%b"}\n\n'
@@ -120,8 +122,8 @@ class EventFeed:
             yield b"retry: 1000\n: connected\n\n"
             await self._join(listener)
             last = listener.joined if after is None else after
-            if last < listener.joined - _GAP_LIMIT:
-                yield _RESYNC % b"too far behind"
+            if not listener.joined - _GAP_LIMIT <= last <= listener.joined:
+                yield _RESYNC % (b"too far behind" if last < listener.joined else b"no such event yet")
                 last = listener.joined
             while last < listener.joined:
                 text, last = await self._missed(ctx, last, listener.joined)
@@ -144,9 +146,9 @@ class EventFeed:
     async def _missed(self, ctx: Context, after: int, until: int) -> tuple[bytes, int]:
         def read() -> tuple[bytes, int]:
             with ctx.read() as tx:
-                events = tx.journal.read(after, _BATCH, space=ctx.space)
+                events = tx.journal.read(after, _MISSED, space=ctx.space)
             wanted = [event for event in events if event.seq <= until]
-            is_end = len(events) < _BATCH or len(wanted) < len(events)
+            is_end = len(events) < _MISSED or len(wanted) < len(events)
             return b"".join(map(_event_text, wanted)), until if is_end else wanted[-1].seq
 
         return await self._pool.run(read, deadline_s=30.0, doing="reading the journal")

@@ -180,7 +180,8 @@ def _events(types: _Types) -> Json:
         "operationId": "events.follow",
         "summary": "Follow committed events as they happen.",
         "description": "Server-sent events: `id` is the event's number, `data` an Event; an event named "
-        "`note` is not journaled, one named `resync` ends the stream: read the journal and come back.",
+        "`note` is not journaled; at one named `resync` something is missing, or the stream ends: read the "
+        "journal.",
         "tags": ["events"],
         "x-scope": "journal:read",
         "parameters": [

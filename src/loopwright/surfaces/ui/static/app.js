@@ -201,6 +201,7 @@ function listen() {
   feed.onmessage = take;
   feed.addEventListener("note", take);
   feed.addEventListener("event", take);
+  feed.addEventListener("resync", () => { if (byId("main").dataset.renew) renew(); });
   addEventListener("pagehide", () => feed.close());
 }
 listen();
