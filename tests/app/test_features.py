@@ -21,8 +21,8 @@ from loopwright.app.faces import Face
 from loopwright.app.feature_services import DefinedService
 from loopwright.app.feature_views import DefinedView
 from loopwright.app.server import Server
-from loopwright.core.errors import Invalid, LoopwrightError
-from loopwright.core.expressions import Window
+from loopwright.core.errors import Denied, Invalid, LoopwrightError
+from loopwright.core.expressions import Scalar, Window
 from loopwright.surfaces.http import build_app
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -240,6 +240,8 @@ def check_served(to: Face) -> None:
     assert train.features == tuple(f"x_{name}" for name in made.inputs)
     asked = [{"origin": row["origin"], "distance": row["distance"]} for row in spine]
     reply = made.lookup(asked, at=NOW)
+    with made.open() as online:
+        assert online.lookup(asked, at=NOW) == reply == online.lookup(asked, at=NOW.isoformat())
     offline = train.table().select(list(train.features)).to_pylist()
     nothing = [[None if math.isnan(value) else value for value in row.values()] for row in offline]
     assert [list(row) for row in reply.rows] == nothing
@@ -253,6 +255,20 @@ def test_values_sent_with_a_request_are_used_as_in_training(here: lw.Workspace) 
 @pytest.mark.slow
 def test_values_sent_with_a_request_to_a_server_are_too(there: lw.Client) -> None:
     check_served(there)
+
+
+def test_a_service_is_opened_for_a_purpose_and_decided_then(here: lw.Workspace) -> None:
+    made = service(here)
+    weather(here).materialize(until=NOW)
+    asked: list[dict[str, Scalar]] = [{"origin": "EWR", "distance": 1.0}]
+    rule = lw.PurposeRule(column="temp", allowed=("planning",))
+    here.call(
+        "data.set_purposes", name="observations", purposes=lw.Purposes(rules=(rule,), ask="ann@example.org")
+    )
+    with pytest.raises(Denied, match="'temp' of dataset:observations"), made.open():
+        pass
+    with made.open(purpose="planning", looked_up=True) as online:
+        assert online.lookup(asked, at=NOW) == made.lookup(asked, at=NOW, looked_up=True, purpose="planning")
 
 
 def test_python_functions_are_computed_here_and_refused_by_a_server(

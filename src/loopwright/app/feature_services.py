@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ import msgspec
 from loopwright.app.faces import Face, face_at
 from loopwright.app.feature_functions import FeatureFunction, column_type, hand_over
 from loopwright.app.feature_views import DefinedView, Instant, instant_of, named_features
+from loopwright.app.open_services import OpenService
 from loopwright.core.errors import Invalid
 from loopwright.core.expressions import Col, Scalar, Window
 from loopwright.core.nouns import Version
@@ -74,6 +76,16 @@ class DefinedService:
                 purpose=purpose,
             )
             return reply
+
+    @contextmanager
+    def open(self, *, purpose: str = "", looked_up: bool = False) -> Iterator[OpenService]:
+        """The service held open for many lookups: `with service.open() as online: online.lookup(rows)`.
+
+        It is compiled, and whether it may be asked for the purpose decided, now and not for each of them.
+        """
+        with face_at(self._to) as face:
+            hand_over(face, self.functions)
+            yield OpenService(face, self.name, purpose=purpose, looked_up=looked_up)
 
 
 def references_of(features: Iterable[Any]) -> tuple[str, ...]:
