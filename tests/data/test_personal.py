@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loopwright.data.appending import append
+from loopwright.data.checking import infer_contract
 from loopwright.data.personal import iban_holds, kinds_of_value, luhn_holds, personal_kind, tags_of_name
+from loopwright.testing.builders import memory_context
 
 IBANS = (  # examples of the registry of ISO 13616
     "GB29NWBK60161331926819",
@@ -95,3 +99,28 @@ def test_values_speak_louder_than_names() -> None:
     named = personal_kind("email", [])
     assert named is not None
     assert named.by == "name"
+
+
+def test_an_inferred_contract_tags_by_values_too() -> None:
+    ctx, many = memory_context(), 60
+    append(
+        ctx,
+        "paid",
+        pa.table(
+            {
+                "seen": ["4111 1111 1111 1111", "5500 0000 0000 0004"] * many,
+                "into": ["DE89 3704 0044 0532 0130 00", "GB82WEST12345698765432"] * many,
+                "same_form": ["4111 1111 1111 1112", "5500 0000 0000 0005"] * many,
+                "first_name": ["Ann", "Bob"] * many,
+                "city": ["Oslo", "Bern"] * many,
+            }
+        ),
+    )
+    tags = {rule.name: rule.tags for rule in infer_contract(ctx, "paid").contract.columns}
+    assert tags == {
+        "seen": ("pii.card",),
+        "into": ("pii.iban",),
+        "same_form": (),
+        "first_name": ("pii.name",),
+        "city": (),
+    }

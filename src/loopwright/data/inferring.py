@@ -11,7 +11,7 @@ import msgspec
 from loopwright.core.nouns import Json
 from loopwright.core.schema import ColumnType
 from loopwright.data.nouns import ColumnRule, Contract, UniqueKey
-from loopwright.data.personal import tags_of_name
+from loopwright.data.personal import personal_kind
 
 __all__ = ["ContractChange", "changes_between", "inferred"]
 
@@ -64,8 +64,15 @@ def _rule(name: str, found: Json, rows: int) -> ColumnRule:
         min=low,
         max=high,
         allowed=_levels(found, rows) if kind is ColumnType.STRING else (),
-        tags=tags_of_name(name),
+        tags=_tags(name, found),
     )
+
+
+def _tags(name: str, found: Json) -> tuple[str, ...]:
+    """What the name speaks of, or more than half of the frequent texts have the form of."""
+    texts = (item["value"] for item in found.get("top") or () if isinstance(item["value"], str))
+    personal = personal_kind(name, texts)
+    return () if personal is None else (personal.tag,)
 
 
 def _range(found: Json) -> tuple[float | None, float | None]:
