@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from loopwright.core.addresses import Address, ByNumber
 from loopwright.core.errors import Invalid, NotFound, PolicyBlocked, Taken
@@ -328,6 +329,30 @@ def test_versions_are_found_by_what_they_are() -> None:
     assert found("source_path LIKE '%/2'") == [3]
     assert found(f"NOT name = '{NAME}'") == [1]
     assert found("run_id = 'nobody'") == []
+
+
+@pytest.mark.parametrize(
+    ("where", "wanted"),
+    [
+        ("source_path = 's3://b/1'", [2]),
+        ("source_path != 's3://b/1'", [5, 4, 3, 1]),
+        ("source_path LIKE 's3://b/%'", [4, 3, 2, 1]),
+        ("source_path ILIKE 'LOOPWRIGHT:%'", [5]),
+        ("source_path = 's3://b/1' OR source_path = 's3://b/3'", [4, 2]),
+        ("NOT source_path = 's3://b/1'", [5, 4, 3, 1]),
+        ("source_path LIKE '%b/%' AND NOT source_path LIKE '%2' AND version_number < 4", [2, 1]),
+        ("source_path = 'nowhere'", []),
+    ],
+)
+def test_versions_are_found_by_where_they_come_from(where: str, wanted: list[int]) -> None:
+    """One that was trained here says no source, and is its own."""
+    ctx = world()
+    for number in range(5):
+        made_version(ctx, NAME, f"s3://b/{number}")
+        later(ctx)
+    version = next(each for each in versions.search(ctx).items if each.number == 5)
+    ctx.write(lambda tx: tx.versions.supersede(replace(version, facts={"features": 3})))
+    assert [each.number for each in versions.search(ctx, where=where).items] == wanted
 
 
 def test_pages_meet_and_do_not_overlap() -> None:

@@ -63,6 +63,8 @@ class LinesAsked(msgspec.Struct, frozen=True, kw_only=True):
     """what they have to be tagged with; some more may come that only seem to be"""
     told: tuple[Comparison, ...] = ()
     """of the attribute `name` and of tags: all hold, but others may come of tags with odd names"""
+    sources: tuple[Comparison, ...] = ()
+    """of the text of the fact `source`: all hold where there is one; versions without it come as well"""
     order: tuple[LineKey, ...] = _LATEST
     """it tells every two versions apart; the latest change first unless told"""
     after: tuple[int | str, ...] | None = None

@@ -279,6 +279,7 @@ def _in_order(
         run_id=pinned(where, "run_id") or None,
         tags=pinned_tags(where),
         told=told_texts(where),
+        sources=told_texts(where, ("source_path",), tags=False),
         order=tuple(LineKey(_KINDS[key.field.key], key.descending) for key in keys),
         after=None if mark is None else tuple(mark),
     )

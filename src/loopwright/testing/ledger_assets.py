@@ -22,7 +22,7 @@ from loopwright.ports.ledger import (
     Transaction,
 )
 from loopwright.testing import ledger_values as make
-from loopwright.testing.ledger_unit import told_of
+from loopwright.testing.ledger_unit import source_holds, told_of
 from loopwright.testing.ledger_values import walk, write_each
 
 __all__ = ["AssetSuite"]
@@ -30,6 +30,10 @@ __all__ = ["AssetSuite"]
 
 def _of_name(op: Operator, text: str) -> Comparison:
     return Comparison(Field("attribute", "name"), op, text)
+
+
+def _of_source(op: Operator, text: str) -> Comparison:
+    return Comparison(Field("attribute", "source_path"), op, text)
 
 
 def _of_tag(key: str, op: Operator, text: str) -> Comparison:
@@ -252,7 +256,13 @@ class AssetSuite:
         """By milliseconds, then by name and number; of a name, a run, a tag; without what is in the trash."""
         assets = [make.asset(), make.asset("a2", name='na"me')]
         versions = [
-            make.version(asset, n, run_id=f"r{n % 2}", tags={"k": '"q"%'} if n % 3 else {"k2": "k"})
+            make.version(
+                asset,
+                n,
+                run_id=f"r{n % 2}",
+                tags={"k": '"q"%'} if n % 3 else {"k2": "k"},
+                facts={"source": f's3://b"é/{n}'} if n % 4 else {},
+            )
             for asset in assets
             for n in range(1, 8)
         ]
@@ -268,6 +278,8 @@ class AssetSuite:
             LinesAsked(limit=1, run_id="r0", name='na"me', tags={"k": '"q"%'}),
             LinesAsked(limit=1, tags={"k": "q"}),
             LinesAsked(limit=2, told=(_of_name("LIKE", '%"%'), _of_tag("k", "LIKE", '%"%'))),
+            LinesAsked(limit=1, sources=(_of_source("=", 's3://b"é/3'),)),
+            LinesAsked(limit=2, sources=(_of_source("ILIKE", '%B"É%'), _of_source("!=", 's3://b"é/1'))),
             LinesAsked(limit=2, order=(LineKey("name", descending=True), LineKey("number"))),
             LinesAsked(limit=2, order=(LineKey("made"), LineKey("name"), LineKey("number"))),
         ):
@@ -275,6 +287,7 @@ class AssetSuite:
                 among = tx.versions.among("default", assets[0].kind, name=asked.name, run_id=asked.run_id)
                 wanted = [v for v in among if v.deleted_at is None and asked.tags.items() <= v.tags.items()]
                 wanted = [v for v in wanted if all(told_of(v.name, v.tags, each) for each in asked.told)]
+                wanted = [v for v in wanted if all(source_holds(v.facts, each) for each in asked.sources)]
                 for key in reversed(asked.order):
                     wanted.sort(key=partial(_of_version, key), reverse=key.descending)
                 found: list[str] = []

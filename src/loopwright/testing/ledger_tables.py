@@ -52,7 +52,7 @@ from loopwright.testing.ledger_named import MemoryAssets
 from loopwright.testing.ledger_removals import MemoryTrash
 from loopwright.testing.ledger_runs import MemoryArtifacts, MemoryMetrics, MemoryRuns
 from loopwright.testing.ledger_traced import MemoryAssessments, MemorySpans, MemoryTraces
-from loopwright.testing.ledger_unit import Unit, kept, matches, missing, page_of, told_of
+from loopwright.testing.ledger_unit import Unit, kept, matches, missing, page_of, source_holds, told_of
 
 __all__ = ["MemoryTransaction"]
 
@@ -144,6 +144,7 @@ class _Versions:
             if v.deleted_at is None
             and asked.tags.items() <= v.tags.items()
             and all(told_of(v.name, v.tags, each) for each in asked.told)
+            and all(source_holds(v.facts, each) for each in asked.sources)
         ]
         for key in reversed(asked.order):
             there.sort(key=partial(_line_value, key), reverse=key.descending)

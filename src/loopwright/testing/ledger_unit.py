@@ -30,7 +30,18 @@ from loopwright.ports.ledger import Artifact, Page, PageRequest, Segment
 from loopwright.ports.measures import Measure
 from loopwright.testing.querying import compares
 
-__all__ = ["TYPES", "Rows", "Unit", "kept", "matches", "missing", "page_of", "stands", "told_of"]
+__all__ = [
+    "TYPES",
+    "Rows",
+    "Unit",
+    "kept",
+    "matches",
+    "missing",
+    "page_of",
+    "source_holds",
+    "stands",
+    "told_of",
+]
 
 T = TypeVar("T")
 Rows = dict[Any, Any]
@@ -144,6 +155,12 @@ def told_of(name: str, tags: Mapping[str, str], asked: Comparison) -> bool:
     if asked.field.kind == "attribute":
         return compares(name, asked.op, asked.value)
     return asked.field.key in tags and compares(tags[asked.field.key], asked.op, asked.value)
+
+
+def source_holds(facts: Json, asked: Comparison) -> bool:
+    """Whether a comparison holds of the fact `source`, as it does where there is none."""
+    source = facts.get("source")
+    return not source or compares(source, asked.op, asked.value)
 
 
 def matches(value: object, wanted: Mapping[str, object]) -> bool:

@@ -116,13 +116,15 @@ def pinned_tags(where: Condition | None) -> dict[str, str]:
     return {}
 
 
-def told_texts(where: Condition | None, keys: Collection[str] = ("name",)) -> tuple[Comparison, ...]:
-    """The comparisons of tags and of such attributes with texts that all have to hold."""
+def told_texts(
+    where: Condition | None, keys: Collection[str] = ("name",), *, tags: bool = True
+) -> tuple[Comparison, ...]:
+    """The comparisons of such attributes with texts that all have to hold, and of tags unless told not to."""
     match where:
         case Comparison(Field(kind, key), op) if op not in {"IS NULL", "IS NOT NULL"}:
-            return (where,) if kind == "tag" or (kind == "attribute" and key in keys) else ()
+            return (where,) if (tags and kind == "tag") or (kind == "attribute" and key in keys) else ()
         case All(parts):
-            return tuple(each for part in parts for each in told_texts(part, keys))
+            return tuple(each for part in parts for each in told_texts(part, keys, tags=tags))
     return ()
 
 

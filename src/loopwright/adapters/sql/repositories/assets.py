@@ -10,7 +10,7 @@ from sqlalchemy import Select, bindparam, delete, select, update
 
 from loopwright.adapters.sql import schema
 from loopwright.adapters.sql.listing import Order, fetch_page
-from loopwright.adapters.sql.repositories.holding import Tests, holding, joined, told_tests
+from loopwright.adapters.sql.repositories.holding import Tests, holding, joined, source_tests, told_tests
 from loopwright.adapters.sql.repositories.places import Atom, beyond
 from loopwright.adapters.sql.rows import Row, Shape
 from loopwright.adapters.sql.schema import TEXT
@@ -262,6 +262,7 @@ class SqlVersions:
         tests.append(("v.deleted_at IS NULL", ()))
         tests += holding(self._session, "v.tags", asked.tags.items())
         tests += told_tests(self._session, "v", asked.told)
+        tests += source_tests(self._session, "v", asked.sources)
         atoms = [Atom(_KEYS[key.kind][0], key.descending, _KEYS[key.kind][1]) for key in asked.order]
         if asked.after is not None:
             tests.append(beyond(atoms, asked.after))

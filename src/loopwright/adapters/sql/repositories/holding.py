@@ -11,7 +11,7 @@ from loopwright.adapters.sql.rows import to_json
 from loopwright.adapters.sql.statements import Session
 from loopwright.core.queries import Comparison
 
-__all__ = ["Tests", "holding", "joined", "told_tests"]
+__all__ = ["Tests", "holding", "joined", "source_tests", "told_tests"]
 
 Tests = list[tuple[str, Sequence[Any]]]
 _PLAIN = re.compile(r'[^"\\\x00-\x1f\x7f-\x9f]+')
@@ -41,6 +41,15 @@ def _of_tag(session: Session, table: str, asked: Comparison) -> tuple[str, Seque
         column, key = f'({table}.tags::json->>?) COLLATE "C"', asked.field.key
     text, values = text_test(column, asked, is_sqlite=session.is_sqlite)
     return text, [key, *values]
+
+
+def source_tests(session: Session, table: str, sources: Iterable[Comparison]) -> Tests:
+    """Tests of the text of the fact `source`, which hold of rows that have none."""
+    column = f"json_extract({table}.facts, '$.source')"
+    if not session.is_sqlite:
+        column = f"({table}.facts::json->>'source') COLLATE \"C\""
+    tests = (text_test(column, asked, is_sqlite=session.is_sqlite) for asked in sources)
+    return [(f"COALESCE({column}, '') = '' OR {text}", values) for text, values in tests]
 
 
 def joined(tests: Tests) -> str:
