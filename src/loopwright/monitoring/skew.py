@@ -30,7 +30,9 @@ _SHOWN = 5
 _TIME = "__asked_at"
 
 
-def measure_skew(ctx: Context, endpoint: str, model: str, start: datetime, end: datetime) -> SkewReport:
+def measure_skew(
+    ctx: Context, endpoint: str, model: str, start: datetime, end: datetime, *, purpose: str = ""
+) -> SkewReport:
     """Every vector logged in `[start, end)`, shadow too, against the offline build of its version."""
     table = predictions(ctx, endpoint, start, end)
     versions = sorted(set(table["model_version"].to_pylist())) if table.num_rows else []
@@ -40,7 +42,7 @@ def measure_skew(ctx: Context, endpoint: str, model: str, start: datetime, end: 
         body = body_of(ctx, resolve(ctx, Address(kind=MODEL, name=model, selector=ByNumber(number))))
         part = _of_version(table, number)
         values += part.num_rows * len(body.features)
-        for each in _compared(ctx, part, body):
+        for each in _compared(ctx, part, body, purpose):
             found[each.feature] = each if each.feature not in found else _joined(found[each.feature], each)
     return SkewReport(
         endpoint=endpoint,
@@ -59,12 +61,12 @@ def _of_version(table: pa.Table, number: int) -> pa.Table:
     return table.filter(pc.equal(table["model_version"], number))
 
 
-def _compared(ctx: Context, logged: pa.Table, body: ModelBody) -> list[FeatureSkew]:
+def _compared(ctx: Context, logged: pa.Table, body: ModelBody, purpose: str) -> list[FeatureSkew]:
     import pyarrow as pa
 
     service = replace(service_of(ctx, body.service), categorical=body.categorical)
     spine = pa.table({_TIME: logged["at"], **{name: logged[f"in_{name}"] for name in service.request.names}})
-    built = build(ctx, service, spine, _TIME)
+    built = build(ctx, service, spine, _TIME, purpose=purpose)
     ids = logged["prediction_id"].to_pylist()
     pairs = (
         (name, logged[f"x_{name}"].to_numpy(), built[f"{VECTOR_PREFIX}{name}"].to_numpy())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ import numpy as np
 from loopwright.core.addresses import Address, ByNumber
 from loopwright.core.errors import NotFound
 from loopwright.core.nouns import Json, Signal, Version
+from loopwright.data.allowing import refusals
 from loopwright.data.profiled import stored_profile
 from loopwright.data.reading import read_version
 from loopwright.engine.context import Context
@@ -73,28 +74,33 @@ class FeatureUse(msgspec.Struct, frozen=True, kw_only=True):
     end: datetime
     """what was served in between is told of"""
     inputs: tuple[InputShares, ...]
+    withheld: Mapping[str, str] = {}
+    """inputs that may not be read for the purpose: why, and whom to ask"""
     skew: Signal | None
     """the newest replay of logged vectors"""
 
 
-def uses_of(ctx: Context, view: str, until: datetime) -> tuple[FeatureUse, ...]:
-    """Endpoints whose model reads the view, with the last week of values served before an instant."""
-    return tuple(_uses(ctx, view, until))
+def uses_of(ctx: Context, view: str, until: datetime, purpose: str = "") -> tuple[FeatureUse, ...]:
+    """Endpoints whose model reads the view, with the last week of values served before an instant.
+
+    Of inputs that are made of columns that may not be read for the purpose no shares are told.
+    """
+    return tuple(_uses(ctx, view, until, purpose))
 
 
-def _uses(ctx: Context, view: str, until: datetime) -> Iterator[FeatureUse]:
+def _uses(ctx: Context, view: str, until: datetime, purpose: str) -> Iterator[FeatureUse]:
     with ctx.read() as tx:
         endpoints = tx.assets.page(ctx.space, "endpoint", PageRequest(limit=_ENDPOINTS)).items
     for endpoint in endpoints:
         try:
-            found = _use(ctx, endpoint.name, view, until)
+            found = _use(ctx, endpoint.name, view, until, purpose)
         except NotFound:  # an endpoint that answers nothing now, or whose training set went
             continue
         if found is not None:
             yield found
 
 
-def _use(ctx: Context, endpoint: str, view: str, until: datetime) -> FeatureUse | None:
+def _use(ctx: Context, endpoint: str, view: str, until: datetime, purpose: str) -> FeatureUse | None:
     config = config_of(ctx, endpoint)
     number = max(config.routes, key=lambda route: route.percent).version
     model = resolve(ctx, Address(kind=MODEL, name=config.model, selector=ByNumber(number)))
@@ -103,6 +109,9 @@ def _use(ctx: Context, endpoint: str, view: str, until: datetime) -> FeatureUse 
     names = _inputs_from(service, view)
     if not names:
         return None
+    columns = {f"{VECTOR_PREFIX}{name}": name for name in names}
+    refused = refusals(ctx, resolve(ctx, body.training_set), tuple(columns), purpose)
+    names = [name for column, name in columns.items() if column not in refused]
     until = _last_served(ctx, endpoint, until)
     start = until - _SPAN
     return FeatureUse(
@@ -113,6 +122,7 @@ def _use(ctx: Context, endpoint: str, view: str, until: datetime) -> FeatureUse 
         start=start,
         end=until,
         inputs=_shares(ctx, endpoint, body, names, (start, until)),
+        withheld={columns[column]: f"{error.message}: {error.hint}" for column, error in refused.items()},
         skew=_newest_skew(ctx, endpoint),
     )
 
@@ -137,6 +147,8 @@ def _inputs_from(service: FeatureService, view: str) -> list[str]:
 def _shares(
     ctx: Context, endpoint: str, body: ModelBody, names: list[str], span: tuple[datetime, datetime]
 ) -> tuple[InputShares, ...]:
+    if not names:
+        return ()
     columns = [f"{VECTOR_PREFIX}{name}" for name in names]
     trained = _trained(ctx, resolve(ctx, body.training_set), columns)
     served = predictions(ctx, endpoint, *span, columns=columns)

@@ -17,6 +17,7 @@ from loopwright.data.reading import body_of, read_version
 from loopwright.engine.context import Context
 from loopwright.engine.operation import operation
 from loopwright.engine.publishing import manifest_of, resolve
+from loopwright.features.nouns import Purpose
 from loopwright.monitoring.days import check_window
 from loopwright.monitoring.definitions import keep, load, rows_read, watch_of
 from loopwright.monitoring.drift import DayCounts
@@ -239,29 +240,36 @@ def _feed_rows(
     return FeedRows(rows, time, watch.columns)
 
 
-def skew(ctx: Context, endpoint: str, start: datetime, end: datetime) -> SkewReport:
+def skew(ctx: Context, endpoint: str, start: datetime, end: datetime, *, purpose: str = "") -> SkewReport:
     """Compare the vectors logged in `[start, end)` with those the offline join gives, bit by bit."""
-    return measure_skew(ctx, endpoint, config_of(ctx, endpoint).model, start, end)
+    return measure_skew(ctx, endpoint, config_of(ctx, endpoint).model, start, end, purpose=purpose)
 
 
 @operation("monitoring.skew", scope="monitor:run", route="POST /endpoints/{endpoint}/skew")
-def skew_between(ctx: Context, endpoint: AssetName, start: datetime, end: datetime) -> SkewReport:
+def skew_between(
+    ctx: Context, endpoint: AssetName, start: datetime, end: datetime, *, purpose: Purpose = ""
+) -> SkewReport:
     """Compare an endpoint's logged vectors of a stretch with the offline join at the same instants.
 
-    The share that differs is kept as the endpoint's signal `skew`.
+    The share that differs is kept as the endpoint's signal `skew`. Columns are read for the purpose.
     """
     if end <= start or end - start > timedelta(days=31):
         raise Invalid("the stretch is empty or longer than 31 days", hint="compare a month at a time")
-    found = skew(ctx, endpoint, start, end)
+    found = skew(ctx, endpoint, start, end, purpose=purpose)
     signal = signal_of_skew(ctx, found)
     ctx.write(lambda tx: tx.signals.add([signal]))
     return found
 
 
 @operation("monitoring.usage", scope="monitor:read", route="GET /features/views/{name}/usage")
-def usage(ctx: Context, name: AssetName, *, until: datetime | None = None) -> tuple[FeatureUse, ...]:
-    """Show where a feature view is used, with the shares of its values in training and as served."""
-    return uses_of(ctx, name, until or ctx.now())
+def usage(
+    ctx: Context, name: AssetName, *, until: datetime | None = None, purpose: Purpose = ""
+) -> tuple[FeatureUse, ...]:
+    """Show where a feature view is used, with the shares of its values in training and as served.
+
+    Of inputs that may not be read for the purpose no shares are told, and whom to ask (`withheld`).
+    """
+    return uses_of(ctx, name, until or ctx.now(), purpose)
 
 
 @operation("monitoring.list", scope="monitor:read", route="GET /monitors")

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 import loopwright as lw
 from loopwright.app.feature_services import DefinedService
+from loopwright.core.errors import Denied
 from loopwright.core.instants import parse_instant, to_micros
 from loopwright.data.appending import append
 from loopwright.engine.context import Context
@@ -101,6 +103,19 @@ def test_the_page_names_what_was_served_otherwise_than_it_was_trained(tmp_path: 
         span = {"start": start, "end": start + timedelta(days=1)}
         workspace.call("monitoring.skew", endpoint="late", **span)
         answer = ask(build_site(workspace), "GET", "/assets/feature_view/sky")
+        ruled = lw.Purposes(
+            rules=(lw.PurposeRule(column="temp", allowed=("safety",)),), ask="ann@example.org"
+        )
+        workspace.call("data.set_purposes", name="weather", purposes=ruled)
+        (use,) = workspace.call("monitoring.usage", name="sky")
+        assert [each.name for each in use.inputs] == ["sky.wind"]
+        assert "ask ann@example.org" in use.withheld["sky.temp"]
+        assert len(workspace.call("monitoring.usage", name="sky", purpose="safety")[0].inputs) == 2
+        kept_back = ask(build_site(workspace), "GET", "/assets/feature_view/sky").body.decode()
+        assert "ask ann@example.org" in kept_back
+        with pytest.raises(Denied, match="'temp' of dataset:weather"):
+            workspace.call("monitoring.skew", endpoint="late", **span)
+        assert workspace.call("monitoring.skew", endpoint="late", purpose="safety", **span).mismatches == 3
         said = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", answer.body.decode()))
     assert "50.0 % of 6 sky.temp 3 of 3" in said
     assert "sky.temp 3 of 3 served otherwise" in said

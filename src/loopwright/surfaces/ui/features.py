@@ -55,7 +55,8 @@ def feature(desk: Desk, path: dict[str, str], query: Query) -> Values:
     name = path["name"]
     detail = desk.call("features.show", name=name)
     asset = desk.call("assets.show", kind="feature_view", name=name)
-    uses = desk.call("monitoring.usage", name=name)
+    purpose = query.get("purpose") or ""
+    uses = desk.call("monitoring.usage", name=name, purpose=purpose)
     windows = {
         each: (told(window.expr), window.op, window.over) for each, window in detail.view.windows.items()
     }
@@ -68,6 +69,7 @@ def feature(desk: Desk, path: dict[str, str], query: Query) -> Values:
         "windows": windows,
         "uses": [(use, [drawn(each) for each in use.inputs]) for use in uses],
         "page": desk.call("assets.versions", kind="feature_view", name=name, limit=_VERSIONS),
+        "purpose": purpose,
         "now": desk.now,
         "size": (_WIDTH, _HEIGHT),
     }
