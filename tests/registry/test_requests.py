@@ -183,6 +183,14 @@ def test_requests_of_what_is_not_there_are_not_found(ctx: Context) -> None:
 # -- back -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("alias", ["latest", "Latest", "v1", "V20", "a.b", "1", "_x"])
+def test_an_alias_that_clients_of_mlflow_could_not_use_is_refused(ctx: Context, alias: str) -> None:
+    """To them `latest` is the newest version, and `v1` the first."""
+    made_version(ctx, "delay")
+    with pytest.raises(Invalid):
+        promote(ctx, "delay", alias, 1)
+
+
 def test_a_rollback_goes_back_and_again_further_back(ctx: Context) -> None:
     made_version(ctx, "delay")
     for number in (1, 2, 3):

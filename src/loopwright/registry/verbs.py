@@ -23,6 +23,7 @@ from loopwright.ports.ledger import Transaction
 from loopwright.ports.predictors import FitResult, Predictor
 from loopwright.registry import comparing, versions
 from loopwright.registry.guarding import guards, point, set_guards
+from loopwright.registry.naming import check_alias_name
 from loopwright.registry.nouns import KIND, Comparison, ModelBody, Promotion
 from loopwright.registry.origins import version_at
 from loopwright.registry.rolling import back
@@ -104,7 +105,7 @@ def promote(ctx: Context, name: AssetName, alias: AliasName, version: int, *, re
 
     def work(tx: Transaction) -> Promotion:
         wanted = resolve_in(ctx, tx, Address(kind=KIND, name=name, selector=ByNumber(version)))
-        return point(ctx, tx, wanted, check_alias(alias), reason)
+        return point(ctx, tx, wanted, check_alias_name(check_alias(alias)), reason)
 
     return ctx.write(work)
 
