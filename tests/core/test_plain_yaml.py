@@ -43,8 +43,11 @@ HOSTILE = {
 
 
 @given(PLAIN)
-def test_what_is_plain_is_read_as_it_was_written(value: Any) -> None:
-    assert read_yaml(yaml.safe_dump(value, allow_unicode=True).encode()) == value
+def test_what_is_plain_is_read_as_pyyaml_reads_it_and_as_it_was_written(value: Any) -> None:
+    text = yaml.safe_dump(value, allow_unicode=True)
+    assert read_yaml(text.encode()) == yaml.safe_load(text)
+    if "\x85" not in text:  # PyYAML writes it as a line that it then folds into a space
+        assert read_yaml(text.encode()) == value
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
