@@ -69,8 +69,8 @@ def backfill(
         start=start,
         end=end,
         every=format_duration(duration(every)),
-        purpose=purpose,
         into=into,
+        purpose=purpose,
         begun_at=ctx.now(),
         updated_at=ctx.now(),
     )
