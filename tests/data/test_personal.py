@@ -7,9 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loopwright.core.schema import ColumnType
 from loopwright.data.appending import append
 from loopwright.data.checking import infer_contract
+from loopwright.data.nouns import ColumnRule, Contract
 from loopwright.data.personal import iban_holds, kinds_of_value, luhn_holds, personal_kind, tags_of_name
+from loopwright.data.verbs import define_contract
 from loopwright.testing.builders import memory_context
 
 IBANS = (  # examples of the registry of ISO 13616
@@ -124,3 +127,20 @@ def test_an_inferred_contract_tags_by_values_too() -> None:
         "first_name": ("pii.name",),
         "city": (),
     }
+
+
+def test_an_inferred_contract_keeps_what_people_said_of_a_column_and_lists_no_personal_value() -> None:
+    ctx, many = memory_context(), 60
+    append(ctx, "paid", pa.table({"nick": ["zoe", "kim"] * many, "city": ["Oslo", "Bern"] * many}))
+    said = ColumnRule(
+        name="nick", type=ColumnType.STRING, description="as written at the door", tags=("pii.name",)
+    )
+    before = {rule.name: rule.allowed for rule in infer_contract(ctx, "paid").contract.columns}
+    assert before == {"nick": ("kim", "zoe"), "city": ("Bern", "Oslo")}
+    define_contract(ctx, "paid", Contract(name="paid", columns=(said,)))
+    taken = infer_contract(ctx, "paid").contract
+    rules = {rule.name: rule for rule in taken.columns}
+    assert (rules["nick"].tags, rules["nick"].description) == (said.tags, said.description)
+    assert (rules["nick"].allowed, rules["city"].allowed) == ((), ("Bern", "Oslo"))
+    define_contract(ctx, "paid", taken)
+    assert infer_contract(ctx, "paid").changes == ()

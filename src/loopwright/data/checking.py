@@ -14,7 +14,7 @@ from loopwright.core.sizes import parse_size
 from loopwright.data.checked import results_in
 from loopwright.data.contracts import contract_of
 from loopwright.data.declaring import contract as contract_from
-from loopwright.data.inferring import ContractChange, changes_between, inferred
+from loopwright.data.inferring import ContractChange, changes_between, inferred, with_what_people_said
 from loopwright.data.inspecting import before_of, broken_of
 from loopwright.data.nouns import DATASET, Contract, RuleResult
 from loopwright.data.planning import Before, plan_of, results_of
@@ -182,7 +182,8 @@ def check_file(ctx: Context, file: str, *, contract: str, memory: str = "") -> C
 def infer_contract(ctx: Context, name: AssetName, *, version: Selected = "", purpose: str = "") -> Inferred:
     """Read a contract off the profile of a version, and show how it differs from the present one.
 
-    Of columns that may not be read for the purpose it has no ranges and no values.
+    Of columns that may not be read for the purpose it has no ranges and no values. What people said of the
+    present one's columns, their tags and descriptions, is kept.
     """
     found = _version(ctx, name, version)
     manifest = manifest_of(ctx, found)
@@ -192,7 +193,10 @@ def infer_contract(ctx: Context, name: AssetName, *, version: Selected = "", pur
     profile = withheld_from(ctx, found, stored, purpose)
     made = inferred(name, profile, keys=body_of(manifest).keys)
     held = contract_of(ctx, name, required=False)
-    return Inferred(contract=made, changes=changes_between(None if held is None else held.contract, made))
+    if held is None:
+        return Inferred(contract=made, changes=changes_between(None, made))
+    made = with_what_people_said(made, held.contract)
+    return Inferred(contract=made, changes=changes_between(held.contract, made))
 
 
 @operation("data.infer_file", scope="dataset:read", local=True, command="data infer-contract-of")

@@ -13,7 +13,7 @@ from loopwright.core.schema import ColumnType
 from loopwright.data.nouns import ColumnRule, Contract, UniqueKey
 from loopwright.data.personal import personal_kind
 
-__all__ = ["ContractChange", "changes_between", "inferred"]
+__all__ = ["ContractChange", "changes_between", "inferred", "with_what_people_said"]
 
 _FEW_LEVELS = 20
 _ROWS_A_LEVEL = 50
@@ -36,7 +36,8 @@ def inferred(name: str, profile: Json, *, keys: Sequence[str] = ()) -> Contract:
 
     Numbers may lie a tenth of their spread outside (none turns negative for it), texts and booleans have to
     be among the values there were when these are at most 20 and each stands for 50 rows or more, columns
-    without a null may not have one, and a column of as many values as rows is unique. Instants are free.
+    without a null may not have one, and a column of as many values as rows is unique. Instants are free, and
+    no value of a column that looks personal is listed.
     """
     rows = int(profile["rows"])
     columns = tuple(_rule(column, found, rows) for column, found in profile["columns"].items())
@@ -49,6 +50,22 @@ def inferred(name: str, profile: Json, *, keys: Sequence[str] = ()) -> Contract:
     return Contract(name=name, columns=columns, unique=tuple(unique))
 
 
+def with_what_people_said(made: Contract, present: Contract) -> Contract:
+    """The inferred contract with what no profile tells: descriptions and tags of the present one's columns.
+
+    Values of columns that are tagged as personal are not listed.
+    """
+    said = {rule.name: rule for rule in present.columns}
+    columns = (_said_of(rule, said[rule.name]) if rule.name in said else rule for rule in made.columns)
+    return msgspec.structs.replace(made, columns=tuple(columns))
+
+
+def _said_of(made: ColumnRule, present: ColumnRule) -> ColumnRule:
+    tags = tuple(dict.fromkeys((*present.tags, *made.tags)))
+    allowed = () if any(tag.startswith("pii.") for tag in tags) else made.allowed
+    return msgspec.structs.replace(made, description=present.description, tags=tags, allowed=allowed)
+
+
 def _is_unique(found: Json, rows: int) -> bool:
     kinds = ("int", "string")
     return rows > 1 and found["type"] in kinds and found["distinct"] == rows and not found.get("bounds")
@@ -57,14 +74,15 @@ def _is_unique(found: Json, rows: int) -> bool:
 def _rule(name: str, found: Json, rows: int) -> ColumnRule:
     kind = ColumnType(found["type"])
     low, high = _range(found) if kind in (ColumnType.INT, ColumnType.FLOAT) else (None, None)
+    tags = _tags(name, found)
     return ColumnRule(
         name=name,
         type=kind,
         nullable=found["nulls"] > 0 or not rows,
         min=low,
         max=high,
-        allowed=_levels(found, rows) if kind is ColumnType.STRING else (),
-        tags=_tags(name, found),
+        allowed=_levels(found, rows) if kind is ColumnType.STRING and not tags else (),
+        tags=tags,
     )
 
 
