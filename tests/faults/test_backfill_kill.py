@@ -24,6 +24,13 @@ START = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 END = START + 40 * HOUR
 KEYS = [f"k{number}" for number in range(20)]
+STEP_BY_STEP = """
+from loopwright.app.main import main
+from loopwright.features import backfilling
+backfilling._ROWS_AT_ONCE = 60
+main()
+"""
+"""the command, but for how many rows of short windows are made durable together: all of them would be"""
 
 
 def rows() -> pa.Table:
@@ -54,9 +61,7 @@ def made(folder: Path) -> None:
 def command(folder: Path, *more: str) -> list[str]:
     given = ["--start", format_instant(START), "--end", format_instant(END), *more]
     return [
-        sys.executable,
-        "-m",
-        "loopwright",
+        *(sys.executable, "-c", STEP_BY_STEP),
         *("features", "backfill", "events"),
         *given,
         *("--workspace", str(folder)),

@@ -163,5 +163,5 @@ def deduplicate(
     if dry_run or not report.repeated:
         return Deduplicated(version=newest.number, report=report)
     facts: Json = {"deduplicated": {"of": newest.number, "how": how, "columns": list(report.columns)}}
-    done = delete_places(ctx, name, again, expect=newest.number, facts=facts)
+    done = delete_places(ctx, newest, again, facts=facts)
     return Deduplicated(version=done.version.number, report=report)

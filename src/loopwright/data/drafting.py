@@ -174,16 +174,31 @@ def wanted_types(held: HeldContract | None, schema: Schema | None) -> dict[str, 
 def carry_out(
     ctx: Context, changes: Sequence[Change], plan: Callable[[Change, Base], Plan]
 ) -> tuple[Appended, ...]:
-    """Do all changes in one unit of work; who is overtaken plans anew, unless a change expects a number."""
+    """Do all changes in one unit of work; who is overtaken plans anew, unless a change expects a number.
+
+    A version that was written anew by an erasure has its number still: that is planned anew too.
+    """
     may_repeat = all(change.expect is None for change in changes)
     for left in reversed(range(_ATTEMPTS)):
+        bases = [base_of(ctx, change) for change in changes]
         try:
-            plans = [plan(change, base_of(ctx, change)) for change in changes]
+            plans = [plan(change, base) for change, base in zip(changes, bases, strict=True)]
             return _published(ctx, plans, [change.also for change in changes])
-        except Conflict:
-            if not may_repeat or not left:
+        except (Conflict, Corrupt, NotFound) as error:
+            is_overtaken = may_repeat and isinstance(error, Conflict)
+            if not left or not (is_overtaken or _are_written_anew(ctx, changes, bases)):
                 raise
     raise Fault("a write neither succeeded nor failed")
+
+
+def _are_written_anew(ctx: Context, changes: Sequence[Change], bases: Sequence[Base]) -> bool:
+    """Whether one of these versions is of other content now, as after an erasure: what it had may be gone."""
+    found = (base_of(ctx, change).version for change in changes)
+    pairs = zip((base.version for base in bases), found, strict=True)
+    return any(
+        before is not None and now is not None and before.number == now.number and before.digest != now.digest
+        for before, now in pairs
+    )
 
 
 def _published(ctx: Context, plans: Sequence[Plan], besides: Sequence[Also | None]) -> tuple[Appended, ...]:
@@ -305,7 +320,14 @@ def draft_of(  # noqa: PLR0917 - a change, what it builds on, what goes and what
     expect = base.number if change.expect is None else change.expect
     made = {entry.digest for entry in entries} - {entry.digest for entry in base.entries}
     draft = prepare(
-        ctx, change.name, manifest, facts=facts, parent=base.number or None, expect=expect, made=tuple(made)
+        ctx,
+        change.name,
+        manifest,
+        facts=facts,
+        parent=base.number or None,
+        expect=expect,
+        builds_on=manifest.parent,
+        made=tuple(made),
     )
     if change.branch is None:
         return draft

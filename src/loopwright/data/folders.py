@@ -123,6 +123,7 @@ def add_folder(
         facts={"files": len(seen)},
         parent=None if base is None else base.number,
         expect=expect,
+        builds_on=None if base is None else base.digest,
     )
     version = ctx.write(lambda tx: publish(ctx, tx, draft))
     found = changes(before, pages, lambda digest: page_of(ctx, digest))

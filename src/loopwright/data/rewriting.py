@@ -15,7 +15,7 @@ import msgspec
 from loopwright.core.addresses import check_name
 from loopwright.core.errors import Conflict, Invalid, NotFound
 from loopwright.core.expressions import Expr
-from loopwright.core.nouns import Json
+from loopwright.core.nouns import Json, Version
 from loopwright.core.schema import Schema
 from loopwright.data.admitting import Admitted, admitted
 from loopwright.data.appending import held_by, plan_append, repeated
@@ -151,14 +151,14 @@ def delete(
 
 
 def delete_places(
-    ctx: Context, name: str, goes: NDArray[np.bool_], *, expect: int, facts: Json | None = None
+    ctx: Context, newest: Version, goes: NDArray[np.bool_], *, facts: Json | None = None
 ) -> Appended:
-    """Take rows out by their places, `(n,)` of the version with the number `expect`, else `Conflict`."""
-    change = Change(how="delete", name=check_name(name), expect=expect, facts=facts or {})
+    """Take rows out by their places, `(n,)`, in what is the newest version still; else `Conflict`."""
+    change = Change(how="delete", name=newest.name, expect=newest.number, facts=facts or {})
 
     def plan(change: Change, base: Base) -> Plan:
-        if base.schema is None or base.number != expect:
-            raise Conflict(f"{name!r} has {base.number} versions now, not {expect}", hint="look at it again")
+        if base.schema is None or base.version is None or base.version.digest != newest.digest:
+            raise Conflict(f"{newest.ref} is not what is newest now", hint="look at it again")
         left = cut_places(ctx, base.entries, base.schema, goes)
         return _plan(ctx, change, base, None, left, base.schema, Admitted(rows=_no_rows(base.schema)))
 

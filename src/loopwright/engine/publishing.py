@@ -70,6 +70,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     parent: int | None = None
     expect: int | None = None
     """the number the newest version must have (0: none yet), so that two appenders cannot both win"""
+    builds_on: str | None = None
+    """the digest the newest version must have: an erasure writes a version anew without another number"""
     made: tuple[str, ...] = ()
     """objects that no version may name yet: erasure takes loose ones away, so they are looked at again"""
 
@@ -84,6 +86,7 @@ def prepare(
     description: str = "",
     parent: int | None = None,
     expect: int | None = None,
+    builds_on: str | None = None,
     made: tuple[str, ...] | None = None,
 ) -> Draft:
     """Store the manifest as an object; nothing is visible until `publish`.
@@ -102,6 +105,7 @@ def prepare(
         description=description,
         parent=parent,
         expect=expect,
+        builds_on=builds_on,
         made=tuple(entry.digest for entry in manifest.entries) if made is None else made,
     )
 
@@ -170,6 +174,11 @@ def publish(ctx: Context, tx: Transaction, draft: Draft) -> Version:
         raise Conflict(
             f"{draft.kind}:{draft.name} has {number} versions now, not {draft.expect}",
             hint="somebody published meanwhile: read again and repeat",
+        )
+    if draft.builds_on is not None and newest is not None and newest.digest != draft.builds_on:
+        raise Conflict(
+            f"{newest.ref} was written anew meanwhile, without rows that were erased",
+            hint="read it again and repeat",
         )
     if newest is not None and newest.digest == draft.digest and newest.deleted_at is None:
         ctx.touch(tx, LinkRole.OUTPUT, newest.ref)
