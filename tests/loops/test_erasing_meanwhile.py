@@ -105,3 +105,23 @@ def test_a_folder_that_was_looked_through_before_is_to_be_added_again(
     with pytest.raises(Conflict, match="written anew"):
         add_folder(ctx, "files", source)
     assert left == [0]
+
+
+def test_two_who_add_a_folder_at_once_both_succeed(
+    ctx: Context, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.csv").write_text(f"n\n{name}\n")
+    add_folder(ctx, "files", tmp_path / "one")
+    known, others = vars(folders)["publish"], list[str]()
+
+    def late(*given: Any) -> Any:
+        if not others:
+            others.append("other")
+            add_folder(ctx, "files", tmp_path / "other")
+        return known(*given)
+
+    monkeypatch.setattr(folders, "publish", late)
+    (tmp_path / "one" / "b.csv").write_text("n\n2\n")
+    assert add_folder(ctx, "files", tmp_path / "one").version.number == 3

@@ -71,7 +71,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     expect: int | None = None
     """the number the newest version must have (0: none yet), so that two appenders cannot both win"""
     builds_on: str | None = None
-    """the digest the newest version must have: an erasure writes a version anew without another number"""
+    """the digest the parent must have still: an erasure writes a version anew without another number"""
     made: tuple[str, ...] = ()
     """objects that no version may name yet: erasure takes loose ones away, so they are looked at again"""
 
@@ -175,11 +175,7 @@ def publish(ctx: Context, tx: Transaction, draft: Draft) -> Version:
             f"{draft.kind}:{draft.name} has {number} versions now, not {draft.expect}",
             hint="somebody published meanwhile: read again and repeat",
         )
-    if draft.builds_on is not None and newest is not None and newest.digest != draft.builds_on:
-        raise Conflict(
-            f"{newest.ref} was written anew meanwhile, without rows that were erased",
-            hint="read it again and repeat",
-        )
+    _check_parent_is_kept(tx, asset, newest, draft)
     if newest is not None and newest.digest == draft.digest and newest.deleted_at is None:
         ctx.touch(tx, LinkRole.OUTPUT, newest.ref)
         return newest
@@ -218,6 +214,19 @@ def publish(ctx: Context, tx: Transaction, draft: Draft) -> Version:
 def readers_of(address: str) -> str:
     """The collection of documents that name the versions made of one, each outside every run."""
     return f"readers/{address}"
+
+
+def _check_parent_is_kept(tx: Transaction, asset: Asset, newest: Version | None, draft: Draft) -> None:
+    """`Conflict` when an erasure wrote the version anew that the draft was made of."""
+    if draft.builds_on is None or draft.parent is None:
+        return
+    is_newest = newest is not None and newest.number == draft.parent
+    parent = newest if is_newest else tx.versions.get(asset.id, draft.parent)
+    if parent is not None and parent.digest != draft.builds_on:
+        raise Conflict(
+            f"{parent.ref} was written anew meanwhile, without rows that were erased",
+            hint="read it again and repeat",
+        )
 
 
 def _check_is_kept(ctx: Context, draft: Draft) -> None:
