@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from loopwright.app.server import Server
@@ -149,3 +150,41 @@ def test_a_stopping_server_lets_its_listeners_go(host: DeclaredHost) -> None:
     with _listening(server) as messages:
         server.stop()
         assert list(messages) == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "http://evil.example", "sec-fetch-site": "cross-site"},
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"},
+        {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"},
+        {"sec-fetch-site": "same-site", "sec-fetch-mode": "no-cors", "sec-fetch-dest": "script"},
+    ],
+    ids=["event source", "old browser", "sandbox", "image", "frame", "another port"],
+)
+def test_a_page_of_another_site_takes_no_place_among_the_listeners(
+    host: DeclaredHost, headers: dict[str, str]
+) -> None:
+    """Without a place to give, who is let as far as the places is answered 503."""
+    app = build_app(host, limits=msgspec.structs.replace(LIMITS, listeners=0))
+    with Server(app, on_stopping=app.stop_feeds) as full:
+        answer = httpx.get(f"{full.url}/api/v1/events", headers=headers)
+        assert answer.status_code == 403
+        assert answer.json()["where"] == "header Origin"
+        assert httpx.get(f"{full.url}/api/v1/events").status_code == 503
+
+
+def test_own_pages_typed_addresses_and_other_programs_listen(server: Server) -> None:
+    own = {"origin": server.url, "sec-fetch-site": "same-origin"}
+    for headers in ({}, own, {"sec-fetch-site": "same-origin"}, {"sec-fetch-site": "none"}):
+        with _listening(server, **headers):
+            pass
+
+
+def test_a_stream_of_items_is_not_begun_for_a_page_of_another_site(server: Server) -> None:
+    foreign = {"origin": "http://evil.example", "sec-fetch-site": "cross-site"}
+    for path in ("/stream?count=2",):
+        assert httpx.get(f"{server.url}/api/v1{path}", headers=foreign).status_code == 403
+        assert httpx.get(f"{server.url}/api/v1{path}").status_code == 200

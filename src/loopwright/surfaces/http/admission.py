@@ -12,12 +12,22 @@ import msgspec
 
 from loopwright.core.errors import Denied, Invalid, Unauthenticated
 
-__all__ = ["COOKIE", "Rules", "admit", "hostname_of", "is_loopback", "rules_for", "seen_headers"]
+__all__ = [
+    "COOKIE",
+    "Rules",
+    "admit",
+    "hostname_of",
+    "is_loopback",
+    "refuse_foreign_listener",
+    "rules_for",
+    "seen_headers",
+]
 
 COOKIE = "loopwright_token"
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _HOST = re.compile(r"([^:\[\]]+|\[[0-9a-f:.]+\])(?::\d{1,5})?")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_OWN_PAGES = frozenset({b"same-origin", b"none"})
 _SEEN = frozenset({b"host", b"origin", b"authorization", b"cookie", b"sec-fetch-site"})
 
 
@@ -104,12 +114,28 @@ def admit(rules: Rules, method: str, headers: Mapping[bytes, bytes]) -> None:
         _check_token(rules.token, headers)
 
 
-def _check_origin(headers: Mapping[bytes, bytes], host: bytes) -> None:
+def refuse_foreign_listener(headers: Mapping[bytes, bytes]) -> None:
+    """Pass, or raise `Denied`: a page of another site could not read a feed, but would hold one of its places.
+
+    A browser names the page's origin for an event source, and only says where it comes from for an image, a
+    script or a frame; from another port of this machine that is `same-site`. Other programs say neither.
+    """
+    relation = headers.get(b"sec-fetch-site", b"none")
+    if relation not in _OWN_PAGES or _is_foreign(headers, headers.get(b"host", b"")):
+        raise Denied(
+            "a page of another site may not listen here",
+            hint="open the server's own pages; a proxy before it has to pass on the Host header",
+            where="header Origin",
+        )
+
+
+def _is_foreign(headers: Mapping[bytes, bytes], host: bytes) -> bool:
     origin = headers.get(b"origin")
-    foreign = headers.get(b"sec-fetch-site") == b"cross-site"
-    if origin is not None:
-        foreign = foreign or origin.lower().partition(b"://")[2] != host.lower()
-    if foreign:
+    return origin is not None and origin.lower().partition(b"://")[2] != host.lower()
+
+
+def _check_origin(headers: Mapping[bytes, bytes], host: bytes) -> None:
+    if headers.get(b"sec-fetch-site") == b"cross-site" or _is_foreign(headers, host):
         raise Denied(
             "a page of another site may not change anything here",
             hint="open the server's own pages; a proxy before it has to pass on the Host header, and its "

@@ -20,6 +20,7 @@ from loopwright.core.errors import Invalid, LoopwrightError, NotFound, Unavailab
 from loopwright.core.nouns import Json
 from loopwright.engine.context import Context, Principal
 from loopwright.engine.operation import Form, Operation, Upload, perform
+from loopwright.surfaces.http.admission import refuse_foreign_listener, seen_headers
 from loopwright.surfaces.http.bodies import read_body, upload_of
 from loopwright.surfaces.http.decoding import RequestDecoder
 from loopwright.surfaces.http.events import EventFeed
@@ -163,6 +164,8 @@ class Api:
         async def handle(request: Request, path: dict[str, str], given: bytes | None = None) -> Response:
             ctx = self._context(request)
             ctx.require(operation.scope)
+            if operation.form is Form.STREAM:
+                refuse_foreign_listener(seen_headers(request.headers.raw))
             body = given if given is not None else await self._body(request) if decoder.has_body else b""
             values = decoder.decode(path, request.scope["query_string"], body)
             sending = Sending(request.receive) if is_upload else None
@@ -253,6 +256,7 @@ class Api:
         return msgspec.json.encode(describe(self._host.operations, version=self._version))
 
     async def _events(self, request: Request, _path: dict[str, str]) -> Response:
+        refuse_foreign_listener(seen_headers(request.headers.raw))
         return await self._feed.reply(request, self._context(request))
 
 
