@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import time
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from loopwright.core.errors import Invalid, NotFound, Unavailable
 from loopwright.core.expressions import col
+from loopwright.data import portions
 from loopwright.data.appending import append
 from loopwright.data.pairing import correlations, joined_pairs
 from loopwright.data.profile_page import PAGE_LIMIT, profile_page
@@ -213,6 +215,75 @@ def test_an_empty_file_and_repeated_rows_are_told(ctx: Context, tmp_path: Path) 
     _check_alone((tmp_path / "e.html").read_text())
     (tmp_path / "r.csv").write_text("a,b\n1,x\n1,x\n2,\n2,\n1,y\n")
     assert profile_file(ctx, str(tmp_path / "r.csv"))["duplicates"] == 2
+
+
+NESTED: list[dict[str, Any]] = [
+    {
+        "tags": None if n % 10 == 0 else ["a"] * (n % 5),
+        "home": None if n % 7 == 0 else {"city": f"c{n % 3}", "at": {"lat": n / 4}},
+        "counts": [("k", n)] * (n % 2),
+        "raw": b"x" * (n % 4),
+    }
+    for n in range(300)
+]
+KINDS = pa.schema(
+    [
+        ("tags", pa.list_(pa.string())),
+        ("home", pa.struct([("city", pa.string()), ("at", pa.struct([("lat", pa.float64())]))])),
+        ("counts", pa.map_(pa.string(), pa.int64())),
+        ("raw", pa.binary()),
+    ]
+)
+
+
+@pytest.mark.parametrize("rows_at_once", [300, 70])
+def test_nested_columns_are_profiled_by_lengths_and_fields(
+    ctx: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows_at_once: int
+) -> None:
+    monkeypatch.setattr(portions, "PORTION_ROWS", rows_at_once)
+    table = pa.Table.from_pylist([*NESTED, NESTED[1]], schema=KINDS)
+    pq.write_table(table, tmp_path / "n.parquet", use_dictionary=["home.city"])
+    found = profile_file(ctx, str(tmp_path / "n.parquet"))
+    columns = found["columns"]
+    assert {name: column["type"] for name, column in columns.items()} == {
+        "tags": "list<string>",
+        "home": "object<city, at>",
+        "home.city": "string",
+        "home.at": "object<lat>",
+        "home.at.lat": "float",
+        "counts": "map<string, int64>",
+        "raw": "bytes",
+    }
+    rows = [*NESTED, NESTED[1]]
+    for name, lengths in {
+        "tags": [len(row["tags"]) for row in rows if row["tags"] is not None],
+        "counts": [len(row["counts"]) for row in rows],
+        "raw": [len(row["raw"]) for row in rows],
+    }.items():
+        told = columns[name]["lengths"]
+        assert (columns[name]["count"], columns[name]["nulls"]) == (len(lengths), 301 - len(lengths))
+        assert (told["min"], told["max"]) == (min(lengths), max(lengths))
+        assert told["mean"] == pytest.approx(np.mean(lengths))
+        assert sum(told["histogram"]["counts"]) == len(lengths)
+    assert columns["home"]["nulls"] == columns["home.city"]["nulls"] == sum(n % 7 == 0 for n in range(300))
+    assert columns["home.at.lat"]["max"] == 299 / 4
+    assert found["duplicates"] == len(rows) - len({repr(row) for row in rows}) >= 1
+    profile_file(ctx, str(tmp_path / "n.parquet"), html=str(tmp_path / "n.html"))
+    page = (tmp_path / "n.html").read_text()
+    _check_alone(page)
+    assert "list&lt;string&gt;" in page
+    assert "longest" in page
+
+
+def test_lines_of_nested_json_and_types_that_nobody_can_compare(ctx: Context, tmp_path: Path) -> None:
+    lines = ('{"a":1,"o":{"k":[1,2]}}', '{"a":2,"o":null}', '{"a":1,"o":{"k":[1,2]}}')
+    (tmp_path / "n.ndjson").write_text("\n".join(lines))
+    found = profile_file(ctx, str(tmp_path / "n.ndjson"))
+    assert (found["duplicates"], found["columns"]["o.k"]["lengths"]["max"]) == (1, 2)
+    at = pa.array([time(1, 2), None], pa.time64("us"))
+    pq.write_table(pa.table({"at": at}), tmp_path / "t.parquet")
+    found = profile_file(ctx, str(tmp_path / "t.parquet"))
+    assert found == {"rows": 2, "columns": {"at": {"type": "time64[us]", "count": 1, "nulls": 1}}}
 
 
 def test_what_cannot_be_profiled_is_told_and_no_page_is_left(ctx: Context, tmp_path: Path) -> None:

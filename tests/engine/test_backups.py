@@ -140,7 +140,7 @@ def test_a_backup_restores_everything_into_any_store(
     assert (made.missing, made.events) == ((), 4)
     assert made.size_bytes == (tmp_path / "b.tar").stat().st_size
     assert (tmp_path / "b.tar").stat().st_mode & 0o077 == 0
-    restored = upkeep.restore(after, str(tmp_path / "b.tar"))
+    restored = upkeep.restore_backup(after, tmp_path / "b.tar")
     assert restored.journal.ok
     assert same(before, after)
     assert verify_chain(after).ok
@@ -174,7 +174,7 @@ def test_a_backup_is_consistent_while_others_write(opens: Opens, tmp_path: Path)
         writer.join()
     for number in range(4):
         after = opens(f"after{number}")
-        assert upkeep.restore(after, str(tmp_path / f"b{number}.tar")).journal.ok
+        assert upkeep.restore_backup(after, tmp_path / f"b{number}.tar").journal.ok
         assert verify_chain(after).ok
         newest = resolve(after, "dataset:flights").number
         for version in range(1, newest + 1):
@@ -190,7 +190,7 @@ def test_online_state_in_use_is_copied_whole(full: Context, opens: Opens, tmp_pa
     upkeep.backup(full, str(tmp_path / "b.tar"))
     online.close()
     after = opens("after")
-    upkeep.restore(after, str(tmp_path / "b.tar"))
+    upkeep.restore_backup(after, tmp_path / "b.tar")
     copy = sqlite3.connect(after.ports.folder / "online.db")
     assert copy.execute("SELECT a FROM t").fetchall() == [(1,)]
     copy.close()
@@ -205,7 +205,7 @@ def test_an_object_that_is_gone_is_told_and_the_rest_is_kept(
         upkeep.backup(full, str(tmp_path / "b.tar"))
     assert inspect_backup(tmp_path / "b.tar").missing == (entry.digest,)
     after = opens("after")
-    upkeep.restore(after, str(tmp_path / "b.tar"))
+    upkeep.restore_backup(after, tmp_path / "b.tar")
     assert same(full, after)
 
 
@@ -228,7 +228,7 @@ def test_a_backup_that_cannot_be_written_leaves_nothing(full: Context, tmp_path:
 def test_a_workspace_that_is_not_empty_is_left_alone(full: Context, file: Path) -> None:
     before = list(full.ports.ledger.dump())
     with pytest.raises(Conflict, match="not empty"):
-        upkeep.restore(full, str(file))
+        upkeep.restore_backup(full, file)
     assert list(full.ports.ledger.dump()) == before
 
 
@@ -257,20 +257,20 @@ def test_a_present_workspace_is_set_aside_by_force(full: Context, file: Path, op
     folder = full.ports.folder
     full.ports.ledger.close()
     new = unopened(folder, SystemClock())
-    report = upkeep.restore(new, str(file), force=True)
+    report = upkeep.restore_backup(new, file, force=True)
     assert held(new) == held(opens(Path(report.set_aside).name))
     with pytest.raises(Conflict):
-        upkeep.restore(new, str(file))
+        upkeep.restore_backup(new, file)
     new.ports.ledger.close()
     fresh = unopened(folder.parent / "deep" / "fresh", SystemClock())
-    assert upkeep.restore(fresh, str(file), force=True).set_aside == ""
+    assert upkeep.restore_backup(fresh, file, force=True).set_aside == ""
     fresh.ports.ledger.close()
 
 
 def test_a_present_workspace_stays_when_the_file_is_bad(full: Context, file: Path) -> None:
     file.write_bytes(file.read_bytes()[:2000])
     with pytest.raises(Corrupt):
-        upkeep.restore(full, str(file), force=True)
+        upkeep.restore_backup(full, file, force=True)
     assert resolve(full, "dataset:flights").number == 3
     assert set_aside(full.ports.folder / "none", at=SystemClock().wall()) is None
 
@@ -282,7 +282,7 @@ def test_a_cut_file_is_refused_and_nothing_is_put(file: Path, opens: Opens, shar
     file.write_bytes(end[: int(len(end) * share)])
     after = opens("after")
     with pytest.raises(Corrupt):
-        upkeep.restore(after, str(file))
+        upkeep.restore_backup(after, file)
     assert is_untouched(after)
 
 
@@ -357,7 +357,7 @@ def test_a_path_that_is_not_ours_is_refused(file: Path, opens: Opens, tmp_path: 
     rebuilt(file, change)
     after = opens("after")
     with pytest.raises((Invalid, Corrupt)):
-        upkeep.restore(after, str(file))
+        upkeep.restore_backup(after, file)
     assert is_untouched(after)
     assert not list(tmp_path.rglob("*outside*"))
 
@@ -375,7 +375,7 @@ def test_what_is_no_plain_file_is_refused(file: Path, opens: Opens, kind: bytes)
     rebuilt(file, change)
     after = opens("after")
     with pytest.raises(Invalid):
-        upkeep.restore(after, str(file))
+        upkeep.restore_backup(after, file)
     assert is_untouched(after)
 
 
@@ -388,7 +388,7 @@ def test_a_file_that_was_taken_out_is_missed(file: Path, opens: Opens, lost: str
     rebuilt(file, change)
     after = opens("after")
     with pytest.raises(Corrupt):
-        upkeep.restore(after, str(file))
+        upkeep.restore_backup(after, file)
     assert is_untouched(after)
 
 
@@ -400,7 +400,7 @@ def test_a_file_that_is_there_twice_is_refused(file: Path, opens: Opens, twice: 
 
     rebuilt(file, change)
     with pytest.raises(Corrupt):
-        upkeep.restore(opens("after"), str(file))
+        upkeep.restore_backup(opens("after"), file)
 
 
 def test_what_is_no_backup_is_refused(tmp_path: Path, opens: Opens) -> None:
@@ -417,8 +417,8 @@ def test_what_is_no_backup_is_refused(tmp_path: Path, opens: Opens) -> None:
     }
     for name, error in refused.items():
         with pytest.raises(error) as caught:
-            upkeep.restore(after, str(tmp_path / name))
+            upkeep.restore_backup(after, tmp_path / name)
         assert caught.value.hint
     with pytest.raises(Unavailable):
-        upkeep.restore(after, str(tmp_path))
+        upkeep.restore_backup(after, tmp_path)
     assert is_untouched(after)

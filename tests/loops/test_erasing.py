@@ -255,9 +255,11 @@ def test_what_comes_back_with_a_backup_is_erased_again(workspace: Workspace, tmp
     erasing.erase(ctx, ("passenger=p1-1",))
     assert WHO.encode() not in (ctx.ports.folder / MARKS_FILE).read_bytes()
     workspace.close()
-    command = [sys.executable, "-m", "loopwright", "restore", str(file), "--force"]
+    command = [sys.executable, "-m", "loopwright", "restore", str(file), "--force", "--json", "-"]
     env = {**os.environ, "LOOPWRIGHT_WORKSPACE": str(ctx.ports.folder)}
-    subprocess.run(command, check=True, env=env, capture_output=True, timeout=60)
+    told_by = subprocess.run(command, check=True, env=env, capture_output=True, timeout=60)
+    assert json.loads(told_by.stdout)["erased"] == 2
+    assert holding(ctx.ports.folder) == holding(ctx.ports.folder, "p1-1") == []  # before it is opened
     with Workspace.open(ctx.ports.folder) as again:
         restored = again.context()
         told = read(restored, "trips").column("passenger").to_pylist()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ import pytest
 from loopwright.adapters.sql import open_ledger
 from loopwright.core.addresses import Address, ByNumber
 from loopwright.core.errors import Invalid, NotFound, Taken
-from loopwright.core.nouns import JobState, LinkRole, MetricPoint, Run
-from loopwright.engine.context import Context
+from loopwright.core.nouns import JobState, Json, LinkRole, MetricPoint, Run, VersionRef
+from loopwright.engine.context import COLUMNS_READ, Context
 from loopwright.engine.jobs import claim
 from loopwright.engine.platform import lineage
 from loopwright.engine.publishing import manifest_of, resolve
@@ -198,6 +199,29 @@ def test_runs_over_the_age_of_their_experiment_go_to_the_trash(ctx: Context) -> 
     set_retention(ctx, "home")
     days(ctx, 100)
     assert collected(ctx)["retired"] == 0
+
+
+def test_which_columns_a_run_read_goes_with_it_unless_what_it_made_descends_from_them(ctx: Context) -> None:
+    home = made_experiment(ctx)
+    reader, maker = kept_run(ctx, home, "reader"), kept_run(ctx, home, "maker")
+    read, made = (
+        VersionRef(kind="dataset", name=name, number=1, digest="0" * 64) for name in ("people", "sums")
+    )
+    for run in (reader, maker):
+        inside = ctx.under(run.id)
+        ctx.write(partial(inside.touch, role=LinkRole.INPUT, version=read, columns=("city",)))
+        if run is maker:
+            ctx.write(partial(inside.touch, role=LinkRole.OUTPUT, version=made))
+        trash_run(ctx, run.id)
+    assert read_by(ctx, reader) == read_by(ctx, maker) == {str(read): {"columns": ["city"]}}
+    assert collected(ctx, due=False)["removed"] == 2
+    assert read_by(ctx, reader) == {}
+    assert read_by(ctx, maker) == {str(read): {"columns": ["city"]}}
+
+
+def read_by(ctx: Context, run: Run) -> dict[str, Json]:
+    with ctx.read() as tx:
+        return dict(tx.documents.all(ctx.space, f"{COLUMNS_READ}{run.id}"))
 
 
 # -- experiments -------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from loopwright.data.json_lines import check_lines
 from loopwright.data.plain_files import check_encoding, delimiter_of, lined, not_utf8
 from loopwright.data.uploads import (
     GROWN_LIMIT,
+    Check,
     check_shape,
     format_of,
     is_text,
@@ -57,42 +58,50 @@ class _Retyped(Exception):
 
 
 def over_portions(
-    file: IO[bytes], path: str, work: Callable[[Iterator[pa.Table]], T], *, media_type: str = ""
+    file: IO[bytes],
+    path: str,
+    work: Callable[[Iterator[pa.Table]], T],
+    *,
+    media_type: str = "",
+    check: Check = check_shape,
 ) -> T:
     """What `work` makes of the portions of an open, seekable file, in order; at least one, of equal columns.
 
-    It may be called again from the beginning, when a column turns out to be of another type.
+    It may be called again from the beginning, when a column turns out to be of another type. `check` says
+    whether a table may be so at all, and is given what to call it.
     """
     what = f"the file {path}"
     if path.lower().endswith(_PACKED):
         with unpacked_file(file, what) as plain:
-            return over_portions(plain, path[: -len(_PACKED)], work, media_type=media_type)
+            return over_portions(plain, path[: -len(_PACKED)], work, media_type=media_type, check=check)
     form = format_of(path, media_type) or sniffed(file)
     if form == "json":
         with lined(file, what) as lines:
-            return _over(lines, "ndjson", path, work)
-    return _over(file, form, path, work)
+            return _over(lines, "ndjson", path, work, check)
+    return _over(file, form, path, work, check)
 
 
-def _over(file: IO[bytes], form: str, path: str, work: Callable[[Iterator[pa.Table]], T]) -> T:
+def _over(file: IO[bytes], form: str, path: str, work: Callable[[Iterator[pa.Table]], T], check: Check) -> T:
     types: Mapping[str, str] = {}
     while True:
         file.seek(0)
         try:
-            return work(_portions(file, form, path, types))
+            return work(_portions(file, form, path, types, check))
         except _Retyped as found:
             types = found.types
 
 
-def _portions(file: IO[bytes], form: str, path: str, types: Mapping[str, str]) -> Iterator[pa.Table]:
+def _portions(
+    file: IO[bytes], form: str, path: str, types: Mapping[str, str], check: Check
+) -> Iterator[pa.Table]:
     with translated(f"the file {path}", form):
         parts = column_parts(file) if form == "parquet" else []
         if _is_small(file, form, parts):
-            yield read_table(file, form, {}, path=path)
+            yield read_table(file, form, {}, path=path, check=check)
         elif form == "parquet":
-            yield from _gathered(_parquet(file, parts), path)
+            yield from _gathered(_parquet(file, parts, check), path, check)
         else:
-            yield from _gathered(_batches(file, form, types), path)
+            yield from _gathered(_batches(file, form, types), path, check)
 
 
 def _batches(file: IO[bytes], form: str, types: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
@@ -114,19 +123,19 @@ def _is_small(file: IO[bytes], form: str, parts: Sequence[ColumnPart]) -> bool:
     return rows <= PORTION_ROWS and sum(part.size_bytes for part in parts) <= PORTION_BYTES
 
 
-def _gathered(batches: Iterator[pa.RecordBatch], path: str) -> Iterator[pa.Table]:
+def _gathered(batches: Iterator[pa.RecordBatch], path: str, check: Check) -> Iterator[pa.Table]:
     """Batches put together to portions, or cut where they are larger."""
     import pyarrow as pa
 
     waiting, rows, size, is_first = list[pa.RecordBatch](), 0, 0, True
     for batch in (piece for each in batches for piece in _cut(each)):
         if waiting and (rows + batch.num_rows > PORTION_ROWS or size + batch.nbytes > PORTION_BYTES):
-            yield check_shape(pa.Table.from_batches(waiting), f"the file {path}")
+            yield check(pa.Table.from_batches(waiting), f"the file {path}")
             waiting, rows, size, is_first = [], 0, 0, False
         waiting.append(batch)
         rows, size = rows + batch.num_rows, size + batch.nbytes
     if waiting:
-        yield check_shape(pa.Table.from_batches(waiting), f"the file {path}")
+        yield check(pa.Table.from_batches(waiting), f"the file {path}")
     elif is_first:
         raise Invalid(f"the file {path} holds no rows", hint="check it")
 
@@ -141,12 +150,12 @@ def _cut(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
 # ------------------------------------------------------------------------------------------- formats
 
 
-def _parquet(file: IO[bytes], parts: Sequence[ColumnPart]) -> Iterator[pa.RecordBatch]:
+def _parquet(file: IO[bytes], parts: Sequence[ColumnPart], check: Check) -> Iterator[pa.RecordBatch]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(file) as found:
         schema, rows = found.schema_arrow, max(1, found.metadata.num_rows)
-    check_shape(schema.empty_table(), "the file")
+    check(schema.empty_table(), "the file")
     texts = [name for name, kind in zip(schema.names, schema.types, strict=True) if is_text(kind)]
     folded = [name for name in texts if any(part.path == name and part.is_folded for part in parts)]
     page = max((part.page_bytes for part in parts if part.is_grown and part.path in texts), default=1)

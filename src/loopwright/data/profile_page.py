@@ -109,7 +109,7 @@ def _worth_a_look(profile: Json) -> Iterator[str]:
             yield f"{shown} is empty"
         elif rows and column["nulls"] / rows > 0.2:
             yield f"{shown} lacks {_share(column['nulls'], rows)} of its values"
-        if count > 1 and column["distinct"] == 1:
+        if count > 1 and column.get("distinct") == 1:
             yield f"{shown} holds one value only"
         if column.get("nan"):
             yield f"{shown} holds {column['nan']:,} that are not a number"
@@ -143,16 +143,23 @@ def _card(rows: int, name: str, column: Json) -> str:
     share = column["count"] / rows if rows else 0.0
     parts = [
         f"<section class=card><div class=head><h3>{_text(name, 120)}</h3>",
-        f"<span class=kind>{column['type']}</span></div>",
+        f"<span class=kind>{_text(column['type'], 60)}</span></div>",
         f'<div class=fill><i style="width:{100 * share:.1f}%"></i></div>',
     ]
-    shape = column.get("histogram")
-    if shape and column["distinct"] > 1 and len(shape["counts"]) > 1:
-        parts.append(_bars(shape, is_instant=column["type"] == "instant"))
-    elif column.get("top"):
-        parts.append(_top(column["top"], column["count"]))
+    parts.append(_shape(column))
     parts.append(_facts(rows, column))
     return "".join((*parts, "</section>"))
+
+
+def _shape(column: Json) -> str:
+    """How the values are spread; of lists, how long they are."""
+    if "lengths" in column:
+        drawn = _shape({"type": "int", "count": column["count"], **column["lengths"]})
+        return f"<small>how many parts each has</small>{drawn}" if drawn else ""
+    shape = column.get("histogram")
+    if shape and column["distinct"] > 1 and len(shape["counts"]) > 1:
+        return _bars(shape, is_instant=column["type"] == "instant")
+    return _top(column["top"], column["count"]) if column.get("top") else ""
 
 
 def _bars(shape: Json, *, is_instant: bool) -> str:
@@ -193,9 +200,14 @@ def _top(top: Sequence[Json], count: int) -> str:
 def _facts(rows: int, column: Json) -> str:
     about = "at least " if column.get("bounds") else ""
     told = {"missing": f"{column['nulls']:,} ({_share(column['nulls'], rows)})"}
-    told["different"] = f"{about}{column['distinct']:,}"
-    for name, key in (("least", "min"), ("greatest", "max"), ("mean", "mean"), ("deviation", "std")):
-        if column.get(key) is not None:
+    if "lengths" in column:
+        column, names = column["lengths"], ("shortest", "longest", "mean length", "")
+    else:
+        names = ("least", "greatest", "mean", "deviation")
+        if "distinct" in column:
+            told["different"] = f"{about}{column['distinct']:,}"
+    for name, key in zip(names, ("min", "max", "mean", "std"), strict=True):
+        if name and column.get(key) is not None:
             told[name] = _value(column[key])
     quantiles = column.get("quantiles") or {}
     for name, key in (("5 %", "0.05"), ("median", "0.5"), ("95 %", "0.95")):

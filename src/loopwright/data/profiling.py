@@ -16,13 +16,14 @@ from loopwright.core.errors import Invalid, NotFound, Unavailable
 from loopwright.core.nouns import Json
 from loopwright.data.conforming import conformed
 from loopwright.data.ingesting import zoned
+from loopwright.data.nesting import Unfolding
 from loopwright.data.pairing import correlations
 from loopwright.data.portions import over_portions
 from loopwright.data.profile_page import profile_page
 from loopwright.data.profiles import merged_profile
 from loopwright.data.repeats import Repeats
 from loopwright.data.sourcing import shown_address
-from loopwright.data.uploads import opened_file
+from loopwright.data.uploads import Check, opened_file
 from loopwright.engine.context import Context
 from loopwright.engine.operation import operation
 from loopwright.ports.sources import Origin
@@ -49,9 +50,11 @@ def profile_file(
 
     With `--html` it is also one page that needs nothing else: it can be mailed, and opened without a network.
     A file of any size is read a portion at a time; of one that is larger than a portion quantiles are told
-    with their error, and different and frequent values as lower bounds where they are many.
+    with their error, and different and frequent values as lower bounds where they are many. Of lists, maps
+    and bytes it is told how long they are; the fields of an object are columns `column.field`.
     """
-    found = _over(ctx, file, lambda portions: _profiled(ctx, portions, zone))
+    unfolding = Unfolding()
+    found = _over(ctx, file, lambda portions: _profiled(ctx, portions, zone, unfolding), unfolding.check)
     if html:
         _write(Path(html), profile_page(found, title=_title(file)))
         return {"rows": found["rows"], "columns": len(found["columns"]), "page": html}
@@ -69,17 +72,22 @@ def shown_profile(profile: Json) -> Json:
     return found if pairs is None else {**found, "correlations": pairs}
 
 
-def _profiled(ctx: Context, portions: Iterator[pa.Table], zone: str) -> Json:
-    """The profile of all portions, with how many rows repeat another."""
+def _profiled(ctx: Context, portions: Iterator[pa.Table], zone: str, unfolding: Unfolding) -> Json:
+    """The profile of all portions, with how many rows repeat another where all columns can be compared."""
     found: Json | None = None
+    is_whole = True
     with Repeats(ctx) as repeats, closing(_ahead(portions)) as read:
         for portion in read:
-            table = conformed(zoned(portion, zone), {})
+            table = conformed(zoned(unfolding.plain(portion), zone), {})
             part = ctx.ports.tables.profile(table, like=found)
             found = part if found is None else merged_profile(found, part)
-            repeats.add(table)
-        shown = shown_profile({"rows": 0, "columns": {}} if found is None else found)
-        return {**shown, "duplicates": repeats.count()}
+            whole = unfolding.whole(table, portion)
+            if whole is None:
+                is_whole = False
+            elif is_whole:
+                repeats.add(whole)
+        shown = unfolding.told(shown_profile({"rows": 0, "columns": {}} if found is None else found))
+        return {**shown, "duplicates": repeats.count()} if is_whole else shown
 
 
 def _ahead(portions: Iterator[pa.Table]) -> Generator[pa.Table]:
@@ -91,10 +99,10 @@ def _ahead(portions: Iterator[pa.Table]) -> Generator[pa.Table]:
             yield portion
 
 
-def _over(ctx: Context, address: str, work: Callable[[Iterator[pa.Table]], Json]) -> Json:
+def _over(ctx: Context, address: str, work: Callable[[Iterator[pa.Table]], Json], check: Check) -> Json:
     if "://" not in address:
         with opened_file(address) as file:
-            return over_portions(file, address, work)
+            return over_portions(file, address, work, check=check)
     if ctx.ports.sources.kind(address) != "files":
         raise Invalid(
             "only files are profiled by their address", hint="ingest it, then `loopwright data stats`"
@@ -108,7 +116,7 @@ def _over(ctx: Context, address: str, work: Callable[[Iterator[pa.Table]], Json]
         (one,) = seen
         with opened.open(one.path) as found:
             named = one.path or address.partition("?")[0]
-            return over_portions(found, named, work, media_type=opened.media_type(one.path))
+            return over_portions(found, named, work, media_type=opened.media_type(one.path), check=check)
 
 
 def _title(address: str) -> str:

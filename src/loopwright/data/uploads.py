@@ -11,7 +11,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, TypeAlias, cast
 
 from loopwright.core.errors import Invalid, TooLarge
 from loopwright.core.schema import ColumnType
@@ -22,7 +22,7 @@ from loopwright.data.plain_files import check_encoding, delimiter_of, lined
 from loopwright.engine.operation import Upload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BODY_LIMIT",
     "GROWN_LIMIT",
+    "Check",
     "check_shape",
     "format_of",
     "is_text",
@@ -43,6 +44,8 @@ __all__ = [
     "unpacked_file",
 ]
 
+Check: TypeAlias = "Callable[[pa.Table, str], pa.Table]"
+"""gives a table back, or raises what is wrong with it under that name"""
 BODY_LIMIT = 1 << 30
 """greatest body in bytes"""
 ROWS_LIMIT = 50_000_000
@@ -142,22 +145,30 @@ def format_of(path: str, media_type: str = "") -> str:
 
 
 def read_table(
-    file: IO[bytes], form: str, types: Mapping[str, ColumnType], *, path: str, media_type: str = ""
+    file: IO[bytes],
+    form: str,
+    types: Mapping[str, ColumnType],
+    *,
+    path: str,
+    media_type: str = "",
+    check: Check | None = None,
 ) -> pa.Table:
     """The rows of an open, seekable file, its format by `form`, name, media type or first bytes.
 
-    `path` is also what an error calls it. A file that ends in `.gz` is unpacked, up to the limit.
+    `path` is also what an error calls it. A file that ends in `.gz` is unpacked, up to the limit. `check`
+    says whether such a table may be; by default whether a version could keep it.
     """
     what = f"the file {path}"
     if path.lower().endswith(_PACKED):
         with unpacked_file(file, what) as plain:
-            return read_table(plain, form, types, path=path[: -len(_PACKED)], media_type=media_type)
+            told = path[: -len(_PACKED)]
+            return read_table(plain, form, types, path=told, media_type=media_type, check=check)
     found = form or format_of(path, media_type) or sniffed(file)
     if found == "json":
         with lined(file, what) as lines:
-            return read_table(lines, "ndjson", types, path=path)
+            return read_table(lines, "ndjson", types, path=path, check=check)
     with translated(what, found):
-        return check_shape(_read(file, found, types), what)
+        return (check or check_shape)(_read(file, found, types), what)
 
 
 @contextmanager

@@ -106,6 +106,8 @@ class RestoreReport(msgspec.Struct, frozen=True, kw_only=True):
     journal: Verification
     set_aside: str = ""
     """where the workspace is now that was here before"""
+    erased: int = 0
+    """entities, erased since the backup was made, that came back with it and were erased again"""
 
 
 # ------------------------------------------------------------------------------------------- backup

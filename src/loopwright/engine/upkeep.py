@@ -1,9 +1,10 @@
-"""What keeps a workspace safe, as commands: backup, restore, and a look over the ledger."""
+"""What keeps a workspace safe: backup, restore, and a look over the ledger."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from loopwright.engine.operation import operation
 from loopwright.engine.presence import IN_USE, alone
 from loopwright.ports.ledger import StoreCheck
 
-__all__ = ["Compacted", "backup", "check_store", "compact_store", "restore"]
+__all__ = ["Compacted", "backup", "check_store", "compact_store", "restore_backup"]
 
 
 @operation("platform.backup", scope="platform:backup", local=True, workspace=True, command="backup")
@@ -53,26 +54,26 @@ def backup(ctx: Context, file: str) -> BackupReport:
     return report
 
 
-@operation("platform.restore", scope="workspace:restore", local=True, command="restore")
-def restore(ctx: Context, file: str, force: bool = False) -> RestoreReport:
-    """Put a backup into this workspace, which must be empty; the whole file is verified first.
+def restore_backup(
+    ctx: Context, file: Path, *, force: bool = False, then: Callable[[], None] = lambda: None
+) -> RestoreReport:
+    """Put a backup into the context's workspace, which must be empty; the whole file is verified first.
 
-    With `force` a workspace that is there is renamed to `<folder>.before-restore-<time>`, not overwritten;
-    no other process may have it open. A ledger on a server is never emptied: name an empty schema instead.
-    What was erased since the backup was made, as far as the workspace set aside knows, is erased again when
-    the restored one is opened.
+    With `force` a workspace that is there is renamed first. `then` is what is to be done to the restored one
+    while nobody else can open it. Where it fails the workspace stays, and its next opening does the same.
     """
-    inspect_backup(Path(file))
+    inspect_backup(file)
     folder = ctx.ports.folder
     aside = set_aside(folder, at=ctx.ports.clock.wall()) if force and has_ledger_file(folder) else None
     make_folder(folder)
     ports = ctx.ports
     with alone(folder, IN_USE):
         report = place_backup(
-            Path(file), ledger=ports.ledger, objects=ports.objects, folder=folder, keys=ports.keys
+            file, ledger=ports.ledger, objects=ports.objects, folder=folder, keys=ports.keys
         )
         if aside is not None:
             _take_marks_along(aside, folder)
+        then()
     if not report.journal.ok:
         raise CheckFailed(
             f"{file} was restored, but its journal is not whole: {report.journal.reason}",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from loopwright.core.addresses import Address
 from loopwright.core.errors import NotFound
-from loopwright.core.nouns import Run
+from loopwright.core.nouns import LinkRole, Run
 from loopwright.core.queries import RunQuery
-from loopwright.engine.context import Context
+from loopwright.engine.context import COLUMNS_READ, Context
 from loopwright.engine.operation import operation
 from loopwright.ports.ledger import PageRequest, Transaction
 from loopwright.tracking.experiments import KIND
@@ -25,10 +25,16 @@ def remove_run(ctx: Context, tx: Transaction, run_id: str) -> bool:
     if run.deleted_at is None:
         return False
     tx.trash.remove_run(run.id, ctx.now())
-    note(tx, ctx.space, f"run:{run.id}")
+    note(tx, ctx.space, f"run:{run.id}", documents=_needless(tx, run.id))
     payload = {"kind": run.kind, "name": run.name, "experiment": run.experiment}
     ctx.record(tx, "run.collected", f"run:{run.id}", payload)
     return True
+
+
+def _needless(tx: Transaction, run_id: str) -> str:
+    """The documents that say which columns the run read; none while versions it made descend from these."""
+    made = any(link.role is LinkRole.OUTPUT for link in tx.runs.links(run_id))
+    return "" if made else f"{COLUMNS_READ}{run_id}"
 
 
 def some_runs(ctx: Context, tx: Transaction, experiment: str, limit: int) -> list[str]:

@@ -111,6 +111,7 @@ _MODULES = (
     "loops.importing",
     "loops.trash",
     "loops.erasing",
+    "loops.restoring",
 )
 
 
