@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from loopwright.adapters.histories import Credentials, RestHistory, Root, Roots, calls
+from loopwright.app.main import main
 from loopwright.core.errors import Denied, Invalid, LoopwrightError, Unavailable
 from loopwright.core.nouns import Run
 from loopwright.loops.bringing import Asked, Report, bring
 from loopwright.workspace import Workspace
 from loopwright.workspace.histories import open_history
-from tests.loops.past import at_database, brought, store, workspace
+from tests.loops.past import MADE, at_database, brought, compared, store, workspace
 
 SECRET = b"root:x:0:0"
 
@@ -82,6 +83,47 @@ def test_a_link_out_of_the_root_is_not_followed(tmp_path: Path) -> None:
         assert report.ok
         assert SECRET not in _contents(target)
         assert report.notes["files outside what may be read"] == 2
+
+
+def test_what_was_left_out_is_told_apart_when_both_sides_are_compared(tmp_path: Path) -> None:
+    at = store("three", tmp_path)
+    home = next((at / "mlruns").glob("*/*/artifacts/empty.txt")).parent
+    with workspace(tmp_path) as target:
+        assert brought(at, target).ok
+        assert compared(at, target).ok
+        (home / "bad\nname.txt").write_text("what a path may not be")
+        (tmp_path / "passwd").write_bytes(SECRET)
+        (home / "link").symlink_to(tmp_path / "passwd")
+        assert brought(at, target).ok
+        found = compared(at, target)
+    assert not found.ok
+    assert found.differences == ()
+    assert found.left_out_counts == {"files whose path may not be": 1, "files outside what may be read": 1}
+    owner = home.parent.name
+    assert sorted((each.kind, each.id, each.path, each.why) for each in found.left_out) == [
+        ("runs", owner, "bad\nname.txt", "files whose path may not be"),
+        ("runs", owner, "link", "files outside what may be read"),
+    ]
+    assert found.there["files"] == found.here["files"]
+
+
+def test_the_command_says_what_was_left_out_and_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = store("three", tmp_path)
+    home = next((at / "mlruns").glob("*/*/artifacts/empty.txt")).parent
+    (home / "bad\nname.txt").write_text("what a path may not be")
+    with workspace(tmp_path) as target:
+        assert brought(at, target).ok
+    asked = ["import", "mlflow", f"sqlite:///{at}/mlflow.db", "--verify", "--workspace"]
+    roots = [f"--artifact-root={MADE}/three/mlruns={at}/mlruns"]
+    with pytest.raises(SystemExit) as ended:
+        main([*asked, str(tmp_path / ".loopwright"), *roots])
+    assert ended.value.code == 1
+    told = "".join(capsys.readouterr())
+    assert "left out: files whose path may not be: 1" in told
+    assert "the sides are the same but for 1 left out" in told
+    assert "both sides are the same" not in told
 
 
 def test_odd_rows_are_left_out_or_cut_and_the_rest_comes(tmp_path: Path) -> None:

@@ -130,9 +130,22 @@ def _show_comparison(compared: Compared, output: Output, address: str) -> bool:
         output.note(f"{each.kind} {each.id}: {each.what}")
     if len(compared.differences) > _SHOWN:
         output.note(f"and {len(compared.differences) - _SHOWN:,} more: --json tells all")
-    output.say("both sides are the same" if compared.ok else "the sides differ")
+    for left in compared.left_out[:_SHOWN]:
+        output.note(f"{left.kind} {left.id}: {left.path or 'all its files'}: left out: {left.why}")
+    for why, count in compared.left_out_counts.items():
+        output.note(f"left out: {why}: {count:,}")
+    output.say(_verdict(compared))
     output.document(compared)
     return compared.ok
+
+
+def _verdict(compared: Compared) -> str:
+    left_out = sum(compared.left_out_counts.values())
+    if compared.ok:
+        return "both sides are the same"
+    if compared.differences or not left_out:
+        return "the sides differ"
+    return f"the sides are the same but for {left_out:,} left out: --json tells which and why"
 
 
 def _export(ctx: click.Context, /, **given: Any) -> None:

@@ -40,7 +40,7 @@ from loopwright.ports.histories import (
     PastRun,
     PastTrace,
 )
-from loopwright.tracking.adopting import Adopted, Mark, NewFile
+from loopwright.tracking.adopting import DENIED_FILES, GONE_FILES, Adopted, Mark, NewFile
 
 __all__ = ["Asked", "Caller", "Problem", "Report", "bring", "source_key"]
 
@@ -48,8 +48,6 @@ _VERSIONS = 200
 _PROBLEMS = 500
 _TELL_S = 0.5
 _DETERMINISTIC = msgspec.msgpack.Encoder(order="deterministic").encode
-_DENIED_FILES = "files outside what may be read"
-_GONE_FILES = "files that are gone"
 _NO_STEPS = "traces whose steps are not there"
 _KINDS = (
     "experiments",
@@ -378,9 +376,9 @@ class _Bringing:
         try:
             return list(self._history.files(address))
         except Denied:
-            notes[_DENIED_FILES] += 1
+            notes[DENIED_FILES] += 1
         except NotFound:
-            notes[_GONE_FILES] += 1
+            notes[GONE_FILES] += 1
         return []
 
     def _copied(self, address: str, files: Sequence[PastFile], notes: Counter[str]) -> tuple[NewFile, ...]:
@@ -390,9 +388,9 @@ class _Bringing:
             try:
                 kept.append(self._copy(address, file, notes))
             except NotFound:
-                notes[_GONE_FILES] += 1
+                notes[GONE_FILES] += 1
             except Denied:
-                notes[_DENIED_FILES] += 1
+                notes[DENIED_FILES] += 1
         return tuple(kept)
 
     def _copy(self, address: str, file: PastFile, notes: Counter[str]) -> NewFile:

@@ -27,10 +27,19 @@ from loopwright.ports.histories import (
 )
 from loopwright.registry.adopting import owner_of
 from loopwright.registry.naming import VALUE_LIMIT, is_prompt
-from loopwright.tracking.adopting import NewFile, Notes, at_ms, kept_files, kept_texts, readable
+from loopwright.tracking.adopting import (
+    DENIED_FILES,
+    GONE_FILES,
+    NewFile,
+    Notes,
+    at_ms,
+    kept_texts,
+    readable,
+    sorted_files,
+)
 from loopwright.tracking.limits import PARAM, TAG
 
-__all__ = ["Compared", "Difference", "compare"]
+__all__ = ["Compared", "Difference", "LeftOut", "compare"]
 
 T = TypeVar("T")
 _PLACE_TAGS = frozenset(
@@ -41,6 +50,8 @@ _DIFFERENCES = 500
 _MASK = (1 << 256) - 1
 _NAME = 500
 _EXPERIMENT_TAG = 100_000
+_PATH = 1_000
+_THERE = 0
 Parts = dict[str, str]
 """digests of the parts of a thing"""
 
@@ -54,15 +65,31 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """`missing` (there, not here), `more` (here, not there), or the parts that differ"""
 
 
+class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
+    """A file there that is not brought, whatever it holds."""
+
+    kind: str
+    id: str
+    """of the run or the logged model that it is of"""
+    path: str
+    """empty where its whole folder may not be read"""
+    why: str
+
+
 class Compared(msgspec.Struct, frozen=True, kw_only=True):
     """Both sides by kind: how many there and here, and the digest of each side's content."""
 
     ok: bool
+    """nothing differs and no file was left out"""
     there: dict[str, int]
     here: dict[str, int]
     digest_there: str
     digest_here: str
     differences: tuple[Difference, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    """files there that may not be here, the first of them; they are in neither count nor digest"""
+    left_out_counts: dict[str, int] = {}
+    """how many of them, by reason"""
 
 
 def compare(
@@ -100,17 +127,21 @@ class _Comparing:
         self._sums = [0, 0]
         self._found: list[Difference] = []
         self._differs = 0
+        self._left_out: list[LeftOut] = []
+        self._left_out_counts = Counter[str]()
 
     def result(self) -> Compared:
         """What was found."""
         digests = [f"{total:064x}" for total in self._sums]
         return Compared(
-            ok=not self._differs,
+            ok=not self._differs and not self._left_out_counts,
             there=dict(self._counts[0]),
             here=dict(self._counts[1]),
             digest_there=digests[0],
             digest_here=digests[1],
             differences=tuple(self._found),
+            left_out=tuple(self._left_out),
+            left_out_counts=dict(self._left_out_counts),
         )
 
     def experiment(self, there: PastExperiment, here: PastExperiment | None) -> None:
@@ -206,7 +237,7 @@ class _Comparing:
             "points": points,
             "inputs": digest_value([_datasets(past), sorted(past.model_inputs)]),
             "outputs": digest_value(outputs),
-            "files": self._digest_of_files(past.artifact_uri, history, side),
+            "files": self._digest_of_files("runs", past, history, side),
         }
 
     def _points(self, past: PastRun, history: History, side: int) -> str:
@@ -219,13 +250,23 @@ class _Comparing:
                 total += int.from_bytes(blake3(told.encode("utf-8", "replace")).digest(), "big")
         return f"{total & _MASK:064x}"
 
-    def _digest_of_files(self, address: str, history: History, side: int) -> str:
+    def _digest_of_files(self, kind: str, past: PastRun | PastLogged, history: History, side: int) -> str:
         if not self._files:
             return ""
-        found = [*kept_files(list(_contents(address, history)), Notes())]
-        self._counts[side]["files"] += len(found)
-        self._counts[side]["bytes"] += sum(file.size_bytes for file in found)
-        return digest_value(sorted([file.path, file.digest] for file in found))
+        found, left_out = _contents(past.artifact_uri, history)
+        kept, unsound = sorted_files(found)
+        if side == _THERE:
+            self._leave_out(kind, past.id, [*left_out, *unsound])
+        self._counts[side]["files"] += len(kept)
+        self._counts[side]["bytes"] += sum(file.size_bytes for file in kept)
+        return digest_value(sorted([file.path, file.digest] for file in kept))
+
+    def _leave_out(self, kind: str, owner: str, files: Iterable[tuple[str, str]]) -> None:
+        for path, why in files:
+            self._left_out_counts[why] += 1
+            if len(self._left_out) < _DIFFERENCES:
+                told = readable(path, Notes())[:_PATH]
+                self._left_out.append(LeftOut(kind=kind, id=owner[:200], path=told, why=why))
 
     def _logged(self, past: PastLogged, history: History, side: int) -> Parts:
         notes = Notes()
@@ -235,7 +276,7 @@ class _Comparing:
             "params": digest_value(kept_texts("", past.params, PARAM, notes)),
             "tags": digest_value(kept_texts("", past.tags, VALUE_LIMIT, notes)),
             "points": digest_value(sorted(map(_measured, past.points))),
-            "files": self._digest_of_files(past.artifact_uri, history, side),
+            "files": self._digest_of_files("logged models", past, history, side),
         }
 
     def _model(self, past: PastModel, side: int) -> Parts:
@@ -353,17 +394,24 @@ def _version(past: PastVersion) -> str:
     return digest_value([*about, place])
 
 
-def _contents(address: str, history: History) -> Iterator[NewFile]:
-    """Files with their digests, which are made of their bytes where the store does not know them."""
+def _contents(address: str, history: History) -> tuple[list[NewFile], list[tuple[str, str]]]:
+    """Files with their digests, made of their bytes where the store knows none; and what cannot be read."""
+    found: list[NewFile] = []
+    left_out: list[tuple[str, str]] = []
     try:
-        found = list(history.files(address)) if address else []
-    except (Denied, NotFound):
-        return
-    for file in found:
+        listed = list(history.files(address)) if address else []
+    except (Denied, NotFound) as error:
+        return [], [("", _why(error))]
+    for file in listed:
         try:
-            yield _read(address, file, history)
-        except (Denied, NotFound):
-            continue
+            found.append(_read(address, file, history))
+        except (Denied, NotFound) as error:
+            left_out.append((file.path, _why(error)))
+    return found, left_out
+
+
+def _why(error: Denied | NotFound) -> str:
+    return DENIED_FILES if isinstance(error, Denied) else GONE_FILES
 
 
 def _read(address: str, file: PastFile, history: History) -> NewFile:

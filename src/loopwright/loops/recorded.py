@@ -44,7 +44,9 @@ def bring_recorded(history: History, target: Caller, asked: Asked, tell: Tell) -
 def record_comparison(target: Caller, address: str, compared: Compared) -> str:
     """Keep what a comparison after the fact found, as a run of kind `import` too; gives its id."""
     run_id = _begun(target, {"source": address[:1000], "verified": "true"})
-    kept = msgspec.structs.replace(compared, differences=compared.differences[:_LEFT])
+    kept = msgspec.structs.replace(
+        compared, differences=compared.differences[:_LEFT], left_out=compared.left_out[:_LEFT]
+    )
     state = RunState.FINISHED if compared.ok else RunState.FAILED
     _end(target, run_id, state, {"compared": msgspec.to_builtins(kept)})
     return run_id

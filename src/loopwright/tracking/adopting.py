@@ -30,6 +30,10 @@ from loopwright.tracking.limits import PARAM, TAG, check_keys
 from loopwright.tracking.paths import file_path
 
 __all__ = [
+    "BAD_PATH",
+    "DENIED_FILES",
+    "FOLDER_TOO",
+    "GONE_FILES",
     "Adopted",
     "Mark",
     "NewFile",
@@ -42,11 +46,15 @@ __all__ = [
     "put_files",
     "readable",
     "run_content",
+    "sorted_files",
 ]
 
 Notes = Counter[str]
 """what was left out or changed, and how often"""
 
+BAD_PATH, FOLDER_TOO = "files whose path may not be", "files that are folders too"
+DENIED_FILES, GONE_FILES = "files outside what may be read", "files that are gone"
+"""why files are left out, these two since they cannot be read where they are"""
 _EXPERIMENT_TAG = 100_000
 _NAME = 500
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
@@ -384,20 +392,25 @@ def run_content(tx: Transaction, run: Run) -> str:
 
 def kept_files(files: Sequence[NewFile], notes: Notes) -> Iterator[NewFile]:
     """The files whose paths are harmless to whoever writes them to a disk, and no folders at once."""
+    kept, left_out = sorted_files(files)
+    notes.update(why for _, why in left_out)
+    yield from kept
+
+
+def sorted_files(files: Sequence[NewFile]) -> tuple[list[NewFile], list[tuple[str, str]]]:
+    """The files that are kept, and of those that are not the path with the reason."""
     sound: dict[str, NewFile] = {}
+    left_out: list[tuple[str, str]] = []
     for file in files:
         try:
             checked = file_path(file.path)
         except Invalid:
-            notes["files whose path may not be"] += 1
+            left_out.append((file.path, BAD_PATH))
             continue
         sound[checked] = replace(file, path=checked)
     folders = {path[:at] for path in sound for at, char in enumerate(path) if char == "/"}
-    for path, file in sound.items():
-        if path in folders:
-            notes["files that are folders too"] += 1
-        else:
-            yield file
+    left_out += [(path, FOLDER_TOO) for path in sound if path in folders]
+    return [file for path, file in sound.items() if path not in folders], left_out
 
 
 def put_files(ctx: Context, tx: Transaction, owner: str, files: Iterable[NewFile]) -> None:

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 
 from loopwright.engine.context import Context, Principal
 from loopwright.engine.publishing import ensure_asset
-from loopwright.registry import registered
+from loopwright.registry import registered, versions
 from loopwright.registry.naming import IS_PROMPT
+from loopwright.registry.nouns import NewVersion
 from loopwright.surfaces.ui import build_site
 from loopwright.surfaces.ui.pages import PAGES
+from loopwright.testing import ledger_values as make
 from loopwright.workspace import Workspace
 from tests.surfaces.asking import Answer, ask
 
@@ -99,6 +101,19 @@ def headings(text: str) -> list[str]:
 
 def test_every_page_of_one_thing_is_tried() -> None:
     assert set(OF_ONE) == {page.path for page in PAGES} - {*PLAIN, *ASKS}
+
+
+def test_a_verdict_is_on_the_page_of_its_model_whatever_was_decided_since(workspace: Workspace) -> None:
+    ctx = workspace.context(Principal(name="ana"))
+    registered.create(ctx, "judged")
+    made = versions.create(ctx, "judged", NewVersion(source="s3://bucket/judged"))
+    about_it = make.decision("first", 0, subject=str(made.ref), reason="the floor <holds>")
+    since = [make.decision(f"d{n:03}", 1 + n, subject="model:other@1") for n in range(250)]
+    make.write_each(ctx.ports.ledger, lambda tx, each: tx.decisions.add(each), [about_it, *since])
+    page = Site(workspace).get("/assets/model/judged").body.decode()
+    registered.delete(ctx, "judged")
+    assert "/decisions/first" in page
+    assert "/decisions/d249" not in page
 
 
 def test_models_and_prompts_are_searched_and_do_not_crowd_each_other_out(workspace: Workspace) -> None:

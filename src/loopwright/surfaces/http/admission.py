@@ -115,7 +115,7 @@ def admit(rules: Rules, method: str, headers: Mapping[bytes, bytes]) -> None:
 
 
 def refuse_foreign_listener(headers: Mapping[bytes, bytes]) -> None:
-    """Pass, or raise `Denied`: a page of another site could not read a feed, but would hold one of its places.
+    """Pass, or raise `Denied`: a page of another site cannot read a feed, but would hold one of its places.
 
     A browser names the page's origin for an event source, and only says where it comes from for an image, a
     script or a frame; from another port of this machine that is `same-site`. Other programs say neither.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -11,7 +12,7 @@ import msgspec
 
 from loopwright.core.addresses import Address
 from loopwright.core.errors import Invalid
-from loopwright.core.nouns import Alias, Asset, Version
+from loopwright.core.nouns import Alias, Asset, Decision, Version
 from loopwright.surfaces.ui.desk import Desk, Query, Values
 
 __all__ = [
@@ -29,7 +30,8 @@ __all__ = [
 _IS_PROMPT = "mlflow.prompt.is_prompt"
 _TEXT = "mlflow.prompt.text"
 _LIST = 100
-_VERDICTS = 200
+_VERDICTS = 20
+_TEXTS = 200
 _VERSIONS = 50
 _MOST_TOLD = 4000
 _ASKED = 30
@@ -89,8 +91,6 @@ def model(desk: Desk, path: dict[str, str], query: Query) -> Values:
     page = desk.call("assets.versions", kind="model", name=name, limit=_VERSIONS, token=query.get("token"))
     standing = [version for version in page.items if version.deleted_at is None]
     runs = {v.run_id: desk.maybe("runs.show", run_id=v.run_id) for v in standing if v.run_id}
-    about = {str(version.ref) for version in standing}
-    verdicts = [d for d in desk.call("decisions.list", limit=_VERDICTS).items if d.subject in about]
     address = str(Address(kind="model", name=name))
     return {
         "title": name,
@@ -105,9 +105,15 @@ def model(desk: Desk, path: dict[str, str], query: Query) -> Values:
         "stages": _STAGES,
         "who": desk.principal,
         "now": desk.now,
-        "decisions": verdicts[:20],
+        "decisions": _verdicts(desk, standing),
         "moves": desk.call("journal.list", subject=address, kind="alias.", limit=20).items,
     }
+
+
+def _verdicts(desk: Desk, versions: Sequence[Version]) -> list[Decision]:
+    """The newest decisions about any of these versions, each asked for by its own address."""
+    about = [desk.call("decisions.list", subject=str(v.ref), limit=_VERDICTS).items for v in versions]
+    return sorted(chain.from_iterable(about), key=lambda each: (each.at, each.id), reverse=True)[:_VERDICTS]
 
 
 def _numbers(query: Query) -> tuple[int, int]:
@@ -152,7 +158,7 @@ def prompt(desk: Desk, path: dict[str, str], query: Query) -> Values:
     """A prompt: the text of a version, and what changed since another one."""
     name = path["name"]
     view = desk.call("assets.show", kind="model", name=name)
-    page = desk.call("assets.versions", kind="model", name=name, limit=_VERDICTS)
+    page = desk.call("assets.versions", kind="model", name=name, limit=_TEXTS)
     versions = {version.number: version for version in page.items if version.deleted_at is None}
     numbers = sorted(versions, reverse=True)
     wanted = _chosen(query.get("version"), numbers, numbers[0] if numbers else None)
