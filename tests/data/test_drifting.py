@@ -17,6 +17,7 @@ from loopwright.core.errors import Invalid
 from loopwright.core.expressions import col
 from loopwright.data.allowing import PurposeRule, Purposes
 from loopwright.data.appending import append
+from loopwright.data.branches import branch, merge
 from loopwright.data.drifting import ColumnDistance, DatasetDrift, drift
 from loopwright.data.purposes import set_purposes
 from loopwright.data.reading import read
@@ -167,6 +168,27 @@ def test_since_asks_for_appends_alone() -> None:
     append(ctx, "others", rows(1, 100))
     with pytest.raises(Invalid, match="with rows added"):
         drift(ctx, "flights@1", "flights", since="others@1")
+
+
+def test_what_a_merged_branch_took_out_is_no_append() -> None:
+    ctx = memory_context()
+    append(ctx, "flights", rows(0, 100))
+    for name, takes in (("grown", False), ("cut", True)):
+        before = resolve(ctx, "dataset:flights")
+        branch(ctx, "flights", name)
+        if takes:
+            delete(ctx, "flights", where=col("hour").eq(3), branch=name)
+        for part in (1, 2):
+            append(ctx, "flights", rows(part, 50), branch=name)
+        merged = merge(ctx, "flights", name)
+        assert merged.facts["added"] == 100
+        if not takes:
+            assert "removed" not in merged.facts
+            assert drift(ctx, "flights@1", "flights", since=str(before.ref)).columns[0].values_after <= 100
+            continue
+        assert merged.facts["rows"] == before.facts["rows"] + 100 - merged.facts["removed"]
+        with pytest.raises(Invalid, match=f"look at dataset:flights@{merged.number}"):
+            drift(ctx, "flights@1", "flights", since=str(before.ref))
 
 
 def test_rows_are_read_where_there_is_no_profile_and_that_is_said() -> None:

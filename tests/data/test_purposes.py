@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from loopwright.core.errors import Denied
+from loopwright.core.errors import Conflict, Denied
 from loopwright.core.schema import ColumnType
 from loopwright.data.allowing import PurposeRule, Purposes
 from loopwright.data.appending import append
@@ -23,6 +23,7 @@ from loopwright.data.purposes import column_tags, set_purposes
 from loopwright.data.reading import read
 from loopwright.data.verbs import download, profile, quarantine, rows
 from loopwright.engine.context import Context
+from loopwright.engine.platform import rename
 from loopwright.features.nouns import FeatureView
 from loopwright.features.verbs import define_view, materialize
 from loopwright.testing.builders import memory_context
@@ -97,6 +98,26 @@ def test_rules_hold_for_branches_and_for_what_earlier_versions_were_made_of(ctx:
         with pytest.raises(Denied, match="'email' of dataset:people"):
             read(ctx, name, purpose="marketing")
     assert read(ctx, "others", purpose="support").num_rows == 3
+
+
+def test_no_new_name_leads_around_the_rules(ctx: Context) -> None:
+    append(ctx, "people", PEOPLE)
+    set_purposes(ctx, "people", RULES)
+    for kind, name in (("dataset", "people"), ("policy", "purposes/people")):
+        with pytest.raises(Conflict, match="keeps its name"):
+            rename(ctx, kind, name, "others")
+    made = under(ctx, "r1", purpose="support")
+    table = read(made, "people", columns=["id", "email"])
+    append(made, "middle", table.rename_columns(["id", "contact"]))
+    made = under(ctx, "r2", purpose="support")
+    append(made, "end", read(made, "middle").rename_columns(["id", "reached_at"]))
+    rename(ctx, "dataset", "middle", "elsewhere")
+    append(ctx, "middle", pa.table({"id": [1], "contact": ["somebody"]}))  # the name is used anew
+    for name in ("elsewhere", "end"):
+        with pytest.raises(Denied, match="'email' of dataset:people"):
+            read(ctx, name, purpose="marketing")
+        assert read(ctx, name, purpose="support").num_rows == 2
+    assert read(ctx, "middle").num_rows == 1
 
 
 def test_an_export_is_for_a_purpose(ctx: Context, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from loopwright.core.expressions import Scalar, col
 from loopwright.core.schema import Column, ColumnType, Schema
 from loopwright.data.allowing import PurposeRule, Purposes
 from loopwright.data.appending import append
+from loopwright.data.branches import branch
 from loopwright.data.contracts import define_contract
 from loopwright.data.nouns import ColumnRule, Contract
 from loopwright.data.purposes import answer_access, column_tags, request_access, set_purposes
@@ -174,3 +175,34 @@ def test_each_of_two_sources_of_a_column_is_asked(ctx: Context) -> None:
     append(inside, "all", both)
     with pytest.raises(Denied, match="'pay' of dataset:people"):
         read(ctx, "all", purpose="marketing")
+
+
+def test_a_model_input_of_a_branch_of_the_rows_keeps_their_rules(ctx: Context) -> None:
+    """What a request says is a column of the spine, here of a branch of the dataset that has the rule."""
+    define_service(
+        ctx,
+        FeatureService(
+            name="asking",
+            request=Schema(
+                columns=(
+                    Column(name="person", type=ColumnType.INT),
+                    Column(name="wish", type=ColumnType.FLOAT),
+                )
+            ),
+            lookups=(Lookup(view="means"),),
+            outputs=(
+                Output(name="wished", expr=col("wish") * 2.0),
+                Output(name="old", expr=col("means.age")),
+            ),
+        ),
+    )
+    spine = pa.table({"person": [1], "wish": [5.0], "asked_at": instants(2)})
+    append(ctx, "wishes", spine, event_time="asked_at")
+    branch(ctx, "wishes", "trial")
+    rule = PurposeRule(column="wish", allowed=("credit",))
+    set_purposes(ctx, "wishes", Purposes(rules=(rule,), ask="privacy@example.org"))
+    for name, rows in (("own", "wishes"), ("of_branch", "wishes@trial")):
+        make_training_set(ctx, name, rows, service="asking", purpose="credit")
+        with pytest.raises(Denied, match="'wish' of dataset:wishes"):
+            read(ctx, name, columns=["x_wished"])
+        assert read(ctx, name, columns=["x_old"]).num_rows == 1

@@ -48,6 +48,8 @@ __all__ = [
 
 _WHY = "it has branches, which go by it"
 _OF, _BASE, _FROM = "dataset", "base", "from"
+_SUMMED = ("added", "removed")
+"""facts of a version that say what became of rows since the one before it"""
 
 
 class Branch(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,7 +117,8 @@ def merge(ctx: Context, name: AssetName, branch: AliasName) -> Version:
             )
         merged = newest
         if head.digest != newest.digest:
-            merged = publish(ctx, tx, _draft(head, DATASET, name, newest.number))
+            draft = _draft(head, DATASET, name, newest.number)
+            merged = publish(ctx, tx, replace(draft, facts=_all_done(tx, asset, head)))
         _based(tx, asset, name, merged.number)
         told = {"branch": branch, "from": base, "to": merged.number}
         ctx.record(tx, "branch.merged", Address(kind=DATASET, name=name), told)
@@ -230,6 +233,14 @@ def _draft(version: Version, kind: str, name: str, number: int) -> Draft:
         parent=number or None,
         expect=number,
     )
+
+
+def _all_done(tx: Transaction, asset: Asset, head: Version) -> Json:
+    """The facts of what a branch has, with the rows that came and went in all its versions since the base."""
+    made = (tx.versions.get(asset.id, number) for number in range(int(asset.facts[_FROM]) + 1, head.number))
+    steps = [head, *filter(None, made)]
+    sums = {key: sum(int(each.facts.get(key, 0)) for each in steps) for key in _SUMMED}
+    return {**head.facts, **{key: count for key, count in sums.items() if count or key in head.facts}}
 
 
 def _publish(ctx: Context, tx: Transaction, name: str, version: Version) -> Version:

@@ -10,11 +10,12 @@ from loopwright.core.addresses import Address, check_name
 from loopwright.core.errors import NotFound, PolicyBlocked
 from loopwright.core.manifests import Manifest
 from loopwright.core.nouns import Decision, Verdict, Version
+from loopwright.data.guarding import publish_guard
 from loopwright.data.inspecting import Inspection, inspect
 from loopwright.data.nouns import CONTRACT_PREFIX, DATASET, POLICY, Contract
 from loopwright.data.rules import Judgement, check_contract, judge
 from loopwright.engine.context import Context
-from loopwright.engine.publishing import manifest_of, prepare, publish, resolve
+from loopwright.engine.publishing import manifest_of, prepare, resolve
 from loopwright.ports.ledger import Transaction
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def define_contract(ctx: Context, name: str, contract: Contract) -> Version:
     manifest = Manifest(kind=POLICY, body=msgspec.to_builtins(contract))
     facts = {"guards": f"append dataset:{name}", "columns": len(contract.columns)}
     draft = prepare(ctx, f"{CONTRACT_PREFIX}{check_name(name)}", manifest, facts=facts)
-    return ctx.write(lambda tx: publish(ctx, tx, draft))
+    return ctx.write(lambda tx: publish_guard(ctx, tx, draft, name))
 
 
 class HeldContract(msgspec.Struct, frozen=True, kw_only=True):

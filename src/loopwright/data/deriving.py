@@ -12,7 +12,7 @@ import msgspec
 from loopwright.core.addresses import Address, AssetName, parse_address
 from loopwright.core.errors import Denied, Invalid, NotFound, TooLarge
 from loopwright.core.nouns import LinkRole, Version
-from loopwright.data.descent import MADE_OF
+from loopwright.data.descent import MADE_OF, dataset_of
 from loopwright.data.drafting import Change
 from loopwright.data.nouns import DATASET, Appended
 from loopwright.data.querying import tables_for
@@ -20,7 +20,6 @@ from loopwright.data.reading import version_of
 from loopwright.data.rewriting import write_together
 from loopwright.engine.context import Context
 from loopwright.engine.operation import operation
-from loopwright.engine.publishing import BRANCH
 from loopwright.ports.ledger import Transaction
 from loopwright.ports.queries import Looked, QueryLimits, QueryRows
 
@@ -71,6 +70,7 @@ def derive(
         given, used = tables_for(ctx, versions, [looked], purpose, Path(folder))
         found = session.run(sql, given)
     _check_whole(found)
+    newest_last = sorted(versions.values(), key=lambda each: each.number)
     change = Change(
         how=how,
         name=name,
@@ -78,7 +78,7 @@ def derive(
         keys=keys,
         schema=schema,
         facts={
-            "sources": {f"{each.kind}:{each.name}": str(each.ref) for each in versions.values()},
+            "sources": {f"{each.kind}:{each.name}": str(each.ref) for each in newest_last},
             MADE_OF: _made_of(found.table.column_names, looked, versions, used),
         },
         reads=tuple(sorted({str(each.ref) for each in versions.values()})),
@@ -149,8 +149,6 @@ def _made_of(
     for name in columns:
         datasets: dict[str, set[str]] = {}
         for table, column in of(name.lower(), frozenset()):
-            version = versions[table]
-            dataset = version.name.rpartition("/")[0] if version.kind == BRANCH else version.name
-            datasets.setdefault(dataset, set()).add(column)
+            datasets.setdefault(dataset_of(versions[table].ref), set()).add(column)
         told[name] = {dataset: tuple(sorted(there)) for dataset, there in sorted(datasets.items())}
     return told

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+from msgspec.structs import replace
+
 from loopwright.core.addresses import ByNumber, parse_address
 from loopwright.core.errors import NotFound
 from loopwright.core.nouns import LinkRole, Version, VersionRef
 from loopwright.data.nouns import DATASET
 from loopwright.engine.context import COLUMNS_READ, Context
 from loopwright.engine.publishing import BRANCH, manifest_of
+from loopwright.engine.renaming import names_of
 from loopwright.ports.ledger import Transaction
 
-__all__ = ["MADE_OF", "MadeOf", "descent"]
+__all__ = ["MADE_OF", "MadeOf", "dataset_of", "descent"]
 
 MADE_OF = "made_of"
 """what the body of a version says of columns that have other names than what they were made of"""
@@ -53,16 +56,17 @@ def descent(
         fresh = list(_fresh(waiting, looked))
         onward: list[tuple[VersionRef, _Pairs]] = []
         for at, pairs in fresh:
-            name = _dataset_of(at)
+            name = dataset_of(at)
             yield name, _by_column(pairs)
             ended = ends(name)
             onward.append((at, frozenset(pair for pair in pairs if pair[0] not in ended)))
         with ctx.read() as tx:
             waiting = _gathered(
-                (source, _renamed(pairs, source, made_of))
+                (now, _renamed(pairs, source, made_of))
                 for at, pairs in onward
                 if pairs
                 for source, made_of in _sources(ctx, tx, at, {column for column, _ in pairs})
+                for now in _as_named(ctx, tx, source)
             )
         if not waiting:
             return
@@ -88,9 +92,14 @@ def _gathered(found: Iterable[tuple[VersionRef, _Pairs]]) -> _Waiting:
     return told
 
 
+def _as_named(ctx: Context, tx: Transaction, ref: VersionRef) -> Iterator[VersionRef]:
+    """A version by the name that was told, and by those that what was called so has now."""
+    yield from (replace(ref, name=name) for name in names_of(tx, ctx.space, ref.kind, ref.name))
+
+
 def _renamed(pairs: _Pairs, source: VersionRef, made_of: MadeOf) -> _Pairs:
     """What is asked of a source: columns of the same names, and those that the version tells of."""
-    dataset = _dataset_of(source)
+    dataset = dataset_of(source)
     others = {(there, asked) for column, asked in pairs for there in made_of.get(column, {}).get(dataset, ())}
     return pairs | others
 
@@ -102,7 +111,7 @@ def _by_column(pairs: _Pairs) -> dict[str, frozenset[str]]:
     return {column: frozenset(asked) for column, asked in found.items()}
 
 
-def _dataset_of(ref: VersionRef) -> str:
+def dataset_of(ref: VersionRef) -> str:
     """The dataset's name; a branch is `name/branch`."""
     return ref.name.rpartition("/")[0] if ref.kind == BRANCH else ref.name
 
@@ -119,10 +128,10 @@ def _sources(
         if run_id is not None:
             yield from _read(ctx, tx, run_id, [each for each in line if each.run_id == run_id], columns)
     if ref.kind == BRANCH:
-        yield from ((newest, {}) for newest in _newest(ctx, tx, _dataset_of(ref)))
+        yield from ((newest, {}) for newest in _newest(ctx, tx, dataset_of(ref)))
     for version in line:
         if version.number == ref.number and version.kind == ref.kind:
-            yield from _told(ctx, tx, version)
+            yield from _told(ctx, version)
 
 
 def _read(
@@ -140,22 +149,25 @@ def _read(
     for source in inputs:
         body = tx.documents.get(ctx.space, f"{COLUMNS_READ}{run_id}", str(source))
         read = there[source] if body is None or body["columns"] is None else body["columns"]
-        yield source, {column: {_dataset_of(source): read} for column in strange}
+        yield source, {column: {dataset_of(source): read} for column in strange}
 
 
 def _columns_of(ctx: Context, tx: Transaction, ref: VersionRef) -> Collection[str]:
     """The columns of a version; where its content is gone, those of the newest."""
-    asset = tx.assets.find(ctx.space, ref.kind, ref.name)
-    if asset is None:
-        return ()
-    for version in (tx.versions.get(asset.id, ref.number), tx.versions.latest(asset.id)):
-        try:
-            schema = None if version is None else manifest_of(ctx, version).schema
-        except NotFound:
+    found = set[str]()
+    for named in _as_named(ctx, tx, ref):
+        asset = tx.assets.find(ctx.space, named.kind, named.name)
+        if asset is None:
             continue
-        if schema is not None:
-            return schema.names
-    return ()
+        for version in (tx.versions.get(asset.id, ref.number), tx.versions.latest(asset.id)):
+            try:
+                schema = None if version is None else manifest_of(ctx, version).schema
+            except NotFound:
+                continue
+            if schema is not None:
+                found.update(schema.names)
+                break
+    return found
 
 
 def _untold(ctx: Context, version: Version, columns: Collection[str]) -> Collection[str]:
@@ -175,7 +187,7 @@ def _merged(ctx: Context, tx: Transaction, ref: VersionRef, digests: set[str]) -
     if ref.kind == BRANCH:
         return []
     branches = tx.versions.among(ctx.space, BRANCH)
-    return [each for each in branches if each.digest in digests and _dataset_of(each.ref) == ref.name]
+    return [each for each in branches if each.digest in digests and dataset_of(each.ref) == ref.name]
 
 
 def _newest(ctx: Context, tx: Transaction, name: str) -> Iterator[VersionRef]:
@@ -185,7 +197,7 @@ def _newest(ctx: Context, tx: Transaction, name: str) -> Iterator[VersionRef]:
         yield newest.ref
 
 
-def _told(ctx: Context, tx: Transaction, version: Version) -> Iterator[tuple[VersionRef, MadeOf]]:
+def _told(ctx: Context, version: Version) -> Iterator[tuple[VersionRef, MadeOf]]:
     """The datasets that a training set or a label set says it was made of."""
     try:
         facts = manifest_of(ctx, version).body.get("facts", {})
@@ -194,9 +206,7 @@ def _told(ctx: Context, tx: Transaction, version: Version) -> Iterator[tuple[Ver
     told = [*facts.get("sources", {}).values(), facts.get("spine", ""), facts.get("labels_of", "")]
     for text in filter(None, told):
         address = parse_address(text)
-        asset = tx.assets.find(ctx.space, address.kind, address.name)
-        if asset is None or not isinstance(address.selector, ByNumber):
-            continue
-        found = tx.versions.get(asset.id, address.selector.number)
-        if found is not None:
-            yield found.ref, facts.get(MADE_OF, {})
+        if isinstance(address.selector, ByNumber):
+            number = address.selector.number
+            ref = VersionRef(kind=address.kind, name=address.name, number=number, digest="")
+            yield ref, facts.get(MADE_OF, {})

@@ -20,6 +20,7 @@ from loopwright.data.allowing import (
     kept_purposes,
     requests_about,
 )
+from loopwright.data.guarding import publish_guard
 from loopwright.data.nouns import DATASET, POLICY
 from loopwright.data.personal import PersonalColumn, personal_kind
 from loopwright.data.presidio import found_in, presidio_finder
@@ -27,7 +28,7 @@ from loopwright.data.reading import first_rows, schema_of
 from loopwright.data.tagging import tags_along
 from loopwright.engine.context import Context
 from loopwright.engine.operation import operation
-from loopwright.engine.publishing import manifest_of, prepare, publish, resolve
+from loopwright.engine.publishing import manifest_of, prepare, resolve
 from loopwright.ports.ledger import Transaction
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def set_purposes(ctx: Context, name: AssetName, purposes: Purposes) -> Version:
     draft = prepare(
         ctx, f"{PURPOSES_PREFIX}{check_name(name)}", manifest, facts={"guards": f"read dataset:{name}"}
     )
-    return ctx.write(lambda tx: publish(ctx, tx, draft))
+    return ctx.write(lambda tx: publish_guard(ctx, tx, draft, name))
 
 
 @operation("data.purposes", scope="dataset:read", route="GET /datasets/{name}/purposes")

@@ -15,11 +15,12 @@ from loopwright.core.instants import duration, format_duration
 from loopwright.core.manifests import Manifest
 from loopwright.core.nouns import Asset, LinkRole, Version, VersionRef
 from loopwright.data.branches import branches_of
+from loopwright.data.guarding import publish_guard
 from loopwright.data.nouns import DATASET, POLICY
 from loopwright.engine.collection import LEAST_GRACE, Collected, collect_among, named_by_manifests
 from loopwright.engine.context import Context
 from loopwright.engine.operation import operation
-from loopwright.engine.publishing import asset_of, manifest_of, prepare, publish, resolve
+from loopwright.engine.publishing import asset_of, manifest_of, prepare, resolve
 from loopwright.ports.ledger import PageRequest, Transaction
 
 __all__ = ["KeptVersion", "Pruned", "Retention", "collect", "prune", "retention", "set_retention"]
@@ -71,7 +72,7 @@ def set_retention(
 
     def work(tx: Transaction) -> Version:
         asset_of(ctx, tx, DATASET, name)
-        return publish(ctx, tx, draft)
+        return publish_guard(ctx, tx, draft, name)
 
     return ctx.write(work)
 

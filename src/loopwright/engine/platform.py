@@ -35,6 +35,7 @@ from loopwright.engine.publishing import (
     resolve,
     standing,
 )
+from loopwright.engine.renaming import note_renamed
 from loopwright.ports.ledger import Page, PageRequest, Transaction
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000, description="how many on a page")]
 _LINEAGE_LIMIT = 400
+_POLICY = "policy"
 
 Kept = TypeVar("Kept", Asset, Version)
 
@@ -142,15 +144,23 @@ def _kept(page: Page[Kept]) -> Page[Kept]:
 
 @operation("assets.rename", scope="asset:write", route="POST /assets/{kind}/{name}/rename")
 def rename(ctx: Context, kind: str, name: AssetName, to: AssetName) -> Asset:
-    """Give an asset another name; its versions, aliases and history stay with it."""
+    """Give an asset another name; its versions, aliases and history stay with it.
+
+    A policy, and a dataset that one guards, keep theirs: the one is found by the name of the other.
+    """
 
     def work(tx: Transaction) -> Asset:
         asset = asset_of(ctx, tx, kind, name)
+        if kind == _POLICY:
+            raise Conflict(
+                f"{kind}:{name} keeps its name: it guards what is named in it", hint="set another one"
+            )
         if tx.assets.find(ctx.space, kind, to) is not None:
             raise Conflict(f"there is already a {kind} named {to!r}", hint="choose another name")
         check_name_is_free_to_go(tx, ctx.space, kind, name)
         renamed = replace(asset, name=check_name(to))
         tx.assets.update(renamed)
+        note_renamed(tx, asset)
         ctx.record(tx, "asset.renamed", f"asset:{asset.id}", {"from": name, "to": to, "kind": kind})
         return renamed
 

@@ -14,6 +14,7 @@ from loopwright.core.errors import Invalid
 from loopwright.core.manifests import Manifest, ManifestEntry
 from loopwright.core.nouns import LinkRole, Version
 from loopwright.core.schema import ColumnType, Schema
+from loopwright.data.descent import dataset_of
 from loopwright.data.nouns import DATASET, DatasetBody
 from loopwright.data.reading import body_of, permitted, read_version, schema_of, version_of
 from loopwright.engine.context import Context
@@ -101,7 +102,7 @@ def make_training_set(
         )
     permitted(ctx, origin, purpose=purpose)
     rows = _split(read_version(ctx, origin), split, at)
-    asked = _Asked(rows=rows, time=at, purpose=purpose, spine=origin.name)
+    asked = _Asked(rows=rows, time=at, purpose=purpose, spine=dataset_of(origin.ref))
     made = _by_service(ctx, service, asked) if service else _by_reference(ctx, features, asked)
     facts = replace(made.facts, split=split, label=label, spine=str(origin.ref))
     return _kept(ctx, name, replace(made, facts=facts, inputs=(*made.inputs, origin)))
