@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from loopwright.core.addresses import Address, parse_address
 from loopwright.core.errors import Invalid, NotFound
 from loopwright.core.expressions import col
 from loopwright.core.instants import from_micros
-from loopwright.core.nouns import Decision, Json, LinkRole, VersionRef
+from loopwright.core.nouns import Decision, Json, LinkRole, Version, VersionRef
+from loopwright.data.allowing import refusals
 from loopwright.data.streams import read_stream
 from loopwright.engine.context import Context
 from loopwright.engine.operation import operation
 from loopwright.engine.publishing import manifest_of, resolve
+from loopwright.engine.renaming import names_of
+from loopwright.features.nouns import VECTOR_PREFIX, Purpose
 from loopwright.ports.ledger import PageRequest
 from loopwright.registry.verbs import body_of
 
@@ -38,6 +44,8 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     """what the caller gave"""
     inputs: Json
     """what the model saw"""
+    withheld: Mapping[str, str] = {}
+    """inputs that may not be read for the purpose: why, and whom to ask"""
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,13 +93,39 @@ def _told(endpoint: str, row: dict[str, Any]) -> Told:
     )
 
 
+def _permitted(ctx: Context, told: Told, training_set: str, purpose: str) -> Told:
+    """The prediction without the inputs that may not be read: as columns of the training set are told of."""
+    trained = _trained_on(ctx, parse_address(training_set))
+    refused = refusals(ctx, trained, [f"{VECTOR_PREFIX}{name}" for name in told.inputs], purpose)
+    withheld = {
+        column.removeprefix(VECTOR_PREFIX): f"{each.message}: {each.hint}" for column, each in refused.items()
+    }
+    inputs = {name: value for name, value in told.inputs.items() if name not in withheld}
+    return replace(told, inputs=inputs, withheld=withheld)
+
+
+def _trained_on(ctx: Context, told: Address) -> Version | str:
+    """The training set; where retention let it go the newest one, which is made of the same, or its name."""
+    with ctx.read() as tx:
+        names = tuple(names_of(tx, ctx.space, told.kind, told.name))
+    for selector in (told.selector, None):
+        for name in names:
+            with suppress(NotFound):
+                found: Version = resolve(ctx, replace(told, name=name, selector=selector))
+                return found
+    return told.name
+
+
 def _number(value: Any) -> float | None:
     return None if value is None or math.isnan(value) else float(value)
 
 
 @operation("loops.why", scope="prediction:read", route="GET /why/{address}", command="why")
-def why(ctx: Context, address: str) -> Origin:
-    """Say what a prediction came from: model version, run, code, definitions, data and gate decisions."""
+def why(ctx: Context, address: str, *, purpose: Purpose = "") -> Origin:
+    """Say what a prediction came from: model version, run, code, definitions, data and gate decisions.
+
+    Inputs that are made of columns that may not be read for the purpose are not told, and whom to ask is.
+    """
     wanted = parse_address(address, kind="prediction")
     if wanted.kind != "prediction":
         raise Invalid(f"{address} is not a prediction", hint="write loopwright why prediction:<id>")
@@ -104,7 +138,7 @@ def why(ctx: Context, address: str) -> Origin:
         decisions = tx.decisions.page(ctx.space, PageRequest(limit=50), subject=str(model.ref)).items
     read = [link.version for link in links if link.role is LinkRole.INPUT]
     return Origin(
-        prediction=told,
+        prediction=_permitted(ctx, told, body.training_set, purpose),
         model=model.ref,
         run=f"run:{model.run_id}",
         code=body.code,

@@ -111,6 +111,11 @@ def test_the_page_names_what_was_served_otherwise_than_it_was_trained(tmp_path: 
         assert [each.name for each in use.inputs] == ["sky.wind"]
         assert "ask ann@example.org" in use.withheld["sky.temp"]
         assert len(workspace.call("monitoring.usage", name="sky", purpose="safety")[0].inputs) == 2
+        origin = workspace.call("loops.why", address="prediction:asked.0")
+        assert origin.prediction.inputs == {"sky.wind": 5.0}
+        assert "ask ann@example.org" in origin.prediction.withheld["sky.temp"]
+        origin = workspace.call("loops.why", address="prediction:asked.0", purpose="safety")
+        assert origin.prediction.inputs == {"sky.temp": 10.0, "sky.wind": 5.0}
         kept_back = ask(build_site(workspace), "GET", "/assets/feature_view/sky").body.decode()
         assert "ask ann@example.org" in kept_back
         with pytest.raises(Denied, match="'temp' of dataset:weather"):
