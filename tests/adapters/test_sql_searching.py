@@ -15,7 +15,7 @@ from loopwright.adapters.sql import open_ledger
 from loopwright.adapters.sql.repositories import measures, narrowing, searching
 from loopwright.adapters.sql.statements import Session
 from loopwright.core.nouns import MetricPoint
-from loopwright.core.queries import Comparison, Field, Operator, RunQuery, SortKey
+from loopwright.core.queries import All, Comparison, Field, Operator, RunQuery, SortKey
 from loopwright.ports.ledger import Ledger, PageRequest, Transaction
 from loopwright.testing import ledger_values as make
 from loopwright.testing.ledger_ranks import RankSuite
@@ -87,3 +87,45 @@ class TestWalksOfPostgres(_Walked):
         opened = open_ledger(postgres_url)
         yield opened
         opened.close()
+
+
+class TestBeginningsOfPostgres(RankSuite, SearchSuite):
+    """Few runs as very many: what few pass is begun with, where a walk would be held against it."""
+
+    @pytest.fixture
+    def ledger(self, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
+        monkeypatch.setattr(searching, "are_few", lambda session: False)
+        opened = open_ledger(postgres_url)
+        yield opened
+        opened.close()
+
+
+def test_a_short_walk_is_held_against_what_few_pass(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The twin is a sort of all; runs that tie stand on both sides of a page's end."""
+    fetch, texts = Session.fetch, list[str]()
+
+    def heard(self: Session, text: str, arguments: Sequence[Any]) -> Any:
+        texts.append(text)
+        return fetch(self, text, arguments)
+
+    def made(tx: Transaction) -> None:
+        for number in range(60):
+            params = {"p": "in" if number % 3 else "out"}
+            run = make.run(f"r{number:02}", experiment="e", started_at=make.at(number), params=params)
+            tx.runs.add(run)
+            tx.metrics.log(run.id, [MetricPoint(key="m", value=float(number // 7), at_us=1)])
+
+    where = All((Comparison(Field("metric", "m"), ">", 1.0), Comparison(Field("param", "p"), "=", "in")))
+    query = RunQuery(experiments=("e",), where=where, order=(SortKey(Field("metric", "m"), descending=True),))
+    with closing(open_ledger(postgres_url)) as ledger:
+        ledger.write(lambda tx: tx.assets.add(make.asset("e", kind="experiment", name="e")))
+        ledger.write(made)
+        monkeypatch.setattr(Session, "fetch", heard)
+        with ledger.read() as tx:
+            found = walk(lambda request: tx.runs.search("default", query, request), limit=5)
+    passing = [number for number in range(60) if number // 7 > 1 and number % 3]
+    wanted = sorted(passing, key=lambda number: (-(number // 7), -number))
+    assert [each.run.id for each in found] == [f"r{number:02}" for number in wanted]
+    assert any("IS TRUE" in text for text in texts)

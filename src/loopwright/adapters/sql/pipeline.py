@@ -165,6 +165,7 @@ class PipelineCursor:
         """Take in the answers up to the end of the exchange; the first failure."""
         failed: PGresult | None = None
         counts: list[int] = []
+        self._push()
         for each in sent:
             result = self._result()
             if result.status in self._failures:
@@ -187,36 +188,38 @@ class PipelineCursor:
         if sent.then is not None:
             sent.then(rows)
 
+    def _push(self) -> None:
+        """Send all that is written, taking in meanwhile what is answered: else both sides may wait."""
+        while self._pgconn.flush():
+            self._await(select.POLLIN | select.POLLOUT)
+
     def _result(self) -> PGresult:
         """The next answer; while it has not come other threads run."""
+        pgconn = self._pgconn
         while True:
-            self._arrived()
-            found = self._pgconn.get_result()
+            while pgconn.is_busy():
+                self._await(select.POLLIN)
+            found = pgconn.get_result()
             if found is not None:  # None ends the answers to one statement
                 return found
 
-    def _arrived(self) -> None:
-        pgconn = self._pgconn
-        unsent = pgconn.flush()
-        while pgconn.is_busy() or unsent:
-            self._poll.register(pgconn.socket, select.POLLIN | (select.POLLOUT if unsent else 0))
-            self._poll.poll()
-            pgconn.consume_input()
-            unsent = pgconn.flush()
+    def _await(self, what: int) -> None:
+        self._poll.register(self._pgconn.socket, what)
+        self._poll.poll()
+        self._pgconn.consume_input()
 
 
 def _written(arguments: Sequence[Any]) -> _Given:
     """Parameters in the server's own words; bytes are in its binary form already."""
-    is_binary = [isinstance(value, bytes) for value in arguments]
-    if not any(is_binary):
-        return _Given([_worded(value) for value in arguments], None)
-    values = [value if isinstance(value, bytes) else _worded(value) for value in arguments]
-    return _Given(values, list(map(int, is_binary)))
+    values = [_worded(value) for value in arguments]
+    if bytes not in map(type, arguments):
+        return _Given(values, None)
+    return _Given(values, [int(isinstance(value, bytes)) for value in arguments])
 
 
 def _worded(value: Any) -> bytes | None:
-    if value is None:
-        return None
+    if value is None or isinstance(value, bytes):
+        return value
     found = str(value).encode()
     if b"\0" in found:
         from psycopg import DataError

@@ -15,7 +15,7 @@ from loopwright.adapters.sql.repositories.texts import HEAD
 from loopwright.adapters.sql.statements import Session
 from loopwright.core.queries import All, Comparison, Condition
 
-__all__ = ["Narrow", "narrowest"]
+__all__ = ["Narrow", "are_few", "narrowest"]
 
 _FEW = 2_000
 """so many are always sorted"""
@@ -73,6 +73,11 @@ def narrowest(
         return wanted / prod(count / runs for count in counts if count < _SOME) > least
 
     return found if is_far(_runs_ever(session)) and is_far(_runs(session, experiment)) else None
+
+
+def are_few(session: Session) -> bool:
+    """Whether a walk over every run there was would be short."""
+    return _runs_ever(session) <= _SOME
 
 
 def _tests(

@@ -19,7 +19,7 @@ from loopwright.adapters.sql.repositories.conditions import (
     attribute_sql,
     there,
 )
-from loopwright.adapters.sql.repositories.narrowing import Narrow, narrowest
+from loopwright.adapters.sql.repositories.narrowing import Narrow, are_few, narrowest
 from loopwright.adapters.sql.repositories.places import Atom, beyond, read_place, sorted_rows
 from loopwright.adapters.sql.repositories.texts import HEAD
 from loopwright.adapters.sql.rows import Row
@@ -77,6 +77,7 @@ class Search:
         self._query = query
         self._conditions = Conditions(session, space)
         self._narrows: dict[tuple[int, Field | None], Narrow | None] = {}
+        self._sieves: dict[tuple[int, Field | None], Narrow] = {}
         self._wanted = 1
 
     def page(self, request: PageRequest) -> Page[int]:
@@ -134,7 +135,10 @@ class Search:
 
     def _rows(self, stretch: _Stretch, experiment: int, place: Sequence[Any], limit: int) -> Sequence[Row]:
         """The first rows of a stretch beyond a place, in one experiment."""
-        if stretch.ties is None or self._narrow(stretch, experiment) is not None:
+        is_narrow = (
+            self._narrow(stretch, experiment) is not None or self._sieve(stretch, experiment) is not None
+        )
+        if stretch.ties is None or is_narrow:
             return self._read(stretch, experiment, place, limit)
         return self._by_values(stretch, stretch.ties, experiment, place, limit)
 
@@ -164,9 +168,12 @@ class Search:
             tests.append((narrow.where, narrow.arguments))
         tests += [(linked, ()), (stretch.where, (experiment, *stretch.arguments))]
         run = "s.run_no" if narrow is not None else "d.run_no" if stretch.driver else "r.no"
+        sieve = self._sieve(stretch, experiment)
         for part in _parts(self._query.where):
             direct = _direct(part, stretch)
-            if (narrow is None or part is not narrow.settled) and not _is_wider(direct, within):
+            if sieve is not None and part is sieve.settled:
+                tests.append(_among(run, sieve))
+            elif (narrow is None or part is not narrow.settled) and not _is_wider(direct, within):
                 tests.append(direct or self._conditions.sql(part, run))
         tests.append((self._lifecycle(), ()))
         if place:
@@ -180,10 +187,25 @@ class Search:
             return None
         if known not in self._narrows:
             bounds = tuple(part for part in _parts(asked) if _direct(part, stretch) is not None)
-            self._narrows[known] = narrowest(
+            found = narrowest(
                 self._session, self._conditions, asked, experiment, wanted=self._wanted, bounds=bounds
             )
+            if found is not None and self._is_sieve(stretch, found):
+                self._sieves[known], found = found, None
+            self._narrows[known] = found
         return self._narrows[known]
+
+    def _is_sieve(self, stretch: _Stretch, found: Narrow) -> bool:
+        """Whether the walk is short enough to hold each of its runs against all that pass the test, hashed.
+
+        That is of PostgreSQL, which looks each of those up twice to sort them: their number, then the run.
+        """
+        is_asked = stretch.metric is not None and found.settled is not None
+        return is_asked and not self._session.is_sqlite and are_few(self._session)
+
+    def _sieve(self, stretch: _Stretch, experiment: int) -> Narrow | None:
+        """What a walk is held against, once `_narrow` has found it out."""
+        return self._sieves.get((experiment, stretch.metric))
 
     # -- values that very many have ------------------------------------------------------------
 
@@ -377,6 +399,11 @@ def _direct(asked: Condition, stretch: _Stretch) -> _Test | None:
     if asked.op not in ORDERED or not isinstance(asked.value, int | float):
         return None
     return f"d.value {ORDERED[asked.op]} ?", (float(asked.value),)
+
+
+def _among(run: str, found: Narrow) -> _Test:
+    """Whether a run is one of those, which PostgreSQL hashes as long as it is asked whether that is true."""
+    return f"({run} IN (SELECT s.run_no FROM {found.table} s WHERE {found.where})) IS TRUE", found.arguments
 
 
 def _is_wider(bound: _Test | None, within: Sequence[_Test]) -> bool:
