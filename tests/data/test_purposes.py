@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -118,6 +119,17 @@ def test_no_new_name_leads_around_the_rules(ctx: Context) -> None:
             read(ctx, name, purpose="marketing")
         assert read(ctx, name, purpose="support").num_rows == 2
     assert read(ctx, "middle").num_rows == 1
+
+
+def test_rules_hold_however_often_something_was_made_of_something(ctx: Context) -> None:
+    append(ctx, "people", PEOPLE)
+    set_purposes(ctx, "people", RULES)
+    names = ["people", *(f"d{number}" for number in range(25))]
+    for source, target in pairwise(names):
+        made = under(ctx, f"of {source}", purpose="support")
+        append(made, target, read(made, source))
+    with pytest.raises(Denied, match="'email' of dataset:people"):
+        read(ctx, names[-1], purpose="marketing")
 
 
 def test_an_export_is_for_a_purpose(ctx: Context, tmp_path: Path) -> None:

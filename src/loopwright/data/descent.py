@@ -25,8 +25,8 @@ MadeOf = Mapping[str, Mapping[str, Collection[str]]]
 
 _WHOLE = frozenset({"definitions", "labels_of", "view"})
 """facts of training sets, label sets and backfills, which say of every column what it was made of"""
-_DEPTH = 20
-"""steps that lineage is followed back over"""
+_DEPTH = 1000
+"""steps that lineage is followed back over: it comes to its end by itself, and rules hold over all of it"""
 
 _Pairs = frozenset[tuple[str, str]]
 """columns of a version, each with a column asked about that was made of it"""
