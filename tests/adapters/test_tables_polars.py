@@ -1,8 +1,9 @@
 """The Polars engine passes the suite of engines of tables."""
 
+import pyarrow as pa
 import pytest
 
-from loopwright.adapters.tables import PolarsTables
+from loopwright.adapters.tables import PolarsTables, parquet
 from loopwright.ports.tables import Tables
 from loopwright.testing.tables import TablesSuite
 
@@ -11,3 +12,18 @@ class TestPolarsTables(TablesSuite):
     @pytest.fixture
     def tables(self) -> Tables:
         return PolarsTables()
+
+
+def test_texts_that_one_chunk_of_plain_strings_cannot_hold_come_in_several(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parquet, "_TEXT_BYTES", 1000)
+    texts = [None if n % 7 == 0 else "x" * n for n in range(90)] + ["y" * 5000]
+    chunks = pa.chunked_array([pa.array(texts, pa.large_string()), pa.array([], pa.large_string())])
+    found = parquet.plain_table(pa.table({"n": list(range(91)), "t": chunks}))
+    assert found.schema.field("t").type == pa.string()
+    assert found.column("t").to_pylist() == texts
+    assert found.column("n").to_pylist() == list(range(91))
+    sizes = [chunk.nbytes for chunk in found.column("t").chunks]
+    assert len(sizes) > 4
+    assert sorted(sizes)[-1] > 5000 >= 1000 >= sorted(sizes)[-2]

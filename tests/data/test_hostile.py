@@ -23,6 +23,7 @@ import pytest
 from loopwright.adapters.objects import FolderObjects
 from loopwright.adapters.sql import open_ledger
 from loopwright.core.errors import Invalid, LoopwrightError, NotFound, TooLarge
+from loopwright.data import conforming
 from loopwright.data.appending import append
 from loopwright.data.checking import check_file
 from loopwright.data.files import add, check_out
@@ -539,3 +540,16 @@ def test_two_gigabytes_in_one_cell_or_column_are_refused(
 def test_a_reader_of_any_bytes_refuses_by_the_first_ones() -> None:
     with pytest.raises(Invalid):
         read_table(io.BytesIO(b"\xff\xff\xff\xff" + b"\xff" * 60), "", {}, path="a")
+
+
+@pytest.mark.parametrize("kind", [pa.large_string(), pa.string_view()])
+def test_more_text_at_once_than_a_column_holds_is_refused_and_a_view_of_a_few_is_not(
+    ctx: Context, monkeypatch: pytest.MonkeyPatch, kind: pa.DataType
+) -> None:
+    monkeypatch.setattr(conforming, "_TEXT_LIMIT", 1000)
+    texts = pa.array(["x" * 100] * 40, kind)
+    with pytest.raises(TooLarge, match="'t' holds 4,"):
+        append(ctx, "d", pa.table({"t": texts}))
+    with pytest.raises(NotFound):
+        read(ctx, "d")
+    assert append(ctx, "d", pa.table({"t": texts.slice(10, 5)})).rows == 5

@@ -16,6 +16,7 @@ __all__ = ["COLUMNS_LIMIT", "arrow_type", "check_sound", "conformed", "ordered"]
 COLUMNS_LIMIT = 5_000
 _NAME_LIMIT = 250
 _SHOWN = 80
+_TEXT_LIMIT = (1 << 31) - 1
 _FIRST_US, _LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999
 
 
@@ -133,6 +134,8 @@ def _plain(name: str, values: pa.ChunkedArray, wanted: ColumnType | None) -> pa.
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     kind = values.type
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        _check_text(name, values)
     if pa.types.is_date(kind):
         return values.cast(pa.timestamp("us")).cast(pa.timestamp("us", "UTC"))
     if pa.types.is_timestamp(kind):
@@ -145,6 +148,21 @@ def _plain(name: str, values: pa.ChunkedArray, wanted: ColumnType | None) -> pa.
     if pa.types.is_null(kind):
         return values.cast(arrow_type(wanted or ColumnType.STRING))
     return values.cast(_target(name, kind))
+
+
+def _check_text(name: str, values: pa.ChunkedArray) -> None:
+    """`TooLarge` for more text at once than plain strings hold: Arrow's cast does not always say so."""
+    import pyarrow as pa
+
+    if max((chunk.nbytes for chunk in values.chunks), default=0) <= _TEXT_LIMIT:
+        return
+    written = values.cast(pa.large_string())  # a view of few texts may hold on to many
+    size = max(chunk.nbytes for chunk in written.chunks)
+    if size > _TEXT_LIMIT:
+        raise TooLarge(
+            f"the column {name!r} holds {size:,} bytes of text",
+            hint="send fewer rows at a time, or keep long texts as files",
+        )
 
 
 def _target(name: str, kind: Any) -> pa.DataType:

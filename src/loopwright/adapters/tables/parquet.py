@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any, BinaryIO
 
 import polars as pl
@@ -22,6 +22,8 @@ _LOOKED_AT = 1024
 _OFTEN = 0.5
 """share of different values above which a dictionary costs numbers twice the time, and makes them larger"""
 _FEW_ROWS = 4096
+_TEXT_BYTES = (1 << 31) - 1
+"""of a chunk of plain strings"""
 
 
 def write_parquet(table: pa.Table) -> bytes:
@@ -113,6 +115,20 @@ def _scan(
 
 def plain_table(table: pa.Table) -> pa.Table:
     """The table with plain strings in place of large ones."""
-    plain = [pa.string() if pa.types.is_large_string(field.type) else field.type for field in table.schema]
-    wanted = pa.schema([field.with_type(kind) for field, kind in zip(table.schema, plain, strict=True)])
-    return table if wanted == table.schema else table.cast(wanted)
+    for at, field in enumerate(table.schema):
+        if pa.types.is_large_string(field.type):
+            plain = pa.chunked_array(_plain_chunks(table.column(at)), pa.string())
+            table = table.set_column(at, field.with_type(pa.string()), plain)
+    return table
+
+
+def _plain_chunks(values: pa.ChunkedArray) -> Iterator[pa.Array]:
+    """The chunks, in as many more as plain strings need: their places within a chunk have 32 bits."""
+    for chunk in values.chunks:
+        if chunk.nbytes <= _TEXT_BYTES or len(chunk) == 1:
+            yield chunk.cast(pa.string())
+            continue
+        middle = len(chunk) // 2
+        for half in (chunk.slice(0, middle), chunk.slice(middle)):
+            # the cast looks at a slice's places in the whole: with nothing behind it, it is written anew
+            yield from _plain_chunks(pa.chunked_array([pa.concat_arrays([half, chunk.slice(0, 0)])]))
