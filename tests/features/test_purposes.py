@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from msgspec.structs import replace
 
 from loopwright.core.errors import Denied
 from loopwright.core.expressions import Scalar, col
@@ -20,7 +21,7 @@ from loopwright.data.nouns import ColumnRule, Contract
 from loopwright.data.purposes import answer_access, column_tags, request_access, set_purposes
 from loopwright.data.reading import read
 from loopwright.engine.context import Context, Principal
-from loopwright.features.backfilling import backfill_view
+from loopwright.features.backfilling import backfill, backfill_view, run_backfill
 from loopwright.features.nouns import Backfill, FeatureService, FeatureView, Lookup, Output
 from loopwright.features.training import make_training_set
 from loopwright.features.verbs import define_service, define_view, lookup, materialize, show_view
@@ -161,6 +162,23 @@ def test_who_was_granted_it_may_look_up_and_nobody_else(ctx: Context) -> None:
     assert lookup(ann, "rich", ASKED, at=at(2), purpose="research").rows == ((60.0,), (40.0,))
     with pytest.raises(Denied):
         lookup(ctx.acting_as(Principal(name="bob", scopes=scopes)), "rich", ASKED, purpose="research")
+
+
+def test_a_backfill_is_asked_and_carried_out_for_who_may_read(ctx: Context) -> None:
+    """A worker carries it out, whose own grants are nobody else's."""
+    scopes = frozenset({"feature:write", "dataset:*"})
+    worker, ann, bob = (ctx.acting_as(Principal(name=name, scopes=scopes)) for name in ("w", "ann", "bob"))
+    for each in (worker, ann):
+        asked = request_access(each, "people", ("pay",), "research", "a study")
+        answer_access(ctx, asked.id, grant=True)
+    period = {"every": "1h", "into": "hourly", "purpose": "research"}
+    with pytest.raises(Denied, match="'pay' of dataset:people"):
+        backfill(bob, "means", at(0), at(2), **period)
+    job = backfill(ann, "means", at(0), at(2), **period)
+    with pytest.raises(Denied, match="'pay' of dataset:people"):
+        run_backfill(worker, replace(job, created_by="bob"))
+    assert run_backfill(worker.acting_as(Principal(name="other")), job)["rows"] > 0
+    assert read(ann, "hourly", purpose="research").num_rows > 0
 
 
 def test_each_of_two_sources_of_a_column_is_asked(ctx: Context) -> None:

@@ -9,19 +9,23 @@ from typing import TypeAlias
 import msgspec
 from msgspec.structs import replace
 
-from loopwright.core.addresses import AssetName, check_name, parse_address, version_address
+from loopwright.core.addresses import Address, AssetName, check_name, parse_address, version_address
 from loopwright.core.errors import Invalid
 from loopwright.core.instants import duration, format_duration, format_instant, to_micros
 from loopwright.core.nouns import Job, Json, Version
+from loopwright.data.nouns import DATASET
+from loopwright.data.reading import permitted
 from loopwright.engine.context import Context
 from loopwright.engine.jobs import enqueue
 from loopwright.engine.operation import on_job, operation
+from loopwright.engine.publishing import resolve
 from loopwright.features.feeding import LiveView, live_view
 from loopwright.features.formulas import check_computable
 from loopwright.features.materializing import fill_below, known_in, materialize_view
 from loopwright.features.nouns import VIEW, Backfill, Purpose
 from loopwright.features.offline import view_of
 from loopwright.features.retelling import Retelling
+from loopwright.features.rules import columns_read
 
 _Window: TypeAlias = tuple[datetime | None, datetime]
 """after, until; the first one has no beginning"""
@@ -64,6 +68,8 @@ def backfill(
         raise Invalid(f"{into!r} is what the view is made of", hint="name another dataset")
     _check(start, end, duration(every), ctx.now())
     check_computable(ctx.ports.functions, view.derived.values())
+    source = resolve(ctx, Address(kind=DATASET, name=view.source))
+    permitted(ctx, source, columns_read(view), purpose=purpose)
     asked = Backfill(
         view=str(found.ref),
         start=start,
@@ -93,7 +99,8 @@ def _check(start: datetime, end: datetime, every: timedelta, now: datetime) -> N
 
 @on_job(_JOB)
 def run_backfill(ctx: Context, job: Job) -> Json:
-    """Carry it out; the next attempt goes on after the last window that is durable."""
+    """Carry it out for who asked; the next attempt goes on after the last window that is durable."""
+    ctx = ctx.acting_as(replace(ctx.principal, name=job.created_by))
     given = {key: value for key, value in job.arguments.items() if key != "again"}
     asked = msgspec.convert(given, Backfill)
     is_first = job.attempt <= 1
