@@ -94,12 +94,6 @@ def test_the_bins_of_a_profile_are_those_of_the_rows() -> None:
             assert np.abs(shares - np.arange(1, 10) / 10).max() <= each.rank_error + 1 / len(values)
 
 
-def test_a_watched_feed_says_why_rows_are_read() -> None:
-    (read,) = show(Watched().ctx, MONITOR).read_rows
-    assert read.what == "the last 60d of weather, at each check"
-    assert "no profile says" in read.because
-
-
 def unprofiled(watched: Watched) -> None:
     """The reference as earlier releases kept training sets: without a profile."""
     ctx = watched.ctx

@@ -22,6 +22,7 @@ from loopwright.data.packing import batches_of
 from loopwright.data.pruning import may_hold, ranges_of
 from loopwright.data.reading import SPANS, WIDTH
 from loopwright.data.streams import files_of
+from loopwright.data.stretches import STRETCHES, keep_stretches
 from loopwright.engine.context import Context
 from loopwright.ports.tables import ColumnRange
 
@@ -45,6 +46,8 @@ __all__ = [
 
 _REMEMBERED_ROWS = 100_000
 _BATCH_ROWS = 65_536
+_STRETCHED_ROWS = 1 << 18
+"""rows of a part that is read once more, whole, for its stretches of time; larger ones go on without"""
 
 
 class Cut(msgspec.Struct, frozen=True, kw_only=True):
@@ -257,7 +260,15 @@ def _rewritten(
         name: [ranges[name].low, ranges[name].high] for name in entry.facts.get(SPANS, {}) if name in ranges
     }
     facts: Json = {**entry.facts, WIDTH: len(schema.columns), SPANS: spans}
-    return replace(made, facts=facts)
+    before = facts.pop(STRETCHES, None)
+    return replace(made, facts={**facts, **_stretches(ctx, made, before)})
+
+
+def _stretches(ctx: Context, made: ManifestEntry, before: Sequence[str] | None) -> Json:
+    """Which values still occur when, in a part that was written anew; not of one that is large."""
+    if before is None or (made.rows or 0) > _STRETCHED_ROWS:
+        return {}
+    return keep_stretches(ctx, ctx.ports.tables.read(files_of(ctx, (made.digest,))), before[0])
 
 
 def each_batch(

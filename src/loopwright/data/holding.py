@@ -20,6 +20,7 @@ from loopwright.data.labels import ITEM
 from loopwright.data.nouns import DATASET
 from loopwright.data.reading import body_of
 from loopwright.data.streams import files_of, prepare_segment
+from loopwright.data.stretches import stretch_objects
 from loopwright.data.subjects import (
     chosen_rows,
     hits_in,
@@ -61,6 +62,7 @@ class VersionRows:
         "data/drafting.py": "parts of dataset versions",
         "data/folder_rows.py": "files of folders without the records that went",
         "data/folders.py": "files of folders, of which those with records are written anew",
+        "data/stretches.py": "which values of a part occurred when, made anew with the part",
         "features/training.py": "training sets",
     }
 
@@ -198,8 +200,9 @@ class _Renewal:
         if not left.removed:
             return manifest
         self.removed[digest] = left.removed
-        kept = {entry.digest for entry in left.entries}
+        kept = {entry.digest for entry in left.entries} | stretch_objects(left.entries)
         self.objects |= {entry.digest for entry in manifest.entries} - kept
+        self.objects |= stretch_objects(manifest.entries) - kept
         body = manifest.body
         if left.batches:
             there = body_of(manifest)

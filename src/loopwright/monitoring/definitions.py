@@ -22,6 +22,7 @@ from loopwright.engine.publishing import manifest_of, prepare, publish, resolve
 from loopwright.features.nouns import VECTOR_PREFIX
 from loopwright.features.verbs import service_of
 from loopwright.monitoring.drift import ColumnBins, fit_bins, profiled_bins
+from loopwright.monitoring.feed_rows import why_read
 from loopwright.monitoring.nouns import MONITOR, FeedWatch, Monitor, RowsRead
 from loopwright.serving.verbs import config_of
 
@@ -34,7 +35,6 @@ __all__ = ["Definition", "keep", "load", "rows_read", "watch_of"]
 _FILE = "bins.json"
 _DECODER = msgspec.json.Decoder(tuple[ColumnBins, ...])
 _SCORE = ColumnBins(column="score", edges=tuple(at / 20 for at in range(1, 20)), because="")
-_WATCHED = "it asks in which stretch of time each value occurred, which no profile says"
 
 
 class Definition(NamedTuple):
@@ -99,8 +99,11 @@ def _check_number(manifest: Manifest, column: str) -> None:
         )
 
 
-def rows_read(definition: Definition) -> tuple[RowsRead, ...]:
-    """For what a monitor reads rows of datasets, and why; profiles and logged counts say all the rest."""
+def rows_read(ctx: Context, definition: Definition) -> tuple[RowsRead, ...]:
+    """For what a monitor reads rows of datasets, and why; profiles and counts say all the rest.
+
+    Of a watched feed: why a check that is made now would read them.
+    """
     fitted: dict[str, list[str]] = {}
     for each in definition.bins:
         if each.because and each.column != _SCORE.column:
@@ -110,8 +113,9 @@ def rows_read(definition: Definition) -> tuple[RowsRead, ...]:
         for because, columns in fitted.items()
     ]
     watches = [
-        RowsRead(what=f"the last {watch.trailing} of {watch.dataset}, at each check", because=_WATCHED)
+        RowsRead(what=f"the last {watch.trailing} of {watch.dataset}, at each check", because=because)
         for watch in definition.monitor.feeds
+        if (because := why_read(ctx, watch))
     ]
     return (*bins, *watches)
 

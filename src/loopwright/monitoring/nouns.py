@@ -240,6 +240,8 @@ class FeedReport(msgspec.Struct, frozen=True, kw_only=True):
     alarm: Alarm
     change: str = ""
     """`raised`, `cleared` or nothing"""
+    read_rows: str = ""
+    """why rows were read; empty: counts by stretch of time told all, or rows were given"""
 
 
 class FeatureSkew(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,17 +10,15 @@ import msgspec
 
 from loopwright.core.addresses import Address, AssetName
 from loopwright.core.errors import Invalid
-from loopwright.core.expressions import col
 from loopwright.core.instants import duration, format_instant, from_micros, to_micros
 from loopwright.core.nouns import Json, Signal, Version
-from loopwright.data.reading import body_of, read_version
 from loopwright.engine.context import Context
 from loopwright.engine.operation import operation
-from loopwright.engine.publishing import manifest_of, resolve
 from loopwright.features.nouns import Purpose
 from loopwright.monitoring.days import check_window
 from loopwright.monitoring.definitions import keep, load, rows_read, watch_of
 from loopwright.monitoring.drift import DayCounts
+from loopwright.monitoring.feed_rows import FeedRows, NotTold, feed_of, read_whole, stretched
 from loopwright.monitoring.labels import label_table, record
 from loopwright.monitoring.nouns import (
     MONITOR,
@@ -39,7 +37,7 @@ from loopwright.monitoring.readings import signal_of_skew, signals_of_feed
 from loopwright.monitoring.skew import measure_skew
 from loopwright.monitoring.state import alarm_of, alarms_about, checked_windows, keep_alarm
 from loopwright.monitoring.usage import FeatureUse, uses_of
-from loopwright.monitoring.watching import FeedRows, judge, last_strange, next_alarm
+from loopwright.monitoring.watching import judge, last_strange, next_alarm
 from loopwright.ports.ledger import Page, PageRequest, Segment, Transaction
 from loopwright.serving.nouns import stream_of
 from loopwright.serving.verbs import config_of
@@ -180,13 +178,28 @@ def check_feed(
     """Hold the newest window of a watched dataset against its trailing past; raise or clear its alarm.
 
     `rows` are the dataset's rows where the caller has them at hand: at least the window and the trailing
-    time before it. Raised at once, cleared when the newest quarter of the window is healthy throughout.
+    time before it. Without them the counts by stretch of time beside the dataset's parts are read, and its
+    rows only where these do not prove the answer: `read_rows` says why. Raised at once, cleared when the
+    newest quarter of the window is healthy throughout.
     """
     watch = watch_of(name, load(ctx, name).monitor, dataset)
     until = end or ctx.now()
+    if rows is None:
+        try:
+            return _checked(ctx, name, watch, until, stretched(ctx, watch, until))
+        except NotTold as why:
+            return _checked(ctx, name, watch, until, (read_whole(ctx, watch, until), str(why)))
+    time = feed_of(ctx, watch).time
+    return _checked(ctx, name, watch, until, (FeedRows.read(rows, time, watch.columns), ""))
+
+
+def _checked(
+    ctx: Context, name: str, watch: FeedWatch, until: datetime, told: tuple[FeedRows, str]
+) -> FeedReport:
+    """The feed judged, and its alarm moved; `NotTold` where rows by stretches do not prove the answer."""
+    feed, because = told
     start = until - duration(watch.window)
-    feed = _feed_rows(ctx, watch, start - duration(watch.trailing), until, rows)
-    subject = str(Address(kind="dataset", name=dataset))
+    subject = str(Address(kind="dataset", name=watch.dataset))
     with ctx.read() as tx:
         seen = alarm_of(ctx, tx, subject, "feed")
     judged = judge(feed, watch, seen, until)
@@ -200,7 +213,7 @@ def check_feed(
         change = keep_alarm(ctx, tx, before, after, _told(name, signs, ended))
         tx.signals.add(signals_of_feed(ctx, subject, signs, start, until))
         return FeedReport(
-            dataset=dataset,
+            dataset=watch.dataset,
             checked_at=ctx.now(),
             start=start,
             end=until,
@@ -209,6 +222,7 @@ def check_feed(
             signs=signs,
             alarm=before if change == "cleared" else after,
             change=change,
+            read_rows=because,
         )
 
     return ctx.write(work)
@@ -224,20 +238,6 @@ def _told(name: str, signs: Sequence[ColumnSign], ended: datetime | None) -> Jso
         "said": said,
         "until": None if ended is None else format_instant(ended),
     }
-
-
-def _feed_rows(
-    ctx: Context, watch: FeedWatch, begin: datetime, until: datetime, rows: pa.Table | None
-) -> FeedRows:
-    version = resolve(ctx, Address(kind="dataset", name=watch.dataset))
-    body = body_of(manifest_of(ctx, version))
-    time = body.known_at or body.event_time
-    if time is None:
-        raise Invalid(f"{version.ref} has no time column", hint="append it with event_time or known_at")
-    if rows is None:
-        inside = (col(time) > to_micros(begin)) & (col(time) <= to_micros(until))
-        rows = read_version(ctx, version, columns=[time, *watch.columns], where=inside)
-    return FeedRows(rows, time, watch.columns)
 
 
 def skew(ctx: Context, endpoint: str, start: datetime, end: datetime, *, purpose: str = "") -> SkewReport:
@@ -301,7 +301,7 @@ def _view(ctx: Context, name: str) -> MonitorView:
         monitor=found.monitor,
         alarms=tuple(alarm for alarm in alarms if alarm.state is AlarmState.FIRING),
         newest=newest,
-        read_rows=rows_read(found),
+        read_rows=rows_read(ctx, found),
     )
 
 

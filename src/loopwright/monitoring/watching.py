@@ -1,10 +1,9 @@
-"""Checks a feed against its own recent past: reads its rows, judges each column, moves the feed's alarm."""
+"""Checks a feed against its own recent past: judges each column, moves the feed's alarm."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec.structs import replace
@@ -12,61 +11,14 @@ from numpy.typing import NDArray
 
 from loopwright.core.instants import duration, from_micros, to_micros
 from loopwright.monitoring.alarms import move, unhealthy_periods
+from loopwright.monitoring.feed_rows import FeedRows
 from loopwright.monitoring.feeds import ColumnWindow, FeedSign, sign_of, stretch
 from loopwright.monitoring.nouns import Alarm, AlarmState, ColumnSign, FeedWatch, Period
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-__all__ = ["FeedRows", "judge", "last_strange", "next_alarm"]
+__all__ = ["judge", "last_strange", "next_alarm"]
 
 _RECENT = 4
 _MICROSECOND = timedelta(microseconds=1)
-
-
-class FeedRows:
-    """A feed's rows in order of time: microseconds `(n,)` and columns; texts are codes of their levels."""
-
-    def __init__(self, table: pa.Table, time: str, columns: Sequence[str]) -> None:
-        import pyarrow as pa
-
-        times = np.asarray(table[time].cast(pa.int64()).to_numpy())
-        order = np.argsort(times, kind="stable")
-        self.times_us: NDArray[np.int64] = times[order]
-        self.columns = {name: _numbers(table[name])[order] for name in columns}
-        self.categories = frozenset(
-            name for name in columns if pa.types.is_string(table.schema.field(name).type)
-        )
-        self._orders: dict[str, NDArray[np.int64]] = {}
-
-    def order_of(self, name: str, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
-        """What sorts a column's values at these rising places, stably; the column is sorted once for all."""
-        if name not in self._orders:
-            self._orders[name] = np.argsort(self.columns[name], kind="stable")
-        places = np.full(len(self.times_us), -1)
-        places[chosen] = np.arange(len(chosen))
-        found = places[self._orders[name]]
-        return found[found >= 0]
-
-    def time_of_newest(self, rows: int, end: datetime) -> datetime | None:
-        """Just before the time of the so-many-th newest row until `end`; None where there are fewer."""
-        at = int(np.searchsorted(self.times_us, to_micros(end), side="right")) - rows
-        return from_micros(int(self.times_us[at]) - 1) if at >= 0 else None
-
-    def count(self, start: datetime, end: datetime) -> int:
-        """Rows with a time in `(start, end]`."""
-        low, high = np.searchsorted(self.times_us, [to_micros(start), to_micros(end)], side="right")
-        return int(high - low)
-
-
-def _numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if pa.types.is_string(column.type):
-        column = pc.dictionary_encode(column).combine_chunks().indices
-    found: NDArray[np.float64] = pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy()
-    return found
 
 
 def judge(rows: FeedRows, watch: FeedWatch, alarm: Alarm, end: datetime) -> tuple[ColumnSign, ...]:
@@ -101,6 +53,7 @@ def last_strange(rows: FeedRows, watch: FeedWatch, alarm: Alarm, end: datetime) 
 def _signs(rows: FeedRows, watch: FeedWatch, alarm: Alarm, span: Period) -> tuple[ColumnSign, ...]:
     begin, end = to_micros(span.start), to_micros(span.end or span.start)
     first = to_micros(span.start - duration(watch.trailing))
+    _check_told(rows, alarm, first, begin, end)
     healthy = _outside(rows.times_us, unhealthy_periods([alarm]))
     not_past = _outside(rows.times_us, alarm.past)
     low, mid, high = np.searchsorted(rows.times_us, [first, begin, end], side="right")
@@ -124,6 +77,15 @@ def _signs(rows: FeedRows, watch: FeedWatch, alarm: Alarm, span: Period) -> tupl
         if sign is not None:
             found.append(_written(sign, rows.times_us[window]))
     return tuple(found)
+
+
+def _check_told(rows: FeedRows, alarm: Alarm, first: int, begin: int, end: int) -> None:
+    """Raise `NotTold` where the rows are stretches of time, and one is neither here nor there."""
+    unhealthy = [*unhealthy_periods([alarm]), *alarm.past]
+    starts = [to_micros(each.start) - 1 for each in unhealthy]
+    ends = [to_micros(each.end) for each in unhealthy if each.end is not None]
+    rows.check_cuts([first, begin, end, *starts, *ends])
+    rows.check_grid(begin, end - begin, first)
 
 
 def _outside(times_us: NDArray[np.int64], periods: Sequence[Period]) -> NDArray[np.bool_]:
