@@ -22,6 +22,7 @@ __all__ = ["routes", "tags_of"]
 
 _READ, _WRITE, _MOVE = "model:read", "model:write", "model:promote"
 _MODELS, _VERSIONS = "registered-models", "model-versions"
+_BY_R: dict[str, Any] = {"TRUE": True, "FALSE": False}
 _MOST_MODELS, _MOST_VERSIONS = 1_000, 200_000
 
 
@@ -111,7 +112,7 @@ class Staged(Numbered, frozen=True):
 
     stage: Needed
     archive_existing_versions: Any = False
-    """a boolean; a text is none"""
+    """a boolean, or one as R spells it, whose client sends every value as a text; any other text is none"""
 
 
 class Brought(Named, frozen=True):
@@ -230,7 +231,8 @@ def _model_routes() -> Iterable[Route]:
     yield _route("POST", f"{_MODELS}/rename", _WRITE, Rename, _rename_model)
     yield _route("PATCH", f"{_MODELS}/update", _WRITE, Described, _describe_model)
     yield _route("DELETE", f"{_MODELS}/delete", _WRITE, Named, _delete_model)
-    yield _route("GET", f"{_MODELS}/search", _READ, SeekModels, _search_models)
+    for method in ("GET", "POST"):  # MLflow's client for R asks by POST, which MLflow's own server refuses
+        yield _route(method, f"{_MODELS}/search", _READ, SeekModels, _search_models)
     yield _route("POST", f"{_MODELS}/set-tag", _WRITE, Tagged, _tag_model)
     yield _route("DELETE", f"{_MODELS}/delete-tag", _WRITE, Untagged, _untag_model)
     for method in ("GET", "POST"):
@@ -365,6 +367,7 @@ def _describe_version(ctx: Context, asked: DescribedVersion) -> VersionReply:
 
 def _stage(ctx: Context, asked: Staged) -> VersionReply:
     archive = asked.archive_existing_versions
+    archive = _BY_R.get(archive, archive) if isinstance(archive, str) else archive
     if not isinstance(archive, bool):
         raise Invalid(
             f"Invalid value \"{shown(str(archive))}\" for parameter 'archive_existing_versions' supplied: "
