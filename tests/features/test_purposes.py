@@ -171,10 +171,9 @@ def test_a_backfill_is_asked_and_carried_out_for_who_may_read(ctx: Context) -> N
     for each in (worker, ann):
         asked = request_access(each, "people", ("pay",), "research", "a study")
         answer_access(ctx, asked.id, grant=True)
-    period = {"every": "1h", "into": "hourly", "purpose": "research"}
     with pytest.raises(Denied, match="'pay' of dataset:people"):
-        backfill(bob, "means", at(0), at(2), **period)
-    job = backfill(ann, "means", at(0), at(2), **period)
+        backfill(bob, "means", at(0), at(2), every="1h", into="hourly", purpose="research")
+    job = backfill(ann, "means", at(0), at(2), every="1h", into="hourly", purpose="research")
     with pytest.raises(Denied, match="'pay' of dataset:people"):
         run_backfill(worker, replace(job, created_by="bob"))
     assert run_backfill(worker.acting_as(Principal(name="other")), job)["rows"] > 0
