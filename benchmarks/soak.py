@@ -54,14 +54,17 @@ class Sample(NamedTuple):
 
 
 def sampled(server: Server, at_s: float) -> Sample:
-    own, database = replace(server, pids=server.pids[: len(server.urls)]), server.pids[len(server.urls) :]
+    own, database = (
+        replace(server, pids=server.pids[: len(server.urls)], keeper=None),
+        server.pids[len(server.urls) :],
+    )
     processes = family(own)
     return Sample(
         at_s,
         memory_mb(own),
         sum(each.num_fds() for each in processes),
         sum(each.num_threads() for each in processes),
-        proportional_mb(replace(server, pids=database)),
+        proportional_mb(replace(server, pids=database, keeper=None)),
     )
 
 

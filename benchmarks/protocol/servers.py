@@ -43,7 +43,7 @@ def ours(
     with contextlib.ExitStack() as stack:
         home = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="loopwright-")))
         database: Path | str = home / ".loopwright/ledger.db"
-        words, pids = list[str](), list[int]()
+        words, pids, pid = list[str](), list[int](), None
         if store == "postgresql":
             database, pid = keeper or stack.enter_context(postgres())
             words, pids = ["--database", database], [pid]
@@ -54,7 +54,8 @@ def ours(
             urls=tuple(url for url, _ in found),
             name=f"loopwright, {store}, {processes} process{'es' * (processes > 1)}",
             started_s=time.perf_counter() - begun,
-            pids=(*(pid for _, pid in found), *pids),
+            pids=(*(each for _, each in found), *pids),
+            keeper=pid,
             database=database,
             tables=OURS,
         )
@@ -111,12 +112,12 @@ def theirs(*, store: str = "sqlite") -> Iterator[Server]:
     from tests.protocols.mlflow.peers import mlflow_server
 
     with contextlib.ExitStack() as stack:
-        address, pids = "", list[int]()
+        address, pids, keeper = "", list[int](), None
         if store == "postgresql":
             database, keeper = stack.enter_context(postgres())
             address, pids = database.partition("&schema=")[0], [keeper]
         peer = stack.enter_context(mlflow_server("3", workers=2, postgres=address))
         yield Server(
             urls=(peer.url,), name=f"{peer.name}, {store}", started_s=peer.started_s, pids=(peer.pid, *pids),
-            database=peer.database, peer=True, tables=THEIRS,
+            keeper=keeper, database=peer.database, peer=True, tables=THEIRS,
         )  # fmt: skip
