@@ -24,6 +24,7 @@ __all__ = [
     "PurposeRule",
     "Purposes",
     "check_purpose",
+    "has_rules",
     "kept_purposes",
     "refusals",
     "requests_about",
@@ -116,6 +117,12 @@ def refusals(
             if refusal is not None:
                 found = {**dict.fromkeys(there[column], refusal), **found}
     return {column: found[column] for column in columns if column in found}
+
+
+def has_rules(ctx: Context) -> bool:
+    """Whether any dataset has rules of purposes."""
+    with ctx.read() as tx:
+        return any(True for _ in _policies(ctx, tx))
 
 
 class _Rules:

@@ -57,6 +57,8 @@ class EndpointConfig(msgspec.Struct, frozen=True, kw_only=True):
     version it routes to"""
     shadow: tuple[int, ...] = ()
     sticky: str = ""
+    purpose: str = "serving"
+    """what features are looked up for: columns that may not be read for it are not served"""
 
 
 class EndpointView(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from loopwright.core.errors import Invalid, LoopwrightError, NotFound, TooLarge, Unavailable
+from loopwright.core.errors import Denied, Invalid, LoopwrightError, NotFound, TooLarge, Unavailable
 from loopwright.core.expressions import Scalar
 from loopwright.core.instants import to_micros
 from loopwright.core.nouns import Event
@@ -18,6 +18,7 @@ from loopwright.serving.counters import Counters
 from loopwright.serving.gaps import record_gaps
 from loopwright.serving.log import PredictionLog
 from loopwright.serving.nouns import ENDPOINT, EndpointStatistics, Reply, Variant
+from loopwright.serving.permitting import changes_permission, check_served
 from loopwright.serving.shadow import ShadowCall, ShadowLane
 from loopwright.serving.tables import RouteTable, live_version, load_table
 
@@ -104,13 +105,19 @@ class Runtime:
     def refresh(self, endpoint: str) -> RouteTable:
         """Load the endpoint's live configuration and swap it in; calls in flight finish on the old one.
 
-        Raises `NotFound` when there is no such endpoint.
+        Raises `NotFound` when there is no such endpoint, `Denied` when its features may not be read for its
+        purpose: then it answers nobody.
         """
         with self._load_lock:
             self._stale.discard(endpoint)
             try:
                 version = live_version(self._ctx, endpoint)
             except NotFound:
+                self._tables.pop(endpoint, None)
+                raise
+            try:
+                check_served(self._ctx, version)
+            except Denied:
                 self._tables.pop(endpoint, None)
                 raise
             table = load_table(self._ctx, version, self._tables.get(endpoint))
@@ -120,8 +127,13 @@ class Runtime:
     def on_events(self, events: Iterable[Event]) -> None:
         """Take note of committed events: what they changed is loaded by the runtime's thread or `settle`."""
         for event in events:
-            if event.kind == _ROUTED and event.space == self._ctx.space:
+            if event.space != self._ctx.space:
+                continue
+            if event.kind == _ROUTED:
                 self._stale.add(event.subject.partition(":")[2])
+                self._wake.set()
+            elif changes_permission(event):
+                self._stale.update(self._tables)
                 self._wake.set()
 
     def settle(self) -> None:

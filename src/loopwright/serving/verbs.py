@@ -30,6 +30,7 @@ from loopwright.ports.ledger import Page, PageRequest, Transaction
 from loopwright.registry.nouns import KIND as MODEL
 from loopwright.registry.servable import service_of_model
 from loopwright.serving.nouns import ENDPOINT, LIVE, EndpointConfig, EndpointView
+from loopwright.serving.permitting import check_permitted
 from loopwright.serving.rules import check_config, with_shadow, with_split
 
 __all__ = ["config_of", "deploy", "endpoints", "rollback", "shadow", "show", "split"]
@@ -40,7 +41,10 @@ _HISTORY = 20
 
 @operation("serving.deploy", scope="endpoint:deploy", route="POST /endpoints/{endpoint}/deploy")
 def deploy(ctx: Context, endpoint: AssetName, config: EndpointConfig, *, reason: str = "") -> Version:
-    """Let an endpoint answer by a configuration from now on; the one before stays one rollback away."""
+    """Let an endpoint answer by a configuration from now on; the one before stays one rollback away.
+
+    Features are looked up for its `purpose`, by the rights of who deploys it.
+    """
     config = _pinned(ctx, check_config(config))
     with ctx.read() as tx:
         before = _live(ctx, tx, endpoint)
@@ -123,7 +127,8 @@ def config_of(ctx: Context, endpoint: str) -> EndpointConfig:
 def _pinned(ctx: Context, config: EndpointConfig) -> EndpointConfig:
     """The configuration with its service fixed to a version; its sticky column has to be an input.
 
-    `Invalid` where an input is made by a Python function that this process was not given.
+    `Invalid` where an input is made by a Python function that this process was not given, `Denied` where the
+    features it looks up may not be read for its purpose.
     """
     told = config.service or service_of_model(ctx, config.model, config.routes[0].version)
     service = resolve(ctx, told, kind=SERVICE)
@@ -131,6 +136,7 @@ def _pinned(ctx: Context, config: EndpointConfig) -> EndpointConfig:
     check_computable(ctx.ports.functions, [output.expr for output in definition.outputs])
     if config.sticky:
         definition.request.column(config.sticky)
+    check_permitted(ctx, config)
     return replace(config, service=str(service.ref))
 
 
