@@ -158,6 +158,18 @@ def test_values_a_list_leaves_out_are_bounded() -> None:
     assert box.low - 0.01 <= bins.total_variation(*sides) <= box.high + 0.01
 
 
+@pytest.mark.parametrize("far", [float("inf"), 1.7e308])
+def test_numbers_without_a_histogram_are_told_of(far: float) -> None:
+    ctx = memory_context()
+    for _ in range(2):
+        append(ctx, "far", pa.table({"n": [-far, far] * 50, "near": [1.0, 2.0] * 50}))
+    found = {each.column: each for each in drift(ctx, "far@1", "far@2", since="far@1").columns}
+    assert (found["n"].values_before, found["n"].values_after) == (100, 100)
+    assert (found["n"].stability, "no histogram" in found["n"].note) == (None, True)
+    assert found["near"].stability is not None
+    drift(ctx, "far@1", "far@2")
+
+
 def test_since_asks_for_appends_alone() -> None:
     ctx = memory_context()
     for part in range(3):

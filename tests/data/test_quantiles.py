@@ -156,3 +156,36 @@ def test_a_distribution_by_ranks_is_as_two_samples_say(ctx: Context, shift: floa
         assert true > 0.06 - (1 / 80 + ERROR)
     else:
         assert true <= 0.06 + 1 / 80 + ERROR
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ([-1.7e308, 1.7e308, 1.0], [2.0, 3.0, -1.7e308]),
+        ([1.0, 2.0], [-1.7e308, 1.6e308]),
+        ([np.inf, 1.0, 1.0], [2.0, 4.0]),
+        ([1.0, 2.0], [-np.inf, 3.0]),
+        ([1e200, -1e200], [1.0, 5.0]),
+        ([np.nan, np.nan], [1.0, 5.0]),
+        ([3.0], [4.0]),
+    ],
+)
+def test_the_greatest_numbers_are_profiled_and_appended_to(
+    tmp_path: Path, first: list[float], second: list[float]
+) -> None:
+    """The greatest doubles stand for missing values in files of simulations and of sensors."""
+    with Workspace.open(tmp_path / ".loopwright") as opened:
+        made = opened.context()
+        for part in (first, second):
+            append(made, "grown", pa.table({"n": part, "other": part[::-1]}))
+        found = opened.call("data.profile", name="grown")["columns"]["n"]
+    rows = np.array([*first, *second])
+    rows = rows[~np.isnan(rows)]
+    with np.errstate(invalid="ignore", over="ignore"):
+        wanted = {"mean": rows.mean(), "std": rows.std(ddof=1)}
+    for measure, value in wanted.items():
+        shown = value if np.isfinite(value) else None
+        assert found[measure] == (shown if shown is None else pytest.approx(shown)), measure
+    if found["histogram"] is not None:
+        assert np.isfinite(found["histogram"]["edges"]).all()
+    json.dumps(found, allow_nan=False)

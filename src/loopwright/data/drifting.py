@@ -162,6 +162,8 @@ def _column_without(whole: Json, before: Json | None) -> Json:
             return {**found, "note": "its profile was made anew in between"}
     if whole.get("histogram"):  # no value was there before: all came since
         return {**found, "histogram": whole["histogram"]}
+    if "sketch" in whole:
+        return {**found, "note": "its profile has no histogram: values are infinite, or too far apart"}
     if "top" not in whole:
         return found
     if "top" not in before or len(before["top"]) >= _LISTED or whole.get("bounds"):

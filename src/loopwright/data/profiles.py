@@ -113,14 +113,18 @@ def _extreme(choose: Any, first: Any, second: Any) -> Any:
 def _moments(before: Json, added: Json) -> Json:
     """Mean and deviation of two samples together (Chan, Golub, LeVeque 1979, eq. 2.1)."""
     parts = [(part["count"] - part.get("nan", 0), part["mean"], part["std"]) for part in (before, added)]
-    full = [(n, mean, std or 0.0) for n, mean, std in parts if n and mean is not None]
+    full = [(n, mean, std) for n, mean, std in parts if n]
+    if any(mean is None for _, mean, _ in full):  # infinite, as that of both is
+        return {"mean": None, "std": None}
     if len(full) < 2:
-        chosen = before if parts[0][0] and parts[0][1] is not None else added
+        chosen = before if parts[0][0] else added
         return {"mean": chosen["mean"], "std": chosen["std"]}
-    (n1, mean1, std1), (n2, mean2, std2) = full
+    (n1, mean1, std1), (n2, mean2, std2) = ((n, mean, std or 0.0) for n, mean, std in full)
     n, gap = n1 + n2, mean2 - mean1
     squares = std1 * std1 * (n1 - 1) + std2 * std2 * (n2 - 1) + gap * gap * n1 * n2 / n
-    return {"mean": mean1 + gap * n2 / n, "std": math.sqrt(squares / (n - 1))}
+    mean, std = mean1 + gap * n2 / n, math.sqrt(squares / (n - 1))
+    is_told = math.isfinite(std) and all(count < 2 or each is not None for count, _, each in full)
+    return {"mean": mean if math.isfinite(mean) else None, "std": std if is_told else None}
 
 
 def quantiles_of(found: Json) -> Json:

@@ -139,8 +139,11 @@ def _finite(ordered: NDArray[Any]) -> NDArray[Any]:
 
 
 def _spanned(low: float, high: float) -> Floats | None:
-    """The edges of 20 equal bins from `low` to `high`, of one when they are the same."""
-    if not (math.isfinite(low) and math.isfinite(high)):
+    """The edges of 20 equal bins from `low` to `high`, of one when they are the same.
+
+    None where one is infinite, or they are too far apart to be told in numbers of 64 bits.
+    """
+    if not math.isfinite(high - low):
         return None
     return np.linspace(low, high, _BINS + 1) if high > low else np.array([low, high])
 
