@@ -22,6 +22,7 @@ from loopwright.data.streams import read_stream
 from loopwright.engine import collection
 from loopwright.engine.collection import collect_objects
 from loopwright.engine.context import Context
+from loopwright.engine.erased import MARK_TAG
 from loopwright.engine.holders import MARKS_FILE
 from loopwright.engine.journal import verify_ledger
 from loopwright.engine.publishing import manifest_of, resolve
@@ -297,7 +298,7 @@ def _is_gone(ctx: Context, before: Mapping[str, list[object]]) -> None:
     proofs = erasing.erasures(ctx)
     assert proofs
     assert all(proof.left == 0 for proof in proofs)
-    assert erasing.MARK_TAG in resolve(ctx, "model:risk").tags
+    assert MARK_TAG in resolve(ctx, "model:risk").tags
     assert "model:risk@1" in {model for proof in proofs for model in proof.models}
 
 

@@ -25,6 +25,7 @@ from loopwright.data.appending import append
 from loopwright.data.reading import read
 from loopwright.data.streams import read_stream, write_segment
 from loopwright.engine.context import Context
+from loopwright.engine.erased import MARK_TAG
 from loopwright.engine.holders import MARKS_FILE, parse_subject
 from loopwright.engine.publishing import manifest_of, prepare, publish, resolve
 from loopwright.features.nouns import FeatureView
@@ -45,11 +46,6 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
 @pytest.fixture
 def ctx(workspace: Workspace) -> Context:
     return workspace.context()
-
-
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(erasing, "_SETTLED", timedelta(0))
 
 
 def rows(day: int, *names: str) -> pa.Table:
@@ -200,7 +196,7 @@ def test_models_trained_on_it_are_marked_however_far_down(ctx: Context, workspac
     assert set(proof.models) == {"model:direct@1", "model:later@1"}
     for name, marked in (("direct", True), ("later", True), ("free", False)):
         tags = resolve(ctx, f"model:{name}").tags
-        assert (tags.get(erasing.MARK_TAG) == proof.id) is marked
+        assert (tags.get(MARK_TAG) == proof.id) is marked
 
 
 def test_dry_run_tells_and_changes_nothing(ctx: Context) -> None:

@@ -7,7 +7,6 @@ import gzip
 import io
 import json
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +34,6 @@ OTHERS = ["p1", WHO[:-1], WHO + "0", 'a "b", c\nd']
 def ctx(tmp_path: Path) -> Iterator[Context]:
     with Workspace.open(tmp_path / ".loopwright") as opened:
         yield opened.context()
-
-
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(erasing, "_SETTLED", timedelta(0))
 
 
 def rows(*names: str) -> list[dict[str, Any]]:

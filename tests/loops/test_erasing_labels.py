@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
-import pytest
 
 from loopwright.data.appending import append
 from loopwright.engine.holders import parse_subject
@@ -15,11 +13,6 @@ from loopwright.loops.erasing import erase
 from loopwright.workspace import Workspace
 
 WHO = "passenger-4711-Zoe"
-
-
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(erasing, "_SETTLED", timedelta(0))
 
 
 def rows() -> pa.Table:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +29,6 @@ ROWS = [(1, WHO), (2, "p1"), (3, "p1"), (4, WHO)]
 def ctx(tmp_path: Path) -> Iterator[Context]:
     with Workspace.open(tmp_path / ".loopwright") as opened:
         yield opened.context()
-
-
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(erasing, "_SETTLED", timedelta(0))
 
 
 def table(*rows: tuple[int, str]) -> pa.Table:
@@ -101,7 +95,7 @@ def test_a_folder_that_was_looked_through_before_is_to_be_added_again(
     (source / "a.csv").write_text(f"passenger,n\n{WHO},1\np1,2\n")
     add_folder(ctx, "files", source)
     (source / "b.csv").write_text("passenger,n\np2,3\n")
-    left = erased_before(ctx, monkeypatch, folders, "publish")
+    left = erased_before(ctx, monkeypatch, folders, "prepare")
     with pytest.raises(Conflict, match="written anew"):
         add_folder(ctx, "files", source)
     assert left == [0]

@@ -35,11 +35,6 @@ def ctx(workspace: Workspace) -> Context:
     return workspace.context()
 
 
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(erasing, "_SETTLED", timedelta(0))
-
-
 def trips(*told: tuple[Scalar, str, float]) -> pa.Table:
     return pa.table(
         {

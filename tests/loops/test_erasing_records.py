@@ -55,11 +55,6 @@ def ctx(workspace: Workspace) -> Context:
     return workspace.context()
 
 
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(erasing, "_SETTLED", timedelta(0))
-
-
 def of(proof: erasing.Erasure, holder: str) -> tuple[int, int]:
     """How many rows it had of the subject, and in how many places."""
     (line,) = (line for line in proof.holders if line.holder == holder)

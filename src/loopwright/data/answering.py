@@ -11,6 +11,7 @@ from loopwright.core.errors import NotFound
 from loopwright.data.labels import ITEM, Answer, Answers, LabelQueue, items_stream
 from loopwright.data.streams import read_stream
 from loopwright.engine.context import Context
+from loopwright.engine.erased import Renewed
 from loopwright.engine.holders import Held, Subject
 from loopwright.ports.ledger import Transaction
 
@@ -22,12 +23,14 @@ __all__ = [
     "AnswerRows",
     "answers_at",
     "answers_of",
+    "check_rows",
     "forget_answers",
     "item_number",
     "items_of",
     "keep_answers",
     "queue_of",
     "queues",
+    "segments_with",
 ]
 
 QUEUES = "label_queues"
@@ -59,6 +62,18 @@ def items_of(ctx: Context, queue: LabelQueue, columns: Iterable[str] = ()) -> di
     table = read_stream(ctx, items_stream(queue.name), columns=[ITEM, *columns])
     names = table.column(ITEM).to_pylist()
     return {item_number(name): table.slice(at, 1) for at, name in enumerate(names)}
+
+
+def segments_with(ctx: Context, tx: Transaction, queue: LabelQueue) -> frozenset[str]:
+    """What the rows of a queue are in."""
+    there = tx.segments.between(ctx.space, items_stream(queue.name), None, None)
+    return frozenset(segment.id for segment in there)
+
+
+def check_rows(ctx: Context, tx: Transaction, queue: LabelQueue, read: frozenset[str]) -> None:
+    """`Renewed` when rows of the queue went since those of these segments were read."""
+    if segments_with(ctx, tx, queue) != read:
+        raise Renewed(f"rows of the queue {queue.name!r} went meanwhile", hint="publish again")
 
 
 def answers_of(ctx: Context, tx: Transaction, queue: LabelQueue) -> Answers:

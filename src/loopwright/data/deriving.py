@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from loopwright.core.addresses import Address, AssetName, parse_address
 from loopwright.core.errors import Denied, Invalid, NotFound, TooLarge
@@ -19,6 +20,7 @@ from loopwright.data.querying import tables_for
 from loopwright.data.reading import version_of
 from loopwright.data.rewriting import write_together
 from loopwright.engine.context import Context
+from loopwright.engine.erased import anew
 from loopwright.engine.operation import operation
 from loopwright.ports.ledger import Transaction
 from loopwright.ports.queries import Looked, QueryLimits, QueryRows
@@ -60,7 +62,12 @@ def derive(
     """
     if not ctx.principal.may("dataset:read"):
         raise Denied("a dataset is derived by who may read datasets", hint="ask for dataset:read")
-    named = _named(reads)
+    change = Change(how=how, name=name, keys=keys, schema=schema)
+    return anew(ctx, lambda: _derived(ctx, change, sql, _named(reads), purpose))
+
+
+def _derived(ctx: Context, asked: Change, sql: str, named: Mapping[str, Address], purpose: str) -> Appended:
+    """Run the query over what there is now, and publish what it gives."""
     with (
         ctx.ports.queries.session(LIMITS) as session,
         tempfile.TemporaryDirectory(prefix="loopwright-") as folder,
@@ -71,17 +78,16 @@ def derive(
         found = session.run(sql, given)
     _check_whole(found)
     newest_last = sorted(versions.values(), key=lambda each: each.number)
-    change = Change(
-        how=how,
-        name=name,
+    change = replace(
+        asked,
         table=found.table,
-        keys=keys,
-        schema=schema,
         facts={
             "sources": {f"{each.kind}:{each.name}": str(each.ref) for each in newest_last},
             MADE_OF: _made_of(found.table.column_names, looked, versions, used),
         },
         reads=tuple(sorted({str(each.ref) for each in versions.values()})),
+        sources=tuple({each.id: each.ref for each in versions.values()}.values()),
+        by_program=False,
         also=lambda tx, made: _touch(ctx, tx, versions, used),
     )
     return write_together(ctx, (change,))[0]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -16,7 +17,7 @@ from loopwright.core.digests import canonical
 from loopwright.core.errors import Conflict, Corrupt, Fault, Invalid, NotFound
 from loopwright.core.expressions import Expr
 from loopwright.core.manifests import Manifest, ManifestEntry
-from loopwright.core.nouns import Json, Version
+from loopwright.core.nouns import Json, Version, VersionRef
 from loopwright.core.schema import ColumnType, Schema
 from loopwright.data.admitting import Admitted, set_aside
 from loopwright.data.checked import signals_of
@@ -33,15 +34,18 @@ from loopwright.data.reading import SPANS, WIDTH, body_of, schema_of
 from loopwright.data.shrinking import shrunk_profile
 from loopwright.data.stretches import keep_stretches, stretch_objects
 from loopwright.engine.context import Context
+from loopwright.engine.erased import Stale
 from loopwright.engine.publishing import (
     BRANCH,
     READS,
     Draft,
     branch_name,
+    check_sources,
     manifest_of,
     prepare,
     publish,
     resolve,
+    taken_back,
 )
 from loopwright.ports.ledger import Transaction
 
@@ -94,6 +98,10 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     """whether an overwrite may change columns in a way that breaks their readers"""
     reads: tuple[str, ...] = ()
     """addresses of the versions that the rows were made of, for lineage where no run tells it"""
+    sources: tuple[VersionRef, ...] = ()
+    """versions, as they were read, that the rows were computed of"""
+    by_program: bool = True
+    """whether they may be of all else that the run has read; not what is computed of the sources alone"""
     also: Also | None = None
 
 
@@ -184,7 +192,9 @@ def carry_out(
         bases = [base_of(ctx, change) for change in changes]
         try:
             plans = [plan(change, base) for change, base in zip(changes, bases, strict=True)]
-            return _published(ctx, plans, [change.also for change in changes])
+            return _published(ctx, plans, changes)
+        except Stale:
+            raise  # the rows themselves are of before: whoever computed them does it again
         except (Conflict, Corrupt, NotFound) as error:
             is_overtaken = may_repeat and isinstance(error, Conflict)
             if not left or not (is_overtaken or _are_written_anew(ctx, changes, bases)):
@@ -202,10 +212,12 @@ def _are_written_anew(ctx: Context, changes: Sequence[Change], bases: Sequence[B
     )
 
 
-def _published(ctx: Context, plans: Sequence[Plan], besides: Sequence[Also | None]) -> tuple[Appended, ...]:
+def _published(ctx: Context, plans: Sequence[Plan], changes: Sequence[Change]) -> tuple[Appended, ...]:
     def work(tx: Transaction) -> list[Version]:
         versions = []
-        for plan in plans:
+        for plan, change in zip(plans, changes, strict=True):
+            if plan.draft is None:  # its rows may be in quarantine all the same
+                check_sources(ctx, tx, change.sources, by_program=change.by_program)
             version = plan.base if plan.draft is None else publish(ctx, tx, plan.draft)
             if version is None:
                 raise Fault("a write without a part and without a version")
@@ -214,15 +226,25 @@ def _published(ctx: Context, plans: Sequence[Plan], besides: Sequence[Also | Non
             if plan.admitted.segment is not None:
                 set_aside(ctx, tx, plan.name, plan.admitted.segment, plan.admitted.reasons)
             versions.append(version)
-        for also, version in zip(besides, versions, strict=True):
-            if also is not None:
-                also(tx, version)
+        for change, version in zip(changes, versions, strict=True):
+            if change.also is not None:
+                change.also(tx, version)
         return versions
 
     changes_something = any(plan.draft is not None or plan.admitted.segment is not None for plan in plans)
-    if not changes_something and not any(besides):
+    if not changes_something and not any(change.also for change in changes):
         return tuple(_told(plan, plan.base) for plan in plans)
-    return tuple(_told(plan, version) for plan, version in zip(plans, ctx.write(work), strict=True))
+    with taken_back(ctx, chain.from_iterable(map(_objects_of, plans))):
+        versions = ctx.write(work)
+    return tuple(_told(plan, version) for plan, version in zip(plans, versions, strict=True))
+
+
+def _objects_of(plan: Plan) -> Iterator[str]:
+    """All that was kept for a write."""
+    if plan.draft is not None:
+        yield from plan.draft.objects
+    if plan.admitted.segment is not None:
+        yield plan.admitted.segment.digest
 
 
 def _told(plan: Plan, version: Version | None) -> Appended:
@@ -329,6 +351,8 @@ def draft_of(  # noqa: PLR0917 - a change, what it builds on, what goes and what
         parent=base.number or None,
         expect=expect,
         builds_on=manifest.parent,
+        sources=change.sources,
+        by_program=change.by_program,
         made=tuple(made),
     )
     if change.branch is None:

@@ -17,8 +17,9 @@ from loopwright.data.holding import VersionRows
 from loopwright.data.reading import version_of
 from loopwright.data.streams import files_of
 from loopwright.engine.context import Context
+from loopwright.engine.erased import TOMBSTONES
 from loopwright.engine.holders import Held, Subject
-from loopwright.engine.publishing import TOMBSTONES, manifest_of
+from loopwright.engine.publishing import manifest_of
 from loopwright.ports.ledger import Transaction
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class ExploredRows:
             found = list(self._telling(ctx, subject))
             made = {version.digest: _without(ctx, manifest, subject) for version, manifest in found}
             try:
-                changed = _pointed_anew(ctx, [version for version, _ in found], made)
+                changed = _pointed_anew(ctx, [version for version, _ in found], made, subject)
             except Conflict:
                 continue
             return Held(
@@ -86,11 +87,12 @@ class ExploredRows:
             return
         found = VersionRows().find(ctx, subject, frozenset()).versions
         held = {(each.kind, each.name, each.number) for each in found}
+        mark = subject.mark(ctx.ports.keys)
         for version, manifest in there:
             pinned = [_pinned(ctx, pin["address"]) for pin in manifest.body["pins"].values()]
             is_made_of = any(
                 each is not None and (each.kind, each.name, each.number) in held for each in pinned
-            )
+            ) or any(_was_renewed(ctx, pin["digest"], mark) for pin in manifest.body["pins"].values())
             may_be = any(each is None or _has(ctx, each, subject.columns) for each in pinned)
             tells = (manifest.entries and is_made_of) or (may_be and _tells(manifest.body, subject.values))
             if not tells and None in pinned:
@@ -107,6 +109,13 @@ def _versions(ctx: Context) -> Iterator[tuple[Version, Manifest]]:
             yield version, decode_manifest(ctx.ports.objects.get(version.digest))
         except NotFound:
             continue
+
+
+def _was_renewed(ctx: Context, digest: str, mark: str) -> bool:
+    """Whether this erasure wrote the content anew meanwhile: the document was saved just before it did."""
+    with ctx.read() as tx:
+        body = tx.documents.get(ctx.space, TOMBSTONES, digest)
+    return body is not None and body.get("mark") == mark
 
 
 def _pinned(ctx: Context, address: str) -> Version | None:
@@ -160,7 +169,11 @@ def _without(ctx: Context, manifest: Manifest, subject: Subject) -> str:
     return digest
 
 
-def _pointed_anew(ctx: Context, versions: Sequence[Version], made: Mapping[str, str]) -> tuple[Version, ...]:
+def _pointed_anew(
+    ctx: Context, versions: Sequence[Version], made: Mapping[str, str], subject: Subject
+) -> tuple[Version, ...]:
+    mark = subject.mark(ctx.ports.keys)
+
     def work(tx: Transaction) -> tuple[Version, ...]:
         changed = []
         for version in versions:
@@ -169,7 +182,7 @@ def _pointed_anew(ctx: Context, versions: Sequence[Version], made: Mapping[str, 
                 raise Conflict("a document was saved meanwhile", hint="erase again")
             new = replace(version, digest=made[version.digest], updated_at=ctx.now())
             tx.versions.supersede(new)
-            tx.documents.put(ctx.space, TOMBSTONES, version.digest, {"successor": new.digest})
+            tx.documents.put(ctx.space, TOMBSTONES, version.digest, {"successor": new.digest, "mark": mark})
             told = {"digest": version.digest, "successor": new.digest}
             ctx.record(tx, "version.erased", version.ref, told)
             changed.append(new)

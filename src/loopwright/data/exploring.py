@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec.structs import replace
 
-from loopwright.core.addresses import AssetName, version_address
+from loopwright.core.addresses import AssetName, ByNumber, parse_address, version_address
 from loopwright.core.digests import digest_value
-from loopwright.core.errors import Denied, Invalid, TooLarge
+from loopwright.core.errors import Denied, Fault, Invalid, TooLarge
 from loopwright.core.manifests import Manifest, ManifestEntry
-from loopwright.core.nouns import Json, LinkRole, Version
+from loopwright.core.nouns import Json, LinkRole, Version, VersionRef
 from loopwright.data.explorations import (
     EXPLORATION,
     Cell,
@@ -32,8 +32,9 @@ from loopwright.data.reading import permitted, version_of
 from loopwright.data.rows import json_rows
 from loopwright.data.streams import files_of
 from loopwright.engine.context import Context
+from loopwright.engine.erased import anew
 from loopwright.engine.operation import Upload, operation
-from loopwright.engine.publishing import READS, manifest_of, prepare, publish, resolve, standing
+from loopwright.engine.publishing import READS, manifest_of, prepare, publish, resolve, standing, taken_back
 from loopwright.ports.ledger import Page, PageRequest, Transaction
 from loopwright.ports.queries import Looked, QueryLimits, QuerySession
 
@@ -98,6 +99,11 @@ def save(ctx: Context, name: AssetName, body: Upload, *, description: str = "") 
     """Run a document and keep it with its results, pinned to the versions it read; the same twice is one."""
     text = _text_of(body)
     _check_reader(ctx)
+    return anew(ctx, lambda: _save(ctx, name, text, description))
+
+
+def _save(ctx: Context, name: str, text: str, description: str) -> Version:
+    """Run it over what there is now, and publish it with what it gave."""
     explored, tables = _ran(ctx, parse_document(text), text)
     entries = tuple(_kept(ctx, name, table) for name, table in tables.items())
     cells = {cell.name: cell for cell in explored.cells if cell.kind == "sql"}
@@ -111,8 +117,10 @@ def save(ctx: Context, name: AssetName, body: Upload, *, description: str = "") 
     }
     manifest = Manifest(kind=EXPLORATION, entries=entries, body=kept)
     facts = {READS: sorted(pin.address for pin in explored.pins.values())}  # the ledger keeps no text of it
-    draft = prepare(ctx, name, manifest, facts=facts, description=description)
-    return ctx.write(lambda tx: publish(ctx, tx, draft))
+    sources = tuple(map(_as_read, explored.pins.values()))
+    draft = prepare(ctx, name, manifest, facts=facts, description=description, sources=sources)
+    with taken_back(ctx, draft.objects):
+        return ctx.write(lambda tx: publish(ctx, tx, draft))
 
 
 @operation("explorations.list", scope="dataset:read", route="GET /explorations", command="explore list")
@@ -228,6 +236,13 @@ def _withheld(ctx: Context, manifest: Manifest, pins: Mapping[str, Pin]) -> str:
     except Denied as error:
         return f"{error}: {error.hint}"
     return ""
+
+
+def _as_read(pin: Pin) -> VersionRef:
+    address = parse_address(pin.address)
+    if not isinstance(address.selector, ByNumber):
+        raise Fault(f"a document is pinned to {pin.address}, which is no version")
+    return VersionRef(kind=address.kind, name=address.name, number=address.selector.number, digest=pin.digest)
 
 
 # ------------------------------------------------------------------------------------------- running

@@ -13,7 +13,7 @@ from loopwright.core.digests import digest_bytes
 from loopwright.core.errors import Corrupt, NotFound
 from loopwright.core.manifests import ManifestEntry
 from loopwright.data.folders import page_of
-from loopwright.data.listing import FilePage, ListedFile, decode_page, encode_page
+from loopwright.data.listing import FilePage, ListedFile, decode_page, encode_page, parts_of_page
 from loopwright.data.record_files import Left, holds_records, left_of, record_values
 from loopwright.engine.context import Context
 from loopwright.engine.holders import Subject
@@ -144,8 +144,3 @@ def page_in(ctx: Context, digest: str) -> FilePage | None:
     except (NotFound, Corrupt):
         return None
     return page if page.files else None
-
-
-def parts_of_page(page: FilePage) -> frozenset[str]:
-    """The objects that a page names."""
-    return frozenset([*filter(None, [page.pack]), *(f.digest for f in page.files if f.offset is None)])

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -25,12 +26,13 @@ from loopwright.data.listing import (
     decode_page,
     encode_page,
     paged,
+    parts_of_page,
 )
 from loopwright.data.nouns import DATASET
 from loopwright.data.remembering import remember, remembered
 from loopwright.data.scanning import Mark, Remembered, Seen, forget_fresh, mark_of, scan
 from loopwright.engine.context import Context
-from loopwright.engine.publishing import manifest_of, prepare, publish, resolve
+from loopwright.engine.publishing import manifest_of, prepare, publish, resolve, taken_back
 from loopwright.ports.objects import Objects
 
 __all__ = ["FolderAdded", "add_folder", "file_changes", "page_digests", "page_of"]
@@ -124,8 +126,11 @@ def add_folder(
         parent=None if base is None else base.number,
         expect=expect,
         builds_on=None if base is None else base.digest,
+        by_program=True,
     )
-    version = ctx.write(lambda tx: publish(ctx, tx, draft))
+    files = (part for page in made for part in _parts(ctx, page.digest))
+    with taken_back(ctx, chain(files, draft.objects)):
+        version = ctx.write(lambda tx: publish(ctx, tx, draft))
     found = changes(before, pages, lambda digest: page_of(ctx, digest))
     return FolderAdded(
         version=version,
@@ -137,6 +142,14 @@ def add_folder(
         removed=len(found.removed),
         changed=len(found.changed),
     )
+
+
+def _parts(ctx: Context, page: str) -> frozenset[str]:
+    """The objects that a page names; none where an erasure took it, which took these with it."""
+    try:
+        return parts_of_page(page_of(ctx, page))
+    except NotFound:
+        return frozenset()
 
 
 def _base(ctx: Context, name: str) -> Version | None:

@@ -30,8 +30,9 @@ from loopwright.data.subjects import (
     versions_kept,
 )
 from loopwright.engine.context import Context
+from loopwright.engine.erased import TOMBSTONES, count_renewal
 from loopwright.engine.holders import Held, Subject
-from loopwright.engine.publishing import BRANCH, TOMBSTONES
+from loopwright.engine.publishing import BRANCH
 from loopwright.ports.ledger import Segment, Transaction
 
 if TYPE_CHECKING:
@@ -146,6 +147,11 @@ class _Renewal:
         """former manifests, parts, profiles and files"""
 
     @property
+    def mark(self) -> str:
+        """By which a tombstone tells the erasure, without the value."""
+        return self._subject.mark(self._ctx.ports.keys)
+
+    @property
     def changed(self) -> dict[str, str]:
         """Former digests with those of their successors."""
         return {old: new for old, new in self._done.items() if old != new}
@@ -251,6 +257,7 @@ def _pointed_anew(
     ctx: Context, versions: Sequence[Version], renewal: _Renewal
 ) -> list[tuple[Version, Version]]:
     """Let every version mean its successor, in one unit of work; `Conflict` when one was published since."""
+    mark = renewal.mark
 
     def work(tx: Transaction) -> list[tuple[Version, Version]]:
         there = [*tx.versions.among(ctx.space, DATASET), *tx.versions.among(ctx.space, BRANCH)]
@@ -265,12 +272,14 @@ def _pointed_anew(
             facts = {**version.facts, "rows": manifest.rows} if "rows" in version.facts else version.facts
             new = replace(version, digest=successor, facts=facts, updated_at=ctx.now())
             tx.versions.supersede(new)
-            tx.documents.put(ctx.space, TOMBSTONES, version.digest, {"successor": successor})
+            tx.documents.put(ctx.space, TOMBSTONES, version.digest, {"successor": successor, "mark": mark})
             told = {"digest": version.digest, "successor": successor}
             ctx.record(
                 tx, "version.erased", version.ref, {**told, "rows": renewal.removed.get(version.digest, 0)}
             )
             changed.append((version, new))
+        if changed:
+            count_renewal(tx, ctx.space)
         return changed
 
     return ctx.write(work)

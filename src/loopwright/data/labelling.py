@@ -16,11 +16,13 @@ from loopwright.data.answering import (
     QUEUES,
     answers_at,
     answers_of,
+    check_rows,
     forget_answers,
     items_of,
     keep_answers,
     queue_of,
     queues,
+    segments_with,
 )
 from loopwright.data.conforming import arrow_type
 from loopwright.data.cutting import each_batch
@@ -47,8 +49,9 @@ from loopwright.data.rewriting import write_together
 from loopwright.data.rows import json_rows
 from loopwright.data.streams import prepare_segment
 from loopwright.engine.context import Context
+from loopwright.engine.erased import anew, check_as_read
 from loopwright.engine.operation import operation
-from loopwright.engine.publishing import manifest_of, resolve
+from loopwright.engine.publishing import manifest_of, resolve, taken_back
 from loopwright.ports.ledger import Transaction
 from loopwright.stats.agreement import cohen_kappa
 from loopwright.stats.samples import UndefinedStatistic
@@ -106,20 +109,14 @@ def open_queue(  # a queue is told by all of these, and by keywords alone
     annotators see, `carry` further columns for the label set, such as the person erasure goes by. Rows
     that the label set has already are left out. Columns are read for the purpose.
     """
-    source = resolve(
-        ctx,
-        version_address(DATASET, dataset, version),
-    )
-    manifest = manifest_of(ctx, source)
-    schema, by = schema_of(manifest), keys or body_of(manifest).keys
     asked = LabelQueue(
         id=ctx.new_id(),
         name=check_name(queue),
-        dataset=str(source.ref),
+        dataset=str(version_address(DATASET, dataset, version)),
         question=question,
         choices=choices,
-        keys=by,
-        columns=columns or tuple(schema.names[:_SHOWN]),
+        keys=keys,
+        columns=columns,
         carry=carry,
         score=score,
         around=around,
@@ -130,8 +127,23 @@ def open_queue(  # a queue is told by all of these, and by keywords alone
         opened_at=ctx.now(),
         opened_by=ctx.principal.name,
     )
+    return anew(ctx, lambda: _filled(ctx, asked, limit))
+
+
+def _filled(ctx: Context, queue: LabelQueue, limit: int) -> LabelQueue:
+    """Open the queue with rows of what its address means now."""
+    source = resolve(ctx, queue.dataset)
+    manifest = manifest_of(ctx, source)
+    schema = schema_of(manifest)
+    asked = msgspec.structs.replace(
+        queue,
+        dataset=str(source.ref),
+        keys=queue.keys or body_of(manifest).keys,
+        columns=queue.columns or tuple(schema.names[:_SHOWN]),
+    )
     _check(asked, schema)
-    permitted(ctx, source, (*by, *asked.columns, *carry, *([score] if score else [])), purpose=purpose)
+    score = [asked.score] if asked.score else []
+    permitted(ctx, source, (*asked.keys, *asked.columns, *asked.carry, *score), purpose=asked.purpose)
     rows = _chosen_rows(ctx, manifest, asked, limit)
     if not rows.num_rows:
         raise Invalid(
@@ -167,6 +179,7 @@ def _opened(ctx: Context, queue: LabelQueue, source: Version, rows: pa.Table) ->
     )
 
     def work(tx: Transaction) -> None:
+        check_as_read(tx, ctx.space, (source.ref,))
         if tx.documents.get(ctx.space, QUEUES, queue.name) is not None:
             raise Conflict(
                 f"there is a queue of labels named {queue.name!r}", hint="close it, or choose a name"
@@ -177,7 +190,8 @@ def _opened(ctx: Context, queue: LabelQueue, source: Version, rows: pa.Table) ->
         told = {"queue": queue.name, "items": queue.items, "annotators": queue.annotators}
         ctx.record(tx, "labels.opened", source.ref, told)
 
-    ctx.write(work)
+    with taken_back(ctx, (segment.digest,)):
+        ctx.write(work)
     return queue
 
 
@@ -304,8 +318,14 @@ def publish(ctx: Context, queue: AssetName) -> Appended:
     It has the keys, what is carried along, `label` and `known_at`, the instant of the last answer, so that
     joins as known at an instant see a label from then on. Labels that are there just so make no version.
     """
+    return anew(ctx, lambda: _publish(ctx, queue))
+
+
+def _publish(ctx: Context, queue: str) -> Appended:
+    """Publish what the queue's rows and answers are now."""
     with ctx.read() as tx:
         found = queue_of(ctx, tx, queue)
+        rows_of = segments_with(ctx, tx, found)
     items, answers = _items(ctx, found)
     ready = list(agreed(items, answers, found.annotators))
     if not ready:
@@ -313,6 +333,11 @@ def publish(ctx: Context, queue: AssetName) -> Appended:
             f"no row of {queue!r} has {found.annotators} equal answers yet", hint="loopwright labels show"
         )
     view, source = _view(ctx, found), _asked_about(ctx, found)
+
+    def published(tx: Transaction, version: Version) -> None:
+        check_rows(ctx, tx, found, rows_of)
+        _published(ctx, tx, found, source, version, len(ready))
+
     change = Change(
         how="upsert",
         name=found.label_set,
@@ -327,7 +352,8 @@ def publish(ctx: Context, queue: AssetName) -> Appended:
             "agreement": msgspec.to_builtins(view.agreement),
         },
         reads=(found.dataset,),
-        also=lambda tx, version: _published(ctx, tx, found, source, version, len(ready)),
+        by_program=False,
+        also=published,
     )
     return write_together(ctx, (change,))[0]
 

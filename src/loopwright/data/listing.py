@@ -24,6 +24,7 @@ __all__ = [
     "decode_page",
     "encode_page",
     "paged",
+    "parts_of_page",
 ]
 
 PACKED_BYTES = 65_536
@@ -127,3 +128,8 @@ def changes(before: Sequence[str], after: Sequence[str], page: Callable[[str], F
 
 def _by_path(pages: Iterable[FilePage]) -> Mapping[str, str]:
     return {file.path: file.digest for page in pages for file in page.files}
+
+
+def parts_of_page(page: FilePage) -> frozenset[str]:
+    """The objects that a page names."""
+    return frozenset([*filter(None, [page.pack]), *(f.digest for f in page.files if f.offset is None)])

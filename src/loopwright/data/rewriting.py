@@ -15,7 +15,7 @@ import msgspec
 from loopwright.core.addresses import check_name
 from loopwright.core.errors import Conflict, Invalid, NotFound
 from loopwright.core.expressions import Expr
-from loopwright.core.nouns import Json, Version
+from loopwright.core.nouns import Json, Version, VersionRef
 from loopwright.core.schema import Schema
 from loopwright.data.admitting import Admitted, admitted
 from loopwright.data.appending import held_by, plan_append, repeated
@@ -95,13 +95,15 @@ def upsert(
     facts: Json | None = None,
     branch: str | None = None,
     reads: tuple[str, ...] = (),
+    sources: tuple[VersionRef, ...] | None = None,
     also: Also | None = None,
 ) -> Appended:
     """Put rows there by their key: in the place of those that have the same key, else as new ones.
 
     `keys` names the key's columns; without it those of the dataset. A null in a key, or a key twice in
     the batch, is `Invalid`. Rows that are there just so stay where they are, so the same upsert a second
-    time makes no version. The other options are those of `append`.
+    time makes no version. Rows that were computed of `sources` alone, as these were read, are refused once
+    an erasure gave one of them other content. The other options are those of `append`.
     """
     change = Change(
         how="upsert",
@@ -114,6 +116,8 @@ def upsert(
         batch=batch,
         facts=facts or {},
         reads=reads,
+        sources=sources or (),
+        by_program=sources is None,
         also=also,
     )
     return write_together(ctx, (change,))[0]
@@ -154,7 +158,7 @@ def delete_places(
     ctx: Context, newest: Version, goes: NDArray[np.bool_], *, facts: Json | None = None
 ) -> Appended:
     """Take rows out by their places, `(n,)`, in what is the newest version still; else `Conflict`."""
-    change = Change(how="delete", name=newest.name, expect=newest.number, facts=facts or {})
+    change = Change(how="delete", name=newest.name, expect=newest.number, facts=facts or {}, by_program=False)
 
     def plan(change: Change, base: Base) -> Plan:
         if base.schema is None or base.version is None or base.version.digest != newest.digest:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Annotated
 
 import msgspec
 
-from loopwright.core.errors import Corrupt, Invalid, NotFound
+from loopwright.core.errors import Conflict, Corrupt, Invalid, NotFound
 from loopwright.core.instants import duration, format_duration
 from loopwright.core.manifests import decode_manifest
 from loopwright.engine.context import Context
@@ -25,9 +26,11 @@ __all__ = [
     "collect_objects",
     "named_by_manifests",
     "reachable",
+    "remove_unnamed",
 ]
 
 _DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+_ATTEMPTS = 20
 _AT_ONCE = 16
 """objects removed in one unit of work, which others wait for: a millisecond on a disk"""
 LEAST_GRACE = timedelta(minutes=10)
@@ -70,6 +73,32 @@ def reachable(ctx: Context) -> frozenset[str]:
     for page in pages:
         found |= _named_by_page(ctx.ports.objects, page)
     return frozenset(found)
+
+
+def remove_unnamed(ctx: Context, digests: frozenset[str]) -> int:
+    """Remove those objects that nothing names, at once and however young; how many were there.
+
+    In a unit of work that nobody published since the look at what is needed, so that nobody can name them
+    while they go. Who is about to name one finds it gone, and makes it again.
+    """
+    for _ in range(_ATTEMPTS):
+        with ctx.read() as tx:
+            lines = tx.journal.head().count
+        going = sorted(digests - reachable(ctx))
+        gone = ctx.write(partial(_take_away, ctx, digests=going, lines=lines))
+        if gone is not None:
+            return gone
+    raise Conflict("versions are published faster than objects can be removed", hint="repeat it")
+
+
+def _take_away(ctx: Context, tx: Transaction, digests: Iterable[str], lines: int) -> int | None:
+    """How many were there; None when something was published since, which may name one of them."""
+    if tx.journal.head().count != lines:
+        return None
+    there = [digest for digest in digests if ctx.ports.objects.stat(digest) is not None]
+    for digest in there:
+        ctx.ports.objects.remove(digest)
+    return len(there)
 
 
 def _named_by_page(objects: Objects, digest: str) -> set[str]:

@@ -12,6 +12,7 @@ import msgspec
 
 from loopwright.core.errors import Denied
 from loopwright.core.nouns import Event, Json, Link, LinkRole, VersionRef
+from loopwright.engine.erased import note_read
 from loopwright.ports.courier import Courier, Safe
 from loopwright.ports.functions import Functions
 from loopwright.ports.lakes import Lake
@@ -204,6 +205,7 @@ class Context:
         tx.runs.link(Link(run_id=self.run_id, role=role, version=version, at=self.now()))
         if role is LinkRole.INPUT:
             self._tell_columns(tx, f"{COLUMNS_READ}{self.run_id}", version, columns)
+            note_read(tx, self.space, self.run_id, version)
 
     def _tell_columns(
         self, tx: Transaction, told: str, version: VersionRef, columns: Collection[str] | None

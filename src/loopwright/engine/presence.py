@@ -10,7 +10,7 @@ from pathlib import Path
 
 from loopwright.core.errors import Conflict, Unavailable
 
-__all__ = ["AT_WORK", "ERASING", "IN_USE", "alone", "shared"]
+__all__ = ["AT_WORK", "ERASING", "FILLING", "IN_USE", "alone", "in_turn", "shared"]
 
 IN_USE = "in-use"
 """held by whoever has the workspace open"""
@@ -18,6 +18,8 @@ AT_WORK = "at-work"
 """held by whoever carries out its schedules, reactions and jobs"""
 ERASING = "erasing"
 """held alone by whoever erases something: others neither take that for broken off nor erase beside it"""
+FILLING = "filling"
+"""held by whoever hands rows of versions to the online store, a moment; alone by whoever erases them there"""
 
 _SHARED = {
     IN_USE: ("is being put in another one's place", "wait for `loopwright restore` to end"),
@@ -48,6 +50,17 @@ def alone(folder: Path, mark: str) -> Iterator[None]:
     """A block in which no other process holds the mark; `Conflict` when one does."""
     with _locked(folder, mark, fcntl.LOCK_EX, _ALONE[mark]):
         yield
+
+
+@contextmanager
+def in_turn(folder: Path, mark: str, *, is_alone: bool) -> Iterator[None]:
+    """A block that waits until nobody else holds the mark, or (not alone) nobody holds it alone."""
+    file = _opened(folder / mark)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX if is_alone else fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(file)
 
 
 @contextmanager

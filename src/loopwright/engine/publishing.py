@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 
 import msgspec
@@ -20,22 +21,33 @@ from loopwright.core.addresses import (
 )
 from loopwright.core.errors import Conflict, Invalid, NotFound
 from loopwright.core.manifests import Manifest, decode_manifest, encode_manifest
-from loopwright.core.nouns import Alias, Asset, Json, LinkRole, Version
+from loopwright.core.nouns import Alias, Asset, Json, LinkRole, Version, VersionRef
+from loopwright.engine.collection import remove_unnamed
 from loopwright.engine.context import Context
+from loopwright.engine.erased import (
+    MARK_TAG,
+    TOMBSTONES,
+    Renewed,
+    check_as_read,
+    check_of_run,
+    erasures_of,
+    read_by_run,
+)
 from loopwright.ports.ledger import PageRequest, Transaction
 
 __all__ = [
     "BRANCH",
     "READS",
-    "TOMBSTONES",
     "Draft",
     "asset_of",
     "branch_name",
     "check_name_is_free_to_go",
+    "check_sources",
     "ensure_asset",
     "hold_name",
     "is_name_held",
     "manifest_of",
+    "marks_of",
     "move_alias",
     "prepare",
     "publish",
@@ -45,12 +57,11 @@ __all__ = [
     "resolve",
     "resolve_in",
     "standing",
+    "taken_back",
 ]
 
 
 _HELD = "held_names"
-TOMBSTONES = "tombstones"
-"""documents: the digest of a version's former content, and that of what erasure put in its place"""
 READS = "reads"
 """fact of a version that knows without a run what it was made of: addresses of versions"""
 BRANCH = "branch"
@@ -72,8 +83,19 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """the number the newest version must have (0: none yet), so that two appenders cannot both win"""
     builds_on: str | None = None
     """the digest the parent must have still: an erasure writes a version anew without another number"""
+    sources: tuple[VersionRef, ...] = ()
+    """as they were read: what it was computed of, which must be of that content still"""
+    by_program: bool = False
+    """whether a program computed it of whatever its run has read, all of which must be so then"""
+    learned: bool = False
+    """whether it learned from what its run has read: it is marked then, not refused"""
     made: tuple[str, ...] = ()
     """objects that no version may name yet: erasure takes loose ones away, so they are looked at again"""
+
+    @property
+    def objects(self) -> frozenset[str]:
+        """All that was kept for it."""
+        return frozenset((self.digest, *self.made))
 
 
 def prepare(
@@ -87,14 +109,21 @@ def prepare(
     parent: int | None = None,
     expect: int | None = None,
     builds_on: str | None = None,
+    sources: tuple[VersionRef, ...] = (),
+    by_program: bool = False,
+    learned: bool = False,
     made: tuple[str, ...] | None = None,
 ) -> Draft:
     """Store the manifest as an object; nothing is visible until `publish`.
+
+    What it was made of is told, since an erasure may come before it is published: by `sources`, or as
+    what a program computed (`by_program`) or `learned` of all that its run has read.
 
     `made` are the objects of it that are new; all of them, unless it is said.
     """
     digest, data = encode_manifest(manifest)
     ctx.ports.objects.put(data)
+    parts = tuple(entry.digest for entry in manifest.entries) if made is None else made
     return Draft(
         kind=check_kind(manifest.kind),
         name=check_name(name),
@@ -106,7 +135,10 @@ def prepare(
         parent=parent,
         expect=expect,
         builds_on=builds_on,
-        made=tuple(entry.digest for entry in manifest.entries) if made is None else made,
+        sources=sources,
+        by_program=by_program,
+        learned=learned,
+        made=(*parts, *filter(None, [manifest.profile])),
     )
 
 
@@ -176,6 +208,7 @@ def publish(ctx: Context, tx: Transaction, draft: Draft) -> Version:
             hint="somebody published meanwhile: read again and repeat",
         )
     _check_parent_is_kept(tx, asset, newest, draft)
+    check_sources(ctx, tx, draft.sources, by_program=draft.by_program)
     if newest is not None and newest.digest == draft.digest and newest.deleted_at is None:
         ctx.touch(tx, LinkRole.OUTPUT, newest.ref)
         return newest
@@ -193,7 +226,7 @@ def publish(ctx: Context, tx: Transaction, draft: Draft) -> Version:
         run_id=ctx.run_id,
         parent=draft.parent,
         facts=draft.facts,
-        tags=draft.tags,
+        tags={**draft.tags, **(marks_of(ctx, tx, ctx.run_id) if draft.learned else {})},
         description=draft.description,
     )
     tx.versions.add(version)
@@ -207,8 +240,37 @@ def publish(ctx: Context, tx: Transaction, draft: Draft) -> Version:
         version.ref,
         {"digest": version.digest, "run": ctx.run_id},
     )
+    if MARK_TAG in version.tags:
+        told = {"tag": MARK_TAG, "erasure": version.tags[MARK_TAG]}
+        ctx.record(tx, "version.marked", version.ref, told)
     _check_is_kept(ctx, draft)
     return version
+
+
+@contextmanager
+def taken_back(ctx: Context, objects: Iterable[str]) -> Iterator[None]:
+    """A block that publishes: where it may not, since rows were erased, what was kept for it goes at once."""
+    try:
+        yield
+    except Renewed:
+        remove_unnamed(ctx, frozenset(objects))
+        raise
+
+
+def check_sources(
+    ctx: Context, tx: Transaction, sources: tuple[VersionRef, ...], *, by_program: bool
+) -> None:
+    """`Stale` when rows were erased, since they were read, from what is about to be kept a result of."""
+    check_as_read(tx, ctx.space, sources)
+    if by_program:
+        check_of_run(tx, ctx.space, ctx.run_id)
+
+
+def marks_of(ctx: Context, tx: Transaction, run_id: str | None) -> dict[str, str]:
+    """The tags of a model of a run: that rows were erased since it read them, and by which erasures."""
+    read = [] if run_id is None else read_by_run(tx, ctx.space, run_id)
+    ids = erasures_of(tx, ctx.space, read) if read else []
+    return {MARK_TAG: ",".join(ids)} if ids else {}
 
 
 def readers_of(address: str) -> str:
@@ -217,13 +279,13 @@ def readers_of(address: str) -> str:
 
 
 def _check_parent_is_kept(tx: Transaction, asset: Asset, newest: Version | None, draft: Draft) -> None:
-    """`Conflict` when an erasure wrote the version anew that the draft was made of."""
+    """`Renewed` when an erasure wrote the version anew that the draft was made of."""
     if draft.builds_on is None or draft.parent is None:
         return
     is_newest = newest is not None and newest.number == draft.parent
     parent = newest if is_newest else tx.versions.get(asset.id, draft.parent)
     if parent is not None and parent.digest != draft.builds_on:
-        raise Conflict(
+        raise Renewed(
             f"{parent.ref} was written anew meanwhile, without rows that were erased",
             hint="read it again and repeat",
         )
@@ -232,7 +294,7 @@ def _check_parent_is_kept(tx: Transaction, asset: Asset, newest: Version | None,
 def _check_is_kept(ctx: Context, draft: Draft) -> None:
     """Comes after the journal's line: from then until the commit no erasure takes objects away."""
     if any(ctx.ports.objects.stat(digest) is None for digest in (draft.digest, *draft.made)):
-        raise Conflict(
+        raise Renewed(
             f"objects of {draft.kind}:{draft.name} were erased before it was published",
             hint="make it again",
         )

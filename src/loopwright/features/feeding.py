@@ -5,6 +5,7 @@ from __future__ import annotations
 from binascii import b2a_base64
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from hashlib import blake2b
 from itertools import islice
@@ -16,7 +17,10 @@ from loopwright.core.addresses import Address
 from loopwright.core.errors import Invalid
 from loopwright.core.expressions import Scalar
 from loopwright.core.instants import to_micros
+from loopwright.core.nouns import Version
 from loopwright.engine.context import Context
+from loopwright.engine.erased import check_as_read
+from loopwright.engine.presence import FILLING, in_turn
 from loopwright.features.formulas import computed, plain_values
 from loopwright.features.nouns import VIEW, FeatureView
 from loopwright.features.offline import view_of
@@ -27,7 +31,7 @@ from loopwright.ports.online import OnlineRow
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Feed", "LiveView", "all_views", "live_view", "online_rows", "push_table"]
+__all__ = ["Feed", "LiveView", "all_views", "filling", "live_view", "online_rows", "push_table"]
 
 _AT_ONCE = 1000
 _PUSHED_AT_ONCE = 4096
@@ -116,19 +120,33 @@ def online_rows(ctx: Context, view: FeatureView, table: pa.Table) -> list[Online
     return list(each_online_row(ctx, view, table))
 
 
-def push_table(ctx: Context, each: LiveView, table: pa.Table) -> int:
-    """Push the rows of a table; how many were new.
+@contextmanager
+def filling(ctx: Context, read: Version) -> Iterator[None]:
+    """A block in which rows of a version go online; `Renewed` when some were erased from it since.
+
+    No erasure takes an entity from the online store, or rows from the version, before the block ends.
+    """
+    with in_turn(ctx.ports.folder, FILLING, is_alone=False):
+        with ctx.read() as tx:
+            check_as_read(tx, ctx.space, (read.ref,))
+        yield
+
+
+def push_table(ctx: Context, each: LiveView, table: pa.Table, read: Version) -> int:
+    """Push the rows of a table, read of a version; how many were new. `Renewed` as `filling` says.
 
     A number of them at a time, so that lookups come between; a window wants them as they became known.
     """
     rows: Iterable[OnlineRow] = each_online_row(ctx, each.view, table)
     if each.view.windows:
         rows = sorted(rows, key=_known_us)
-    waiting, push = iter(rows), ctx.ports.online.push
-    taken = push(each.store, list(islice(waiting, _PUSHED_AT_ONCE)))
-    while some := list(islice(waiting, _PUSHED_AT_ONCE)):
-        taken += push(each.store, some)
-    return taken
+    waiting, taken = iter(rows), 0
+    some = list(islice(waiting, _PUSHED_AT_ONCE))
+    while True:
+        with filling(ctx, read):
+            taken += ctx.ports.online.push(each.store, some)
+        if not (some := list(islice(waiting, _PUSHED_AT_ONCE))):
+            return taken
 
 
 def each_online_row(ctx: Context, view: FeatureView, table: pa.Table) -> Iterator[OnlineRow]:

@@ -15,8 +15,9 @@ from loopwright.data.cutting import each_batch
 from loopwright.data.nouns import DATASET
 from loopwright.data.reading import permitted, read_version, schema_of
 from loopwright.engine.context import Context
+from loopwright.engine.erased import anew
 from loopwright.engine.publishing import manifest_of, resolve
-from loopwright.features.feeding import LiveView, online_rows, push_table
+from loopwright.features.feeding import LiveView, filling, online_rows, push_table
 from loopwright.features.nouns import FeatureView, Materialized
 from loopwright.features.rules import columns_read, known_within, longest_window
 from loopwright.features.thinning import read_seen_from, seen_from
@@ -37,8 +38,13 @@ def materialize_view(ctx: Context, each: LiveView, until: datetime, purpose: str
     """Push the rows known in (watermark, until], and those that came into the dataset since, known earlier.
 
     Safe to repeat and to cut off: rows that are in already change nothing, and the watermark moves
-    only when all is durable. A first time pushes no more than a question at `until` can see.
+    only when all is durable. A first time pushes no more than a question at `until` can see. Where rows
+    are erased from the dataset meanwhile, it begins again from what is left.
     """
+    return anew(ctx, lambda: _materialized(ctx, each, until, purpose))
+
+
+def _materialized(ctx: Context, each: LiveView, until: datetime, purpose: str) -> Materialized:
     dataset = resolve(ctx, Address(kind=DATASET, name=each.view.source))
     permitted(ctx, dataset, columns_read(each.view), purpose=purpose)
     if ctx.run_id is not None:
@@ -49,13 +55,14 @@ def materialize_view(ctx: Context, each: LiveView, until: datetime, purpose: str
     within = known_within(each.view, after, until_us)
     if watermark is None:
         table = read_seen_from(ctx, each.view, dataset, within, until - GRACE)
-        pushed = push_table(ctx, each, table)
+        pushed = push_table(ctx, each, table, dataset)
     else:
         table = read_version(ctx, dataset, columns=columns_read(each.view), where=within)
         rows = online_rows(ctx, each.view, seen_from(ctx, each.view, table, until - GRACE))
         rows += _late(ctx, each, dataset, watermark)
         rows.sort(key=lambda row: row.known_us)
-        pushed = ctx.ports.online.push(each.store, rows)
+        with filling(ctx, dataset):
+            pushed = ctx.ports.online.push(each.store, rows)
     ctx.ports.online.flush(until_us, [each.store])
     seen = {"version": dataset.number, "watermark": until_us}
     ctx.write(lambda tx: tx.documents.put(ctx.space, _SEEN, each.store, seen))
@@ -82,6 +89,10 @@ def fill_below(  # noqa: PLR0917 - a period of a view, where the store stands, a
 
 def refill(ctx: Context, each: LiveView, after: datetime | None, until: datetime, watermark: int) -> int:
     """As `fill_below`, of what the store had before, so that nobody is asked what it is for."""
+    return anew(ctx, lambda: _refilled(ctx, each, after, until, watermark))
+
+
+def _refilled(ctx: Context, each: LiveView, after: datetime | None, until: datetime, watermark: int) -> int:
     dataset = resolve(ctx, Address(kind=DATASET, name=each.view.source))
     horizon = min(until, from_micros(watermark) - GRACE)
     if after is None:
@@ -91,7 +102,7 @@ def refill(ctx: Context, each: LiveView, after: datetime | None, until: datetime
         within = known_within(each.view, to_micros(after), to_micros(until))
         table = read_version(ctx, dataset, columns=columns_read(each.view), where=within)
         table = seen_from(ctx, each.view, table, horizon)
-    pushed = push_table(ctx, each, table)
+    pushed = push_table(ctx, each, table, dataset)
     ctx.ports.online.flush(watermark, [each.store])
     return pushed
 

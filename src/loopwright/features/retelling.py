@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from loopwright.core.addresses import Address, parse_address
-from loopwright.core.errors import Invalid
+from loopwright.core.errors import Corrupt, Invalid, NotFound
 from loopwright.core.expressions import Window, col
 from loopwright.core.instants import format_duration, from_micros, to_micros
 from loopwright.core.nouns import LinkRole, Version
@@ -18,6 +18,7 @@ from loopwright.data.nouns import DATASET
 from loopwright.data.reading import read_version
 from loopwright.data.rewriting import upsert
 from loopwright.engine.context import Context
+from loopwright.engine.erased import Renewed, anew
 from loopwright.engine.publishing import resolve
 from loopwright.features.histories import Histories
 from loopwright.features.nouns import Backfill, FeatureView
@@ -49,10 +50,16 @@ class Retelling:
                 f"the view {self._view.name!r} has a column {AT!r}, which is what the instants are called",
                 hint="rename it to keep the values in a dataset",
             )
-        self._dataset = resolve(ctx, Address(kind=DATASET, name=self._view.source))
         self._telling = _telling(self._view)
-        self._histories = Histories(ctx, [(self._telling, self._dataset, self._telling.features)], purpose)
-        self._entities = self._known_by(last)
+        self._last, self._purpose = last, purpose
+        anew(ctx, self._read)
+
+    def _read(self) -> None:
+        """Read the source as it is now."""
+        ctx, telling = self._ctx, self._telling
+        self._dataset = resolve(ctx, Address(kind=DATASET, name=self._view.source))
+        self._histories = Histories(ctx, [(telling, self._dataset, telling.features)], self._purpose)
+        self._entities = self._known_by(self._last)
 
     @property
     def entities(self) -> int:
@@ -68,7 +75,21 @@ class Retelling:
         return rows.select(list(view.entity)).drop_null().group_by(list(view.entity)).aggregate([])
 
     def keep(self, instants: Sequence[datetime]) -> int:
-        """Keep the values at some instants, in the place of those there are; how many rows are new."""
+        """Keep the values at some instants, in the place of those there are; how many rows are new.
+
+        Where rows were erased from the source since it was read, it is read again first.
+        """
+
+        def work() -> int:
+            try:
+                return self._kept(instants)
+            except (Renewed, NotFound, Corrupt):
+                self._read()
+                raise
+
+        return anew(self._ctx, work)
+
+    def _kept(self, instants: Sequence[datetime]) -> int:
         if not self.entities:
             return 0
         table = self._values(instants)
@@ -82,10 +103,17 @@ class Retelling:
             MADE_OF: {name: {self._view.source: made_of(self._view, name)} for name in self._view.features},
         }
         made = (version, self._dataset)
-        if ctx.run_id is not None:
-            ctx.write(lambda tx: _touch(ctx, tx, made))
-        reads = tuple(str(each.ref) for each in made)
-        return upsert(ctx, self._into, table, keys=(*self._view.entity, AT), facts=facts, reads=reads).rows
+        done = upsert(
+            ctx,
+            self._into,
+            table,
+            keys=(*self._view.entity, AT),
+            facts=facts,
+            reads=tuple(str(each.ref) for each in made),
+            sources=tuple(each.ref for each in made),
+            also=lambda tx, _: _touch(ctx, tx, made),
+        )
+        return done.rows
 
     def _values(self, instants: Sequence[datetime]) -> pa.Table:
         """`entity, at, features` of each entity that has a row which is seen, by instant."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -18,8 +18,9 @@ from loopwright.data.descent import dataset_of
 from loopwright.data.nouns import DATASET, DatasetBody
 from loopwright.data.reading import body_of, permitted, read_version, schema_of, version_of
 from loopwright.engine.context import Context
+from loopwright.engine.erased import anew
 from loopwright.engine.operation import operation
-from loopwright.engine.publishing import READS, manifest_of, prepare, publish, resolve
+from loopwright.engine.publishing import READS, manifest_of, prepare, publish, resolve, taken_back
 from loopwright.features.nouns import (
     SERVICE,
     VECTOR_PREFIX,
@@ -64,6 +65,8 @@ class _Made(msgspec.Struct, frozen=True, kw_only=True):
     facts: TrainingFacts
     inputs: tuple[Version, ...]
     """what it was made of"""
+    is_of_caller: bool = False
+    """whether its rows are the caller's, who may have read them from any version"""
 
 
 @operation("features.training_set", scope="dataset:write", route="POST /features/training-sets", status=201)
@@ -92,6 +95,24 @@ def make_training_set(
             "it is not said which features are meant, or said twice",
             hint="give features, or the name of a service",
         )
+    wanted = _Wanted(features, service, time, label, split, purpose)
+    return anew(ctx, lambda: _kept(ctx, name, _of_dataset(ctx, spine, wanted)))
+
+
+class _Wanted(NamedTuple):
+    """What is joined to the rows of a dataset, and how."""
+
+    features: tuple[str, ...]
+    service: str
+    time: str
+    label: str
+    split: Split | None
+    purpose: str
+
+
+def _of_dataset(ctx: Context, spine: str, wanted: _Wanted) -> _Made:
+    """A training set of what the addresses mean now."""
+    features, service, time, label, split, purpose = wanted
     origin = version_of(ctx, spine if ":" in spine else f"{DATASET}:{spine}")
     manifest = manifest_of(ctx, origin)
     at = _time_of(schema_of(manifest), time or body_of(manifest).event_time or "", spine)
@@ -105,7 +126,7 @@ def make_training_set(
     asked = _Asked(rows=rows, time=at, purpose=purpose, spine=dataset_of(origin.ref))
     made = _by_service(ctx, service, asked) if service else _by_reference(ctx, features, asked)
     facts = replace(made.facts, split=split, label=label, spine=str(origin.ref))
-    return _kept(ctx, name, replace(made, facts=facts, inputs=(*made.inputs, origin)))
+    return replace(made, facts=facts, inputs=(*made.inputs, origin))
 
 
 def training_set(
@@ -125,8 +146,13 @@ def training_set(
     become inputs of the current run. The same content is the same version.
     """
     asked = _Asked(rows=_split(spine, split, time), time=time, purpose=purpose)
-    made = _by_service(ctx, service, asked)
-    return _kept(ctx, name, replace(made, facts=replace(made.facts, split=split)))
+
+    def make() -> Version:
+        made = _by_service(ctx, service, asked)
+        facts = replace(made.facts, split=split)
+        return _kept(ctx, name, replace(made, facts=facts, is_of_caller=True))
+
+    return anew(ctx, make)
 
 
 def _time_of(schema: Schema, named: str, spine: str) -> str:
@@ -221,14 +247,16 @@ def _kept(ctx: Context, name: str, made: _Made) -> Version:
     manifest = _manifest(ctx, made)
     reads = sorted({str(version.ref) for version in made.inputs})
     facts = {"rows": made.table.num_rows, "definitions": list(made.facts.definitions), READS: reads}
-    draft = prepare(ctx, name, manifest, facts=facts)
+    sources = tuple({version.id: version.ref for version in made.inputs}.values())
+    draft = prepare(ctx, name, manifest, facts=facts, sources=sources, by_program=made.is_of_caller)
 
     def work(tx: Transaction) -> Version:
         for version in {version.id: version for version in made.inputs}.values():
             ctx.touch(tx, LinkRole.INPUT, version.ref)
         return publish(ctx, tx, draft)
 
-    return ctx.write(work)
+    with taken_back(ctx, draft.objects):
+        return ctx.write(work)
 
 
 def _manifest(ctx: Context, made: _Made) -> Manifest:

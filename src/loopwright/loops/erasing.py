@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timedelta
-from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 import msgspec
 from msgspec.structs import replace
 
 from loopwright.core.addresses import ByNumber, parse_address
 from loopwright.core.digests import canonical
-from loopwright.core.errors import Conflict, Fault, Invalid, NotFound
-from loopwright.core.nouns import Event, LinkRole, Version, VersionRef
+from loopwright.core.errors import Conflict, Fault
+from loopwright.core.nouns import Event, Version
 from loopwright.data.answering import AnswerRows
 from loopwright.data.cursors import CursorRows
 from loopwright.data.explored import ExploredRows
 from loopwright.data.holding import StreamRows, VersionRows, objects_with, values_of_object
-from loopwright.engine.collection import reachable
+from loopwright.engine.collection import reachable, remove_unnamed
 from loopwright.engine.context import Context
+from loopwright.engine.erased import ERASURES, MARK_TAG
 from loopwright.engine.holders import MARKS_FILE, Held, Holder, Subject, parse_subject
 from loopwright.engine.operation import operation
-from loopwright.engine.presence import ERASING, alone
+from loopwright.engine.presence import ERASING, FILLING, alone, in_turn
 from loopwright.features.holding import OnlineRows, fill_again
 from loopwright.llm.holding import RecordRows
+from loopwright.loops.marks import keep_mark, read_marks
 from loopwright.loops.mentions import Mention, mentions_of
+from loopwright.loops.trained import models_of
 from loopwright.ports.ledger import Transaction
 
 __all__ = [
-    "ERASURES",
     "HOLDERS",
     "Erasure",
     "HolderLine",
@@ -56,18 +56,13 @@ HOLDERS: tuple[Holder, ...] = (
     VersionRows(),
 )
 """every store of rows, in the order they are asked"""
-ERASURES = "erasures"
-"""documents of proofs by id"""
 _BEGUN = "erasures_begun"
 """documents by mark: what an erasure that has begun must still end, whoever ends it"""
-MARK_TAG = "erased_data"
-"""tag of a model that was trained on rows that are erased: the ids of the erasures"""
 _SETTLED = timedelta(seconds=2)
 """how old an object nobody names must be before it goes: a write puts it a moment before it names it"""
 _IN_LEDGER = ("answers", "evaluation", "sources")
-_ATTEMPTS = 20
+_PASSES = 3
 _LINES = 1000
-_MODEL = "model"
 
 Entity = Annotated[
     tuple[str, ...], msgspec.Meta(description="column=value; several: rows in which all of them hold")
@@ -164,9 +159,9 @@ def resume(ctx: Context) -> None:
 
 
 def _again(ctx: Context, marks: str) -> Reapplied:
-    known = _read_marks(ctx.ports.folder / MARKS_FILE)
+    known = read_marks(ctx.ports.folder / MARKS_FILE)
     if marks:
-        known |= _read_marks(Path(marks), must_be=True)
+        known |= read_marks(Path(marks), must_be=True)
     wanted: dict[tuple[str, ...], set[str]] = {}
     for line in known:
         if line.space == ctx.space:
@@ -180,7 +175,7 @@ def _again(ctx: Context, marks: str) -> Reapplied:
 
 def forgotten(ctx: Context) -> frozenset[str]:
     """Spaces with erasures that the ledger knows nothing of, because it was restored from before them."""
-    lines = _read_marks(ctx.ports.folder / MARKS_FILE)
+    lines = read_marks(ctx.ports.folder / MARKS_FILE)
     if not lines:
         return frozenset()
     with ctx.read() as tx:
@@ -219,11 +214,26 @@ def _erased(ctx: Context, subject: Subject, *, dry_run: bool) -> Erasure:
     )
     if dry_run:
         held = _asked(ctx, subject, is_erased=False)
-        models = _names(_models(ctx, held["versions"].versions))
+        with ctx.read() as tx:
+            models = _names(models_of(ctx, tx, held["versions"].versions))
         return replace(begun, holders=_lines(held), models=models, mentions=mentions_of(ctx, subject))
-    _keep_mark(ctx, begun)  # first: whatever happens from here on, a repetition ends it
+    keep_mark(ctx, begun.columns, begun.mark)  # first: whatever happens from here on, a repetition ends it
     _begin(ctx, begun)
-    held = _asked(ctx, subject, is_erased=True)
+    done, note = _swept(ctx, begun, subject)
+    for _ in range(
+        _PASSES
+    ):  # a writer may have kept, just before its versions were renewed, what it had read
+        if not done.left:
+            break
+        again, note = _swept(ctx, begun, subject)
+        done = _both(done, again)
+    return _proven(ctx, replace(done, mentions=mentions_of(ctx, subject)), note)
+
+
+def _swept(ctx: Context, begun: Erasure, subject: Subject) -> tuple[Erasure, _Begun]:
+    """Let every holder erase, remove the objects, and look what is left."""
+    with in_turn(ctx.ports.folder, FILLING, is_alone=True):
+        held = _asked(ctx, subject, is_erased=True)
     strangers = _strangers(ctx, subject)
     former = frozenset[str]().union(*(each.objects for each in held.values()))
     note = _noted(ctx, begun.mark, former | strangers)
@@ -237,18 +247,38 @@ def _erased(ctx: Context, subject: Subject, *, dry_run: bool) -> Erasure:
         renewed=len(held["versions"].renewed),
         objects=removed,
         left=sum(each.rows for each in left.values()),
-        mentions=mentions_of(ctx, subject),
     )
-    return _proven(ctx, done, note)
+    return done, note
+
+
+def _both(before: Erasure, after: Erasure) -> Erasure:
+    """What two passes of an erasure took, and what the later one left."""
+    pairs = zip(before.holders, after.holders, strict=True)
+    holders = tuple(
+        HolderLine(holder=one.holder, rows=one.rows + two.rows, places=one.places + two.places)
+        for one, two in pairs
+    )
+    return replace(
+        after,
+        holders=holders,
+        renewed=before.renewed + after.renewed,
+        objects=before.objects + after.objects,
+    )
 
 
 def _proven(ctx: Context, done: Erasure, note: _Begun) -> Erasure:
     """Mark the models, sign and keep the proof; what was noted of its begin goes."""
     fill_again(ctx)
-    models = _models(ctx, _rewritten(ctx, note))
-    done = replace(done, models=_names(models))
-    done = replace(done, signature=ctx.ports.signer.sign(signed_bytes(done)))
-    ctx.write(lambda tx: _recorded(ctx, tx, done, models))
+    with ctx.read() as tx:
+        lines = tx.journal.head().count
+        found = models_of(ctx, tx, _rewritten(ctx, tx, note))
+
+    def work(tx: Transaction) -> Erasure:
+        """One that is published from now on asks by itself whether it is to be marked."""
+        is_late = tx.journal.head().count != lines
+        return _recorded(ctx, tx, done, models_of(ctx, tx, _rewritten(ctx, tx, note)) if is_late else found)
+
+    done = ctx.write(work)
     if done.left:
         raise Fault(f"{done.left} rows of the subject came back while it was erased: erase it again")
     return done
@@ -285,11 +315,10 @@ def _noted(ctx: Context, mark: str, objects: frozenset[str]) -> _Begun:
     return ctx.write(work)
 
 
-def _rewritten(ctx: Context, note: _Begun) -> list[Version]:
+def _rewritten(ctx: Context, tx: Transaction, note: _Begun) -> list[Version]:
     """Versions from which rows went since it began."""
-    with ctx.read() as tx:
-        told = {line.subject for line in _lines_behind(ctx, tx, note.lines) if _tells_of_rows(line)}
-        found = [_at(ctx, tx, subject) for subject in sorted(told)]
+    told = {line.subject for line in _lines_behind(ctx, tx, note.lines) if _tells_of_rows(line)}
+    found = [_at(ctx, tx, subject) for subject in sorted(told)]
     return [version for version in found if version is not None]
 
 
@@ -369,7 +398,9 @@ def _names(versions: Sequence[Version]) -> tuple[str, ...]:
     return tuple(str(version.ref) for version in versions)
 
 
-def _recorded(ctx: Context, tx: Transaction, done: Erasure, models: Sequence[Version]) -> None:
+def _recorded(ctx: Context, tx: Transaction, done: Erasure, models: Sequence[Version]) -> Erasure:
+    done = replace(done, models=_names(models))
+    done = replace(done, signature=ctx.ports.signer.sign(signed_bytes(done)))
     for model in models:
         ids = [*filter(None, model.tags.get(MARK_TAG, "").split(",")), done.id]
         tx.versions.update(replace(model, tags={**model.tags, MARK_TAG: ",".join(ids)}, updated_at=ctx.now()))
@@ -378,6 +409,7 @@ def _recorded(ctx: Context, tx: Transaction, done: Erasure, models: Sequence[Ver
     tx.documents.remove(ctx.space, _BEGUN, done.mark)
     told = {"erasure": done.id, "mark": done.mark, "columns": list(done.columns), "objects": done.objects}
     ctx.record(tx, "data.erased", f"erasure:{done.id}", told)
+    return done
 
 
 # ----------------------------------------------------------------------------------------------- objects
@@ -390,27 +422,7 @@ def _removed(ctx: Context, objects: frozenset[str], *, is_settled: bool) -> int:
     """
     if not is_settled:
         time.sleep(_SETTLED.total_seconds())
-    for _ in range(_ATTEMPTS):
-        with ctx.read() as tx:
-            lines = tx.journal.head().count
-        going = objects - reachable(ctx)
-        gone = ctx.write(partial(_take_away, ctx, digests=going, lines=lines))
-        if gone is not None:
-            return gone
-    raise Conflict("versions are published faster than objects can be removed", hint="erase again")
-
-
-def _take_away(ctx: Context, tx: Transaction, digests: frozenset[str], lines: int) -> int | None:
-    """How many were there; None when something was published since, which may name one of them.
-
-    In the unit of work, so that nobody can publish while they go.
-    """
-    if tx.journal.head().count != lines:
-        return None
-    there = [digest for digest in sorted(digests) if ctx.ports.objects.stat(digest) is not None]
-    for digest in there:
-        ctx.ports.objects.remove(digest)
-    return len(there)
+    return remove_unnamed(ctx, objects)
 
 
 def _strangers(ctx: Context, subject: Subject) -> frozenset[str]:
@@ -421,77 +433,3 @@ def _strangers(ctx: Context, subject: Subject) -> frozenset[str]:
 def _loose(ctx: Context) -> list[str]:
     needed = reachable(ctx)
     return [item.digest for item in ctx.ports.objects.list() if item.digest not in needed]
-
-
-# ------------------------------------------------------------------------------------------------ models
-
-
-def _models(ctx: Context, versions: Sequence[Version]) -> list[Version]:
-    """Every model made, by whatever runs lie between, from one of these versions of datasets."""
-    waiting = [version.ref for version in versions]
-    seen = {_named(ref): ref for ref in waiting}
-    with ctx.read() as tx:
-        while waiting:
-            made = {_named(ref): ref for ref in _made_from(ctx, tx, waiting.pop())}
-            waiting += [ref for name, ref in made.items() if name not in seen]
-            seen |= made
-        found = [_version(ctx, tx, ref) for ref in seen.values() if ref.kind == _MODEL]
-    return sorted((model for model in found if model is not None), key=lambda model: model.id)
-
-
-def _named(ref: VersionRef) -> tuple[str, str, int]:
-    """A version apart from its content, which may have been another when it was read."""
-    return ref.kind, ref.name, ref.number
-
-
-def _made_from(ctx: Context, tx: Transaction, ref: VersionRef) -> Iterator[VersionRef]:
-    for run_id in tx.runs.users(ref.kind, ref.name, ref.number, LinkRole.INPUT, space=ctx.space):
-        yield from (link.version for link in tx.runs.links(run_id) if link.role is LinkRole.OUTPUT)
-
-
-def _version(ctx: Context, tx: Transaction, ref: VersionRef) -> Version | None:
-    asset = tx.assets.find(ctx.space, ref.kind, ref.name)
-    return None if asset is None else tx.versions.get(asset.id, ref.number)
-
-
-# ------------------------------------------------------------------------------------------------- marks
-
-
-class _Mark(msgspec.Struct, frozen=True, kw_only=True):
-    space: str
-    columns: tuple[str, ...]
-    mark: str
-
-
-def _keep_mark(ctx: Context, erasure: Erasure) -> None:
-    """Beside the ledger, so that it outlives a ledger that is restored from before the erasure."""
-    line = _Mark(space=ctx.space, columns=erasure.columns, mark=erasure.mark)
-    path = ctx.ports.folder / MARKS_FILE
-    with path.open("a+b") as file:
-        file.truncate(_whole_lines(file))  # the mark of an erasure that was cut off before it began
-        file.write(msgspec.json.encode(line) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _whole_lines(file: BinaryIO) -> int:
-    """How many bytes of the file are whole lines."""
-    file.seek(0)
-    return file.read().rfind(b"\n") + 1
-
-
-def _read_marks(path: Path, *, must_be: bool = False) -> set[_Mark]:
-    try:
-        lines = path.read_bytes().splitlines()
-    except FileNotFoundError as error:
-        if must_be:
-            raise NotFound(f"there is no file {path}", hint="name an erasures.jsonl") from error
-        return set()
-    found = set[_Mark]()
-    for at, line in enumerate(lines, 1):
-        try:
-            found.add(msgspec.json.decode(line, type=_Mark))
-        except msgspec.MsgspecError as error:
-            if at < len(lines) or must_be:
-                raise Invalid(f"line {at} of {path} is no mark", hint="take another file") from error
-    return found

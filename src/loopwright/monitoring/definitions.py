@@ -18,7 +18,8 @@ from loopwright.core.schema import ColumnType
 from loopwright.data.profiled import stored_profile
 from loopwright.data.reading import permitted, read_version, schema_of
 from loopwright.engine.context import Context
-from loopwright.engine.publishing import manifest_of, prepare, publish, resolve
+from loopwright.engine.erased import anew
+from loopwright.engine.publishing import manifest_of, prepare, publish, resolve, taken_back
 from loopwright.features.nouns import VECTOR_PREFIX
 from loopwright.features.verbs import service_of
 from loopwright.monitoring.drift import ColumnBins, fit_bins, profiled_bins
@@ -51,6 +52,11 @@ def keep(ctx: Context, name: str, monitor: Monitor) -> Version:
     for span in (monitor.every, monitor.trailing, *feeds):
         if not duration(span):
             raise Invalid(f"{span!r} is no time at all", hint="write spans such as 1d or 6h")
+    return anew(ctx, lambda: _kept(ctx, name, monitor))
+
+
+def _kept(ctx: Context, name: str, monitor: Monitor) -> Version:
+    """Fit the bins on what the reference holds now, and publish them."""
     reference = resolve(ctx, monitor.reference, kind="dataset")
     service = service_of(ctx, config_of(ctx, monitor.endpoint).service)
     features = [output.name for output in service.outputs]
@@ -59,8 +65,10 @@ def keep(ctx: Context, name: str, monitor: Monitor) -> Version:
     entry = ManifestEntry(path=_FILE, digest=ctx.ports.objects.put(data), size_bytes=len(data))
     body = msgspec.to_builtins(replace(monitor, reference=str(reference.ref)))
     manifest = Manifest(kind=MONITOR, entries=(entry,), body=body)
-    draft = prepare(ctx, name, manifest, facts={"endpoint": monitor.endpoint, "inputs": len(features)})
-    return ctx.write(lambda tx: publish(ctx, tx, draft))
+    facts = {"endpoint": monitor.endpoint, "inputs": len(features)}
+    draft = prepare(ctx, name, manifest, facts=facts, sources=(reference.ref,))
+    with taken_back(ctx, draft.objects):
+        return ctx.write(lambda tx: publish(ctx, tx, draft))
 
 
 def _fitted(ctx: Context, reference: Version, features: Sequence[str]) -> list[ColumnBins]:

@@ -57,7 +57,7 @@ def register(
         "features": len(body.features),
         "trained_until": str(body.trained_until),
     }
-    draft = prepare(ctx, name, manifest, facts=facts, description=description)
+    draft = prepare(ctx, name, manifest, facts=facts, description=description, learned=True)
     return ctx.write(lambda tx: publish(ctx, tx, draft))
 
 
