@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from loopwright.adapters.sql.rows import Row
 from loopwright.adapters.sql.schema import BIG, TEXT
 from loopwright.adapters.sql.statements import Session, insert_new
 
-__all__ = ["Among", "among", "key_numbers", "known_keys", "rows_among"]
+__all__ = ["Among", "among", "ask_among", "key_numbers", "known_keys", "rows_among"]
 
 _k = schema.metric_keys.c
 _ADD = insert_new(schema.metric_keys, ["space", "name"])
@@ -76,6 +76,17 @@ def among(question: Select[Any], column: Column[int]) -> Among:
         question.where(column.in_(names)),
         question.where(column == array),
     )
+
+
+def ask_among(
+    session: Session, question: Among, numbers: Sequence[int], then: Callable[[Sequence[Row]], object]
+) -> None:
+    """As `rows_among`; a store over a wire answers with the next question."""
+    if session.is_sqlite or not numbers:
+        then(rows_among(session, question, numbers))
+        return
+    (literal,) = arrays_of([(number,) for number in numbers])
+    session.ask(question.array, then, numbers=literal)
 
 
 def rows_among(session: Session, question: Among, numbers: Sequence[int]) -> list[Row]:

@@ -11,7 +11,7 @@ from sqlalchemy import ClauseElement, Update, bindparam, func, literal_column, s
 
 from loopwright.adapters.sql import schema
 from loopwright.adapters.sql.listing import Order, fetch_page
-from loopwright.adapters.sql.repositories.keys import among, rows_among
+from loopwright.adapters.sql.repositories.keys import among, ask_among
 from loopwright.adapters.sql.repositories.metrics import latest_by_id, latest_of
 from loopwright.adapters.sql.repositories.searching import Search
 from loopwright.adapters.sql.repositories.texts import PARAMS, TAGS, Place, put_texts, write_texts
@@ -235,8 +235,10 @@ class SqlRuns:
         return FoundRun(run=_RUN.read(rows[0][2:]), metrics=metrics)
 
     def _found(self, numbers: Sequence[int]) -> tuple[FoundRun, ...]:
-        runs = {row[0]: _RUN.read(row[1:]) for row in rows_among(self._session, _BY_NO, numbers)}
+        rows = list[Row]()
+        ask_among(self._session, _BY_NO, numbers, rows.extend)
         metrics = latest_of(self._session, numbers)
+        runs = {row[0]: _RUN.read(row[1:]) for row in rows}
         return tuple(FoundRun(run=runs[no], metrics=metrics.get(no, ())) for no in numbers if no in runs)
 
     def link(self, link: Link) -> None:
