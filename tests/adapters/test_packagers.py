@@ -265,6 +265,55 @@ class TestTorch(PackagerSuite):
         np.testing.assert_array_equal(found["double"], self.rows() * 2)
         np.testing.assert_array_equal(found["parts"][1], self.rows()[:, 0])
 
+    def test_several_inputs_are_given_by_place_by_name_or_as_one_mapping(self) -> None:
+        import torch
+
+        class Two(torch.nn.Module):  # type: ignore[misc]  # as above
+            def __init__(self) -> None:
+                super().__init__()
+                self.words, self.rest = torch.nn.Embedding(9, 3), torch.nn.Linear(4, 3)
+
+            def forward(self, rows: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+                return self.rest(rows) + self.words(words).sum(1)
+
+        class One(torch.nn.Module):  # type: ignore[misc]  # as above
+            def __init__(self, within: Any) -> None:
+                super().__init__()
+                self.within = within
+
+            def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+                return self.within(batch["these"], batch["those"])
+
+        torch.manual_seed(0)
+        two = Two().eval()
+        rows, words = self.rows(), np.arange(40).reshape(20, 2) % 9
+        with torch.no_grad():
+            expected = two(torch.from_numpy(rows), torch.from_numpy(words)).numpy()
+        both = {"words": words, "rows": rows}
+        mapping = {"these": rows, "those": words}
+        for model, given in ((two, {"0": rows, "1": words}), (two, both), (One(two).eval(), mapping)):
+            for form, example in (("", given), ("", {n: a[:1] for n, a in given.items()}), ("pickle", None)):
+                packed = self.packager().pack(model, form=form, example=example)
+                assert any(name.endswith(".pt2") for name in packed.files) == (form == "")
+                opened = self.packager().open(packed.files, packed.settings, Grant(code=True))
+                np.testing.assert_allclose(opened.predict(given), expected, rtol=1e-5, atol=1e-6)
+                few = {name: array[:3] for name, array in given.items()}
+                np.testing.assert_allclose(opened.predict(few), expected[:3], rtol=1e-5, atol=1e-6)
+                with pytest.raises(Invalid, match="does not fit the module"):
+                    opened.predict(dict([*given.items()][:1]))
+
+    def test_a_script_of_several_inputs_takes_them_by_name(self) -> None:
+        import torch
+
+        class Sum(torch.nn.Module):  # type: ignore[misc]  # as above
+            def forward(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+                return left - right
+
+        given = {"right": self.rows(), "left": self.rows() * 3}
+        packed = self.packager().pack(torch.jit.script(Sum()), form="", example=given)
+        opened = self.packager().open(packed.files, packed.settings, Grant(code=True))
+        np.testing.assert_allclose(opened.predict(given), self.rows() * 2, rtol=1e-5)
+
     def test_half_precision_answers_in_numbers_that_numpy_has(self) -> None:
         import torch
 

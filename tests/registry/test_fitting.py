@@ -165,3 +165,16 @@ def test_a_category_of_pandas_is_a_string() -> None:
     frame = pd.DataFrame({"c": pd.Categorical(["x", "y"]), "t": [datetime(2020, 1, 1, tzinfo=UTC)] * 2})
     assert [each.type for each in infer(frame).inputs] == ["string", "datetime"]  # type: ignore[union-attr]  # columns
     assert fitted(infer(frame), frame).column("c").to_pylist() == ["x", "y"]
+
+
+def test_a_tuple_of_arrays_is_inputs_by_place_and_a_list_or_rows_are_not() -> None:
+    left, right = np.ones((3, 2)), np.arange(3)
+    found = as_rows((left, right))
+    assert list(found) == ["0", "1"]
+    np.testing.assert_array_equal(found["1"], right)
+    signature = infer(found)
+    np.testing.assert_array_equal(fitted(signature, (left, right))["0"], left)
+    with pytest.raises(Invalid, match="'1'"):
+        fitted(signature, {"0": left})
+    assert as_rows([left, left]).shape == (2, 3, 2)
+    assert as_rows((np.ones(2), np.ones(2))).shape == (2, 2)

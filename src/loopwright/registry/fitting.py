@@ -31,7 +31,8 @@ def as_rows(data: Any) -> Any:
     """Data as the rooms know it: an Arrow table, an array, or arrays by name; `Invalid` for anything else.
 
     Taken are data frames of pandas and Polars, Arrow tables, arrays, tensors of PyTorch, lists of rows
-    (objects by column), and columns by name.
+    (objects by column), and columns by name. A tuple of arrays is several inputs, by place (`"0"`, `"1"`),
+    where one of them has more than one dimension.
     """
     import numpy as np
     import pyarrow as pa
@@ -45,9 +46,11 @@ def as_rows(data: Any) -> Any:
         if root == "polars":
             return data.to_arrow()
         if root == "torch":
-            return data.detach().cpu().numpy()
+            return _untensored(data)
         if isinstance(data, Mapping):
-            return _named(data)
+            return _named({name: _untensored(value) for name, value in data.items()})
+        if isinstance(data, tuple) and _are_inputs(parts := [_untensored(each) for each in data]):
+            return {str(at): each for at, each in enumerate(parts)}
         if isinstance(data, list | tuple):
             is_rows = bool(data) and all(isinstance(row, Mapping) for row in data)
             return pa.Table.from_pylist(list(data)) if is_rows else _array(data)
@@ -60,6 +63,19 @@ def as_rows(data: Any) -> Any:
         f"a {type(data).__name__} is no table",
         hint="give a data frame, an array, or a list of objects by column",
     )
+
+
+def _untensored(data: Any) -> Any:
+    """A tensor of PyTorch as an array; anything else as it is."""
+    is_tensor = type(data).__module__.partition(".")[0] == "torch"
+    return data.detach().cpu().numpy() if is_tensor else data
+
+
+def _are_inputs(parts: list[Any]) -> bool:
+    """Whether these are inputs of their own, not rows."""
+    import numpy as np
+
+    return all(isinstance(each, np.ndarray) for each in parts) and any(each.ndim > 1 for each in parts)
 
 
 def _array(data: Any) -> NDArray[Any]:

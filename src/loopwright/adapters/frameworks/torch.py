@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import io
 import pickle
 import zipfile
@@ -39,25 +40,65 @@ class _Module:
         self._dtype = dtype
 
     def predict(self, data: pa.Table | NDArray[Any] | Mapping[str, NDArray[Any]]) -> Any:
-        """What the module says of one tensor, as an array; numbers become those of its weights' type."""
+        """What the module says of tensors, as arrays; numbers become those of its weights' type.
+
+        Several are given by name: by those of `forward`'s parameters, by place (`"0"`, `"1"`), or else they
+        are the one mapping that the module takes.
+        """
         import torch
 
-        given = torch.from_numpy(np.ascontiguousarray(matrix(data, "the module")))
-        if self._dtype is not None and given.is_floating_point():
-            given = given.to(self._dtype)
+        places, names = _call(self.native, data, self._dtype)
         try:
             with torch.no_grad():
-                found = self.native(given)
-        except (RuntimeError, ValueError, TypeError, AssertionError) as error:
+                found = self.native(*places, **names)
+        except (RuntimeError, ValueError, TypeError, LookupError, AssertionError) as error:
             raise Invalid(
-                f"the data of shape {tuple(given.shape)} does not fit the module",
-                hint="give a tensor as in the example",
+                f"the data of shape {_shape(data)} does not fit the module",
+                hint="give tensors as in the example",
             ) from error
         return _arrays(found)
 
     def score(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """What the module says, where it is one number a row."""
         return scores(self.predict(x), len(x))
+
+
+def _call(
+    model: Any, data: pa.Table | NDArray[Any] | Mapping[str, NDArray[Any]], dtype: Any
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What the module is called with: tensors by place, and by name."""
+    if not isinstance(data, Mapping):
+        return (_tensor(matrix(data, "the module"), dtype),), {}
+    given = {name: _tensor(array, dtype) for name, array in data.items()}
+    if given.keys() == {str(at) for at in range(len(given))}:
+        return tuple(given[str(at)] for at in range(len(given))), {}
+    return ((), given) if given.keys() <= _parameters(model) else ((given,), {})
+
+
+def _tensor(array: NDArray[Any], dtype: Any) -> Any:
+    import torch
+
+    found = torch.from_numpy(np.ascontiguousarray(array))
+    return found.to(dtype) if dtype is not None and found.is_floating_point() else found
+
+
+def _parameters(model: Any) -> set[str]:
+    """The names that the module's `forward` takes, a script's too."""
+    schema = getattr(model.forward, "schema", None)
+    if schema is not None:
+        return {each.name for each in schema.arguments}
+    return set(inspect.signature(model.forward).parameters)
+
+
+def _shape(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {name[:60]: array.shape for name, array in data.items()}
+    return data.shape
+
+
+def _weights_type(model: Any) -> Any:
+    first = next(iter(model.parameters()), None)
+    return None if first is None else first.dtype
 
 
 def _arrays(found: Any) -> Any:
@@ -81,7 +122,7 @@ class TorchPackager:
     flavor = "pytorch"
 
     def pack(self, model: Any, *, form: str, example: Any) -> PackedModel:
-        """A module; forms are `pt2` (the default where a tensor is given as example) and `pickle`.
+        """A module; forms are `pt2` (the default where tensors are given as example) and `pickle`.
 
         It is packed as it predicts, on the processor, and left in its own mode (training or not).
         """
@@ -92,7 +133,7 @@ class TorchPackager:
                 f"a {type(model).__name__} of PyTorch is no module", hint="save the torch.nn.Module"
             )
         is_script = isinstance(model, torch.jit.ScriptModule)
-        form = form or ("pt2" if isinstance(example, np.ndarray) and not is_script else "pickle")
+        form = form or ("pt2" if _are_tensors(example) and not is_script else "pickle")
         if form not in {"pt2", "pickle"}:
             raise Invalid(f"PyTorch models have no form {form!r}", hint="choose pt2 or pickle")
         with _predicting(model) as still:
@@ -153,29 +194,42 @@ def _opened(data: bytes, *, is_exported: bool) -> _Module:
     else:
         native = torch.load(io.BytesIO(data), map_location="cpu", weights_only=False)
         native.eval()
-    first = next(iter(native.parameters()), None)
-    return _Module(native, None if first is None else first.dtype)
+    return _Module(native, _weights_type(native))
+
+
+def _are_tensors(example: Any) -> bool:
+    return isinstance(example, np.ndarray | Mapping)
+
+
+def _several(array: NDArray[Any]) -> NDArray[Any]:
+    """Two rows for one, which would be taken for all."""
+    return np.repeat(array, 2, axis=0) if len(array) == 1 else array
 
 
 def _exported(model: Any, example: Any) -> bytes:
     """The program that the module is for tensors like the example, of any number of rows."""
     import torch
 
-    if not isinstance(example, np.ndarray):
+    if not _are_tensors(example):
         raise Invalid(
-            "a module is exported with an example", hint="give input_example=, an array, or form='pickle'"
+            "a module is exported with an example",
+            hint="give input_example=, an array, a tuple of them or arrays by name, or form='pickle'",
         )
     several = (
-        np.repeat(example, 2, axis=0) if len(example) == 1 else example
-    )  # one row would be taken for all
-    given = torch.from_numpy(np.ascontiguousarray(several))
-    first = next(iter(model.parameters()), None)
-    if first is not None and given.is_floating_point():
-        given = given.to(first.dtype)
+        {name: _several(array) for name, array in example.items()}
+        if isinstance(example, Mapping)
+        else _several(example)
+    )
+    places, names = _call(model, several, _weights_type(model))
+    rows = {0: torch.export.Dim.AUTO}
+    is_one_mapping = bool(places) and isinstance(places[0], Mapping)
+    shapes: Any = (dict.fromkeys(places[0], rows),) if is_one_mapping else (rows,) * len(places)
     buffer = io.BytesIO()
     try:
-        rows = {0: torch.export.Dim.AUTO}
-        torch.export.save(torch.export.export(model, (given,), dynamic_shapes=[rows]), buffer)
+        program = torch.export.export(
+            model, places, names, dynamic_shapes=dict.fromkeys(names, rows) or shapes
+        )
+        torch.export.save(program, buffer)
     except (RuntimeError, ValueError, TypeError) as error:
         raise Invalid(
             f"the module cannot be exported: {type(error).__name__}", hint="save it with form='pickle'"

@@ -14,7 +14,7 @@ import sys
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from google.protobuf import json_format
+from google.protobuf import json_format  # type: ignore[import-untyped]  # a library of the peer's
 from mlflow.protos import model_registry_pb2 as models
 from mlflow.protos import service_pb2 as service
 

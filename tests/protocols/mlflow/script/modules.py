@@ -43,7 +43,8 @@ def exchange(folder: Path) -> dict[str, Any]:
     rows = np.asarray(ROWS, dtype=np.float32)
     with torch.no_grad():
         expected = module().eval()(torch.from_numpy(rows)).tolist()
-    return {"expected": expected, "ours": _ours(folder, rows), "theirs": _theirs(folder, rows)}
+    found = {"expected": expected, "ours": _ours(folder, rows), "theirs": _theirs(folder, rows)}
+    return {**found, "several": _several(folder, rows)}
 
 
 def _ours(folder: Path, rows: Any) -> dict[str, Any]:
@@ -69,6 +70,34 @@ def _ours(folder: Path, rows: Any) -> dict[str, Any]:
                 "is_training_still": trained.training and trained[2].training,
             }
     return found
+
+
+def _several(folder: Path, rows: Any) -> dict[str, Any]:
+    """A module of two inputs, given by place: what PyTorch, MLflow's flavour and we say of them."""
+    import numpy as np
+
+    from loopwright.app.packages import load_model, save_model
+    from loopwright.workspace import Workspace
+
+    torch, flavor = importlib.import_module("torch"), importlib.import_module("mlflow.pytorch")
+    torch.manual_seed(5)
+    model = torch.nn.Bilinear(3, 2, 1).eval()
+    pair = (rows, np.ascontiguousarray(rows[:, :2]))
+    tensors = [torch.from_numpy(each) for each in pair]
+    with Workspace.open(folder / ".loopwright") as workspace:
+        place = save_model(model, folder / "several", input_example=tuple(tensors), to=workspace)
+        loaded = load_model(place, to=workspace)
+        native = flavor.load_model(str(place))
+        own = native.module() if hasattr(native, "module") else native
+        specs: Any = loaded.signature.inputs if loaded.signature else ()
+        with torch.no_grad():
+            return {
+                "torch": model(*tensors).tolist(),
+                "flavor": own(*tensors).tolist(),
+                "ours": loaded.predict(pair).tolist(),
+                "by name": loaded.predict({"1": pair[1], "0": pair[0]}).tolist(),
+                "inputs": [[spec.name, list(spec.shape)] for spec in specs],
+            }
 
 
 def _theirs(folder: Path, rows: Any) -> dict[str, Any]:
