@@ -189,3 +189,25 @@ def test_the_greatest_numbers_are_profiled_and_appended_to(
     if found["histogram"] is not None:
         assert np.isfinite(found["histogram"]["edges"]).all()
     json.dumps(found, allow_nan=False)
+
+
+def test_a_column_may_have_several_rules_of_its_spread(tmp_path: Path) -> None:
+    """By several measures, and one that warns before another blocks."""
+    rules = (
+        Distribution(column="n", measure="population_stability", at_most=0.1),
+        Distribution(column="n", measure="population_stability", at_most=0.5, severity="block"),
+        Distribution(column="n", measure="kolmogorov_smirnov", at_most=0.1),
+    )
+    columns = (ColumnRule(name="n", type=ColumnType.FLOAT),)
+    rows = pa.table({"n": np.arange(300.0)})
+    with Workspace.open(tmp_path / ".loopwright") as opened:
+        made = opened.context()
+        append(made, "spread", rows)
+        define_contract(made, "spread", Contract(name="spread", columns=columns, distributions=rules))
+        append(made, "spread", rows, contract="spread")
+        with pytest.raises(PolicyBlocked):
+            append(made, "spread", pa.table({"n": np.full(300, 7.0)}), contract="spread")
+        told = [each for each in checks(made, "spread") if "spread as" in each.rule]
+    assert len(told) == 3
+    assert len({each.rule for each in told}) == 2
+    assert all(each.held for each in told)

@@ -49,6 +49,7 @@ __all__ = [
     "rows_result",
 ]
 
+_USUAL = "population_stability"
 _BY_RANKS = "kolmogorov_smirnov"
 _RANKS = 40
 """quantiles of the baseline at which shares are compared: one between two of them adds 1 / 80 at most"""
@@ -90,7 +91,8 @@ def reference_name(reference: Reference) -> str:
 
 def distribution_name(rule: Distribution) -> str:
     """The name of the rule that a column is spread as before."""
-    return f"{rule.column} is spread as in {rule.baseline or 'the last version'}"
+    by = "" if rule.measure == _USUAL else f" by {rule.measure}"
+    return f"{rule.column} is spread as in {rule.baseline or 'the last version'}{by}"
 
 
 def _comparison_name(rule: Comparison) -> str:
@@ -119,7 +121,8 @@ def plan_of(contract: Contract, before: Before, *, keys: Sequence[str] = (), uni
     ]
     compared = [_measure(rule) for rule in contract.comparisons if rule.column]
     fresh = [Measure(name=_freshness_name(rule), op="max", column=rule.column) for rule in contract.freshness]
-    spread = [shape for rule in contract.distributions if (shape := _shape(rule, before)) is not None]
+    shapes = [shape for rule in contract.distributions if (shape := _shape(rule, before)) is not None]
+    spread = {shape.name: shape for shape in shapes}.values()  # two limits of one measure count once
     return ScanPlan(
         rows=tuple(asked.check for asked in asked_of(contract)),
         unique=tuple(
