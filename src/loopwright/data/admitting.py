@@ -13,6 +13,7 @@ from loopwright.core.schema import ColumnType
 from loopwright.data.conforming import arrow_type
 from loopwright.data.contracts import HeldContract, inspected
 from loopwright.data.inspecting import Inspection
+from loopwright.data.mixed_times import mixed_times
 from loopwright.data.nouns import DATASET, RuleResult
 from loopwright.data.streams import prepare_segment
 from loopwright.engine.context import Context
@@ -57,7 +58,7 @@ def admitted(
         rows=rows if segment is None else rows.filter(_arrow(~kept_out)),
         segment=segment,
         reasons={rule: int(mask.sum()) for rule, mask in found.masks.items()},
-        warnings=judgement.warnings,
+        warnings=(*judgement.warnings, *mixed_times(rows)),
         results=found.results,
     )
 
