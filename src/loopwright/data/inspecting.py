@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from loopwright.core.addresses import Address
 from loopwright.core.errors import Invalid
 from loopwright.core.nouns import Version
 from loopwright.core.schema import Schema
 from loopwright.data.keys import repeated, unreferred
-from loopwright.data.nouns import DATASET, Contract, Reference, RuleResult, UniqueKey
+from loopwright.data.nouns import DATASET, Contract, RuleResult, UniqueKey
 from loopwright.data.planning import (
     Before,
     key_columns,
@@ -23,9 +22,9 @@ from loopwright.data.planning import (
     rows_result,
 )
 from loopwright.data.profiled import profile_of
-from loopwright.data.reading import read_version
 from loopwright.data.rows import json_rows
 from loopwright.data.rules import Asked, Broken, asked_of, named_elsewhere, schema_faults, volume_faults
+from loopwright.data.sought import earlier_keys, known_values
 from loopwright.engine.context import Context
 from loopwright.engine.publishing import resolve
 from loopwright.ports.scans import FailedRows, FailingRow
@@ -70,14 +69,15 @@ def inspect(
     if faults:
         return Inspection(broken=faults, masks={})
     _check_there(table, _named(contract))
-    before = before_of(ctx, contract, newest)
+    before = before_of(ctx, contract, newest, table)
     with ctx.ports.scanner.open(table) as held:
         scanned = held.scan(plan_of(contract, before, unique=False))
     results = list(results_of(contract, before, scanned))
     masks = _masks(ctx, contract, table, before, results)
     for key in contract.unique:
-        mask = repeated(table, key, _earlier(ctx, key, newest))
-        results.append(_key_result(contract, key, mask, table))
+        earlier = earlier_keys(ctx, key, table, newest)
+        mask = repeated(table, key, earlier.values)
+        results.append(msgspec.structs.replace(_key_result(contract, key, mask, table), how=earlier.how))
         if key.severity == "quarantine" and mask.any():
             masks[key_name(key)] = mask
     found = Inspection(broken=broken_of(results), masks=masks, results=tuple(results))
@@ -86,8 +86,17 @@ def inspect(
     return msgspec.structs.replace(found, broken=(*found.broken, *volume))
 
 
-def before_of(ctx: Context, contract: Contract, newest: Version | None) -> Before:
-    """What the rules compare with: the last version, baselines, and what is referred to."""
+def before_of(
+    ctx: Context, contract: Contract, newest: Version | None, table: pa.Table | None = None
+) -> Before:
+    """What the rules compare with: the last version, baselines, and what is referred to.
+
+    Where the batch is at hand, of what is referred to those values that it has.
+    """
+    known = {
+        reference_name(rule): known_values(ctx, rule, None if table is None else table.column(rule.column))
+        for rule in contract.references
+    }
     compares = contract.comparisons or contract.distributions
     addresses = {rule.baseline for rule in contract.distributions if rule.baseline}
     last = profile_of(ctx, newest) if compares and newest is not None else None
@@ -102,7 +111,8 @@ def before_of(ctx: Context, contract: Contract, newest: Version | None) -> Befor
             for address, each in (*found.items(), ("", last))
             if each is not None and each.because
         },
-        known={reference_name(rule): _known(ctx, rule) for rule in contract.references},
+        known={name: each.values for name, each in known.items()},
+        how={name: each.how for name, each in known.items()},
     )
 
 
@@ -156,12 +166,6 @@ def _key_result(contract: Contract, key: UniqueKey, mask: NDArray[np.bool_], tab
     return rows_result(key_name(key), key.severity, found, table.num_rows)
 
 
-def _earlier(ctx: Context, key: UniqueKey, newest: Version | None) -> pa.Table | None:
-    if key.within != "dataset" or newest is None:
-        return None
-    return read_version(ctx, newest, columns=key.columns)
-
-
 def _named(contract: Contract) -> list[str]:
     found = {name for key in contract.unique for name in key.columns}
     found |= {rule.column for rule in contract.references}
@@ -174,8 +178,3 @@ def _check_there(table: pa.Table, names: Sequence[str]) -> None:
             f"the contract asks for the column {missing[0]!r}, which the batch lacks",
             hint="name it in the contract's columns, so that batches without it are refused with a decision",
         )
-
-
-def _known(ctx: Context, reference: Reference) -> Any:
-    version = resolve(ctx, Address(kind=DATASET, name=reference.dataset))
-    return read_version(ctx, version, columns=(reference.to,)).column(reference.to).combine_chunks()

@@ -215,6 +215,8 @@ class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
     """what was measured, of rules that measure"""
     first: tuple[Json, ...] = ()
     """keys of the first that break it; of rows with their place from 0 as `row`"""
+    how: str = ""
+    """of a rule about other rows than the batch's: how it was found, by profiles or by reading which rows"""
 
 
 class DatasetBody(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from loopwright.core.instants import duration, format_duration, from_micros, parse_instant, to_micros
 from loopwright.core.nouns import Json
@@ -77,6 +78,8 @@ class Before(msgspec.Struct, frozen=True, kw_only=True):
     """why rows were read for a profile, by that address (the last version's is empty); absent: none was"""
     known: Mapping[str, Any] = {}
     """Arrow arrays by the name of the reference"""
+    how: Mapping[str, str] = {}
+    """how these were found, by the same name"""
 
 
 def key_name(key: UniqueKey) -> str:
@@ -192,7 +195,8 @@ def results_of(contract: Contract, before: Before, scanned: Scanned) -> tuple[Ru
     ]
     for rule in contract.references:
         name = reference_name(rule)
-        found.append(rows_result(name, rule.severity, scanned.checks[name], rows, mostly=rule.mostly))
+        each = rows_result(name, rule.severity, scanned.checks[name], rows, mostly=rule.mostly)
+        found.append(replace(each, how=before.how.get(name, "")))
     found += [_group_result(rule, scanned.groups[rule.name]) for rule in contract.groups]
     found += [_fresh(rule, before, scanned) for rule in contract.freshness]
     found += [_compared(rule, before, scanned) for rule in contract.comparisons]

@@ -34,6 +34,7 @@ __all__ = [
     "read",
     "read_version",
     "rows_at",
+    "rows_of_parts",
     "schema_of",
     "spans_of",
     "version_of",
@@ -121,6 +122,13 @@ def rows_at(ctx: Context, version: Version, places: pa.Array, columns: Sequence[
         taken[name] = whole.column(name).take(places)
         del whole
     return pa.table(taken)
+
+
+def rows_of_parts(
+    ctx: Context, manifest: Manifest, entries: Sequence[ManifestEntry], columns: Sequence[str]
+) -> pa.Table:
+    """The named columns of all rows of some parts of a version."""
+    return _rows(ctx, manifest, entries, columns, None)
 
 
 def body_of(manifest: Manifest) -> DatasetBody:
