@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from shlex import quote
 from typing import Literal
 
 import msgspec
@@ -169,7 +170,7 @@ def _refusal(ctx: Context, name: str, kept: Purposes, rule: PurposeRule, purpose
     what = f"for {purpose!r}" if purpose else "without a purpose"
     ask = f"ask {kept.ask}"
     hint = (
-        f"{ask}: loopwright data request-access {name}"
+        f"{ask}: loopwright data request-access {quote(name)}"
         if standing == "restricted"
         else f"{ask}; or leave it out"
     )

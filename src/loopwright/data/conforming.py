@@ -142,8 +142,8 @@ def _plain(name: str, values: pa.ChunkedArray, wanted: ColumnType | None) -> pa.
         if kind.tz is None and values.null_count < len(values):
             raise Invalid(
                 f"the times of the column {name!r} have no zone",
-                hint="state their zone, so that they become instants: --zone Europe/Berlin where they are ingested, "
-                "a Z or an offset in a file, .dt.tz_localize in pandas",
+                hint="state their zone, so that they become instants: --zone Europe/Berlin for what is "
+                "ingested, a Z or an offset in a file, .dt.tz_localize in pandas",
             )
         return values.cast(pa.timestamp("us", "UTC"), safe=kind.unit != "ns")  # finer ones are cut
     if pa.types.is_null(kind):

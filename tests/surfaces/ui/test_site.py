@@ -8,16 +8,23 @@ from html import unescape
 from pathlib import Path
 from urllib.parse import quote
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loopwright.core.errors import Denied
+from loopwright.data.allowing import PurposeRule, Purposes
+from loopwright.data.appending import append
+from loopwright.data.purposes import set_purposes
+from loopwright.data.reading import read
 from loopwright.engine.context import Context, Principal
 from loopwright.engine.publishing import ensure_asset
 from loopwright.registry import registered, versions
 from loopwright.registry.naming import IS_PROMPT
 from loopwright.registry.nouns import NewVersion
-from loopwright.surfaces.ui import build_site
+from loopwright.surfaces.ui import build_site, hinting
+from loopwright.surfaces.ui.hinting import place_of
 from loopwright.surfaces.ui.pages import PAGES
 from loopwright.testing import ledger_values as make
 from loopwright.workspace import Workspace
@@ -37,6 +44,7 @@ class Site:
         return ask(self._app, method, target)
 
 
+ALL_PLACES = (*hinting._PLACES.values(), *hinting._OF_DATASETS.values())
 ASKS = {"/models/compare", "/assets/compare"}
 PLAIN = [page.path for page in PAGES if "{" not in page.path and page.path not in ASKS]
 OF_ONE = {
@@ -170,6 +178,29 @@ def test_no_page_has_a_script_or_style_of_its_own(site: Site, path: str) -> None
     assert all("src=" in given or "application/json" in given for given, _ in scripts)
     assert not re.search(r"<style|\sstyle=|\son[a-z]+=|javascript:", text)
     assert not re.search(r"""(?:src|href)=["'](?:https?:)?//""", text)
+
+
+def test_where_a_hint_names_a_command_the_page_for_it_is_one_click_away(
+    site: Site, workspace: Workspace
+) -> None:
+    page = site.get("/runs/none").body.decode()
+    assert "loopwright runs list" in page
+    assert '<a class="chip strong" href="/runs">' in page
+    ctx = workspace.context()
+    append(ctx, "asked people", pa.table({"email": ["a"], "n": [1]}))
+    append(ctx, "asked people", pa.table({"email": ["b"], "n": [2]}))
+    rule = PurposeRule(column="email", allowed=("support",))
+    set_purposes(ctx, "asked people", Purposes(rules=(rule,), ask="privacy@example.org"))
+    with pytest.raises(Denied) as caught:
+        read(ctx, "asked people")
+    assert place_of(caught.value.hint) == ("/assets/dataset/asked%20people#purposes", "Ask for access")
+    assert place_of("give two numbers") is place_of("start it with `loopwright up`") is None
+
+
+@pytest.mark.parametrize("path", sorted({path for path, _ in ALL_PLACES}))
+def test_every_place_of_a_hint_is_a_page(untouched: Site, path: str) -> None:
+    assert untouched.get(path.format("none")).status in (200, 404)
+    assert path.partition("?")[0].partition("{")[0] in {*PLAIN, *OF_ONE.values()}
 
 
 @pytest.mark.parametrize("start", OF_ONE.values())

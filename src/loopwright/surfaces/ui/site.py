@@ -29,6 +29,7 @@ from loopwright.engine.wire import failure_of
 from loopwright.surfaces.ui.desk import Desk, Page, Query
 from loopwright.surfaces.ui.frames import FRAME_POLICY, framed
 from loopwright.surfaces.ui.graphs import drawn
+from loopwright.surfaces.ui.hinting import place_of
 from loopwright.surfaces.ui.pages import PAGES
 from loopwright.surfaces.ui.shaping import (
     FILTERS,
@@ -124,6 +125,7 @@ def _environment() -> jinja2.Environment:
     environment.filters["json"] = lambda value: msgspec.json.encode(value).decode()
     environment.globals.update(
         nav=_NAV,
+        place_of=place_of,
         version=loopwright.__version__,
         event_text=event_text,
         event_link=event_link,
