@@ -16,7 +16,7 @@ from loopwright.data.personal import PersonalColumn
 from loopwright.data.presidio import found_in
 from loopwright.data.purposes import personal
 from loopwright.testing.builders import memory_context
-from tests.protocols.mlflow.peers import environment_of
+from tests.environments import environment_of
 
 ROOT = Path(__file__).parents[2]
 KNOWN = {  # numbers that are published as examples
@@ -60,7 +60,7 @@ def test_what_is_not_installed_is_told() -> None:
 
 @pytest.mark.peer
 def test_published_numbers_are_found_and_wrong_ones_are_not() -> None:
-    python = environment_of("presidio", ROOT / "tests/data/requirements-presidio.txt")
+    python = environment_of("presidio", ROOT / "tests/data/requirements-presidio.txt") / "bin/python"
     wrong = {
         kind: text[:-1] + ("A" if text[-1] == "Z" else str((int(text[-1]) + 1) % 10))
         for kind, text in KNOWN.items()

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
 import os
-import shutil
 import signal
 import socket
 import sqlite3
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.error
@@ -20,7 +16,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["QUIET", "Peer", "environment_of", "mlflow_server", "peer_python", "run_as_peer"]
+from tests.environments import environment_of
+
+__all__ = ["QUIET", "Peer", "mlflow_server", "peer_python", "run_as_peer"]
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -48,36 +46,7 @@ class Peer:
 
 def peer_python(major: str) -> Path:
     """The Python of an environment with MLflow 2 or 3; made on first use, kept in the user's cache."""
-    return environment_of(f"mlflow-{major}", HERE / f"requirements-{major}.txt")
-
-
-def environment_of(name: str, requirements: Path) -> Path:
-    """The Python of an environment with these requirements; made on first use, kept in the user's cache."""
-    digest = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "loopwright" / "peers" / f"{name}-{digest}"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "made").exists():
-            _make(folder / "env", requirements)
-            (folder / "made").touch()
-    return folder / "env/bin/python"
-
-
-def _make(folder: Path, requirements: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    uv = shutil.which("uv")
-    if uv:
-        _run(uv, "venv", "-q", "--python", sys.executable, str(folder))
-        _run(uv, "pip", "install", "-q", "--python", str(folder / "bin/python"), "-r", str(requirements))
-        return
-    _run(sys.executable, "-m", "venv", str(folder))
-    _run(str(folder / "bin/python"), "-m", "pip", "install", "-q", "-r", str(requirements))
-
-
-def _run(*command: str) -> None:
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    return environment_of(f"mlflow-{major}", HERE / f"requirements-{major}.txt") / "bin/python"
 
 
 def run_as_peer(major: str, module: str, *arguments: str, folder: Path, **environment: str) -> str:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.app.processes import server
+from tests.environments import made_once, run
 from tests.protocols.mlflow.peers import mlflow_server
 
 HERE = Path(__file__).parent / "node"
@@ -25,20 +23,15 @@ pytestmark = [
 
 
 def packages() -> Path:
-    """A folder with the clients that `package.json` names; made on first use, kept in the user's cache."""
+    """A folder with the clients that `package.json` names."""
     named = HERE / "package.json"
-    digest = hashlib.sha256(named.read_bytes()).hexdigest()[:12]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "loopwright" / "peers" / f"node-{digest}"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "made").exists():
-            shutil.copy(named, folder)
-            command = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts"]
-            subprocess.run(command, cwd=folder, check=True, stdin=subprocess.DEVNULL)
-            (folder / "made").touch()
-    return folder
+
+    def make(folder: Path) -> None:
+        shutil.copy(named, folder)
+        flags = ("--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts")
+        run("npm", "install", *flags, cwd=folder)
+
+    return made_once("node", named, make)
 
 
 def told(url: str) -> dict[str, Any]:
