@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -21,15 +22,44 @@ _WHOLE = 1 << 64
 
 
 def split_rows(table: pa.Table, split: Split, time: str) -> pa.Table:
-    """The table with a column `split` that names the part of each row."""
+    """The table with a column `split` that names the part of each row; `Invalid` where it parts nothing."""
     import pyarrow as pa
 
-    if bool(split.until) == bool(split.shares):
-        raise Invalid("a split goes by `until` or by `shares`", hint="give exactly one of them")
+    _check(table, split, time)
     if SPLIT in table.column_names:
         raise Invalid(f"the spine has a column {SPLIT!r} already", hint="rename it")
     parts = _by_time(table, split, time) if split.until else _by_chance(table, split)
     return table.append_column(SPLIT, pa.array(parts, pa.string()))
+
+
+def _check(table: pa.Table, split: Split, time: str) -> None:
+    if bool(split.until) == bool(split.shares):
+        raise Invalid("a split goes by `until` or by `shares`", hint="give exactly one of them")
+    if "" in {*split.until, *split.shares, split.rest}:
+        raise Invalid("a part of the split has no name", hint="name it, such as train")
+    if split.until:
+        _check_time(table, split, time)
+    elif split.group and split.group not in table.column_names:
+        raise Invalid(
+            f"there is no column {split.group!r} to keep groups together by",
+            hint=f"the columns are {', '.join(table.column_names)}"[:300],
+        )
+
+
+def _check_time(table: pa.Table, split: Split, time: str) -> None:
+    """By time no group stays together, every part has its own span, and every row an instant."""
+    if split.group:
+        raise Invalid("a split by time keeps no groups together", hint="leave out group, or give shares")
+    if split.rest in split.until or len(set(split.until.values())) < len(split.until):
+        raise Invalid(
+            "two parts of the split have one name or end at one instant",
+            hint="give each part an instant of its own, and the rest another name",
+        )
+    if missing := table.column(time).null_count:
+        raise Invalid(
+            f"{missing:,} rows have no {time!r}, by which they would be split",
+            hint="leave them out of the spine, or split by shares",
+        )
 
 
 def _by_time(table: pa.Table, split: Split, time: str) -> list[str]:
@@ -43,7 +73,7 @@ def _by_time(table: pa.Table, split: Split, time: str) -> list[str]:
 
 
 def _by_chance(table: pa.Table, split: Split) -> list[str]:
-    if any(share < 0 for share in split.shares.values()) or not sum(split.shares.values()) > 0:
+    if any(share < 0 for share in split.shares.values()) or not 0 < sum(split.shares.values()) < math.inf:
         raise Invalid("the shares of a split are not all positive", hint="give such as train 0.8, test 0.2")
     values = table.column(split.group).to_pylist() if split.group else range(table.num_rows)
     drawn: dict[object, str] = {}
