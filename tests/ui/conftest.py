@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page
 from tests.journeys.telling import copied, finished
 from tests.ui.browsing import browser
 from tests.ui.showing import Shown, told
+from tests.ui.tracking import Tracked, tracked
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +24,13 @@ def chromium() -> Iterator[Browser]:
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     folder = copied(finished(tmp_path_factory), tmp_path_factory.mktemp("pages")) / ".loopwright"
     with told(folder) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracked]:
+    """A workspace with many runs, which tests add to and take nothing from."""
+    with tracked(tmp_path_factory.mktemp("tracked") / ".loopwright") as found:
         yield found
 
 
