@@ -5,8 +5,11 @@ from __future__ import annotations
 import gzip
 import os
 import sqlite3
+import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,6 +33,7 @@ from loopwright.data.sources import (
     sources,
 )
 from loopwright.data.sourcing import shown_address
+from loopwright.data.uploads import read_table
 from loopwright.data.verbs import define_contract, show
 from loopwright.engine.context import Context
 from loopwright.engine.schedule import fire_due
@@ -220,6 +224,16 @@ def test_hostile_files_are_refused_and_the_store_stays_as_it_was(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kept", [tempfile.TemporaryFile, tempfile.SpooledTemporaryFile])
+def test_what_is_packed_is_read_out_of_a_file_that_was_just_written(kept: Callable[[], Any]) -> None:
+    """As it comes by HTTP or from an object store: such a file is open for writing too."""
+    with kept() as file:
+        file.write(gzip.compress(b"x\n1\n2\n"))
+        file.seek(0)
+        found = read_table(file, "", {}, path="https://example.org/x.csv.gz")
+    assert found.column("x").to_pylist() == [1, 2]
+
+
 def test_a_gzip_bomb_is_refused(ctx: Context, tmp_path: Path) -> None:
     _gzip_bomb(tmp_path / "b.csv.gz")
     with pytest.raises(TooLarge, match="unpacks"):

@@ -128,7 +128,7 @@ def _unpacked(opened: Opened, *, is_packed: bool) -> Unpacked:
     def text() -> Iterator[BinaryIO]:
         with opened() as file:
             if is_packed:
-                with gzip.GzipFile(fileobj=file) as packed:
+                with gzip.GzipFile(fileobj=file, mode="rb") as packed:
                     yield cast("BinaryIO", packed)
             else:
                 yield file

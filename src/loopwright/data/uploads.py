@@ -179,7 +179,7 @@ def unpacked_file(file: IO[bytes], what: str) -> Iterator[IO[bytes]]:
 
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as spool:
         try:
-            _unpack(cast("IO[bytes]", gzip.GzipFile(fileobj=file)), spool, what)
+            _unpack(cast("IO[bytes]", gzip.GzipFile(fileobj=file, mode="rb")), spool, what)
         except (OSError, EOFError, zlib.error) as error:
             raise Invalid(f"{what} is not gzip, or is cut off", hint="write it again") from error
         spool.seek(0)

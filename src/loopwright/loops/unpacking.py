@@ -77,7 +77,7 @@ def _unpacked(file: IO[bytes], head: bytes) -> IO[bytes] | None:
     """What a packed stream holds, None for another file."""
     found: gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile | None = None
     if head.startswith(b"\x1f\x8b"):
-        found = gzip.GzipFile(fileobj=file)
+        found = gzip.GzipFile(fileobj=file, mode="rb")
     elif head.startswith(b"BZh"):
         found = bz2.BZ2File(file)
     elif head.startswith(b"\xfd7zXZ\x00"):
