@@ -110,6 +110,7 @@ def test_stretches_tell_what_rows_tell_or_say_that_they_do_not(
     alarm: Alarm,
 ) -> None:
     monkeypatch.setattr(stretches, "_FEW_STRETCHES", few)
+    monkeypatch.setattr(stretches, "_PRESSED", few)
     ctx = memory_context()
     for seed, times in enumerate(batches):
         append(ctx, "feed", batch(times, seed), event_time="at")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import math
+import zlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -32,6 +33,8 @@ _MINUTE, _HOUR = 60_000_000, 3_600_000_000
 _WIDTHS = (1, _MINUTE, _HOUR, 6 * _HOUR, 24 * _HOUR, 168 * _HOUR)
 _FEW_STRETCHES, _MOST_STRETCHES = 1024, 1 << 16
 _MOST_COLUMNS, _MOST_VALUES, _MOST_RUNS, _MOST_TEXT = 64, 4096, 1 << 16, 1 << 16
+_PRESSED = 4096
+"""bytes above which numbers are pressed: parts that were put together, seldom a batch"""
 _LOOKED_AT, _NEARLY_ALL = 512, 0.9
 _EXACT = 1 << 53
 """whole numbers beyond are not all numbers of 64 bits with a point"""
@@ -187,14 +190,17 @@ def _encoded(values: pa.ChunkedArray) -> pa.DictionaryArray:
 
 
 def _packed(values: NDArray[np.int64]) -> str:
-    """Whole numbers as the narrowest bytes that hold them, in text; a constant as itself."""
+    """Whole numbers as the narrowest bytes that hold them, in text, many pressed; a constant as itself."""
     import numpy as np
 
     low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
     if low == high:
         return f"{values.size}x{low}"
     kind = next((k for k in ("u1", "u2", "u4") if low >= 0 and high <= np.iinfo(k).max), "i8")
-    return f"{kind}:{base64.b64encode(values.astype('<' + kind).tobytes()).decode()}"
+    data = values.astype("<" + kind).tobytes()
+    if len(data) > _PRESSED:
+        kind, data = f"z{kind}", zlib.compress(data, 1)
+    return f"{kind}:{base64.b64encode(data).decode()}"
 
 
 def _unpacked(text: str) -> NDArray[np.int64]:
@@ -204,7 +210,9 @@ def _unpacked(text: str) -> NDArray[np.int64]:
     if not is_list:
         count, _, value = text.partition("x")
         return np.full(int(count), int(value), np.int64)
-    return np.frombuffer(base64.b64decode(data), dtype=f"<{kind}").astype(np.int64)
+    plain = base64.b64decode(data)
+    plain = zlib.decompress(plain) if kind.startswith("z") else plain
+    return np.frombuffer(plain, dtype=f"<{kind.removeprefix('z')}").astype(np.int64)
 
 
 def stretches_in(ctx: Context, entry: ManifestEntry, columns: Iterable[str]) -> Stretches | None:
