@@ -223,3 +223,22 @@ def test_a_watch_of_a_column_that_is_not_kept_reads_rows() -> None:
     append(ctx, "feed", pa.table({"at": at, "key": np.arange(rows)}), event_time="at")
     with pytest.raises(NotTold, match="key is not counted by stretches of time: nearly every row"):
         stretched(ctx, replace(WATCH, columns=("key",)), BEGIN + 2 * HOUR)
+
+
+def test_many_rows_of_long_stretches_are_counted_as_they_are() -> None:
+    """Three hours of seconds: each minute has the counts of its rows."""
+    rows = 10_800
+    rng = np.random.default_rng(3)
+    at = pa.array(to_micros(BEGIN) + np.arange(1, rows + 1) * 1_000_000, pa.timestamp("us", "UTC"))
+    few = pa.array(rng.integers(0, 3, rows), mask=rng.random(rows) < 0.2)
+    ctx = memory_context()
+    append(ctx, "feed", pa.table({"at": at, "few": few}), event_time="at")
+    (entry,) = manifest_of(ctx, resolve(ctx, "dataset:feed")).entries
+    found = stretches.stretches_in(ctx, entry, ["few"])
+    assert found is not None
+    values, codes = found.columns["few"]
+    assert found.rows.tolist() == [60] * 180
+    for minute in range(180):
+        told = sorted((values[code] if code >= 0 else -1) for code in codes[60 * minute : 60 * minute + 60])
+        plain = few.slice(60 * minute, 60).fill_null(-1).to_pylist()
+        assert told == sorted(plain)

@@ -35,7 +35,7 @@ _FEW_STRETCHES, _MOST_STRETCHES = 1024, 1 << 16
 _MOST_COLUMNS, _MOST_VALUES, _MOST_RUNS, _MOST_TEXT = 64, 4096, 1 << 16, 1 << 16
 _PRESSED = 4096
 """bytes above which numbers are pressed: parts that were put together, seldom a batch"""
-_LOOKED_AT, _NEARLY_ALL = 512, 0.9
+_LOOKED_AT, _NEARLY_ALL = 512, 0.75
 _EXACT = 1 << 53
 """whole numbers beyond are not all numbers of 64 bits with a point"""
 
@@ -127,28 +127,38 @@ def _column(
     is_long: NDArray[np.bool_],
 ) -> Json | str:
     """Values and runs of their places, or why they are not kept."""
-    import numpy as np
-
     coded = _coded(values)
     if isinstance(coded, str):
         return coded
     known, codes = coded
     if order is not None:
         codes = codes[order]
+    places, lengths = _runs(codes, place, is_long, len(known) + 1)
+    if lengths.size > _MOST_RUNS:
+        return f"its values change more than {_MOST_RUNS:,} times in a part"
+    if codes.size > _MOST_VALUES and lengths.size > codes.size // 2 and is_long.any():
+        return "its stretches of time have nearly as many values as rows"
+    return {"values": known, "codes": _packed(places), "runs": _packed(lengths)}
+
+
+def _runs(
+    codes: NDArray[np.int64], place: NDArray[np.int64], is_long: NDArray[np.bool_], width: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Codes from 0, which is no value, and how often each comes in turn; by code in long stretches."""
+    import numpy as np
+
+    codes = codes + 1
+    if codes.size and (int(place[-1]) + 1) * width <= codes.size and is_long.all():
+        counts = np.bincount(place * width + codes)
+        found = np.flatnonzero(counts)
+        return found % width, counts[found]
     if is_long.any():  # by place and code: each stretch stays where it is
-        width = len(known) + 1
         base = place[is_long] * width
-        codes = codes.copy()
-        codes[is_long] = np.sort(base + codes[is_long] + 1) - base - 1
+        codes[is_long] = np.sort(base + codes[is_long]) - base
     is_new = np.ones(codes.size, np.bool_)
     is_new[1:] = (codes[1:] != codes[:-1]) | (place[1:] != place[:-1])
     begins = np.flatnonzero(is_new)
-    if begins.size > _MOST_RUNS:
-        return f"its values change more than {_MOST_RUNS:,} times in a part"
-    if is_long.any() and codes.size > _MOST_VALUES and begins.size > codes.size // 2:
-        return "its stretches of time have nearly as many values as rows"
-    lengths = np.diff(np.append(begins, codes.size))
-    return {"values": known, "codes": _packed(codes[begins] + 1), "runs": _packed(lengths)}
+    return codes[begins], np.diff(np.append(begins, codes.size))
 
 
 def _coded(values: pa.ChunkedArray) -> tuple[list[Any], NDArray[np.int64]] | str:
