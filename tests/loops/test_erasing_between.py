@@ -25,12 +25,13 @@ from loopwright.engine.operation import Upload
 from loopwright.engine.publishing import resolve
 from loopwright.features import backfilling, feeding, retelling, training
 from loopwright.features.backfilling import backfill_view
-from loopwright.features.holding import fill_again
 from loopwright.features.nouns import Backfill
 from loopwright.features.verbs import define_view, materialize
 from loopwright.loops import erasing
+from loopwright.loops.trained import models_of
 from loopwright.ports.predictors import FitResult
-from loopwright.registry.nouns import ModelBody
+from loopwright.registry import registered, versions
+from loopwright.registry.nouns import ModelBody, NewVersion
 from loopwright.registry.verbs import register
 from loopwright.workspace import Workspace
 from tests.loops.test_erasing import START, WHO, holding
@@ -263,18 +264,34 @@ def test_a_model_that_is_kept_after_the_erasure_is_marked_and_not_refused(
     assert [(line.subject, line.payload["erasure"]) for line in lines] == [("model:risk@1", proof.id)]
 
 
+def test_a_version_of_a_registered_model_is_marked_too(ctx: Context, workspace: Workspace) -> None:
+    """As clients of MLflow make them: of files that a run logged."""
+    run = inside(ctx, workspace)
+    read(run, "trips")
+    registered.create(ctx, "brought")
+    proof = erase(ctx)
+    new = NewVersion(source="s3://elsewhere/model", run_id=run.run_id, tags={"of": "me"})
+    assert versions.create(ctx, "brought", new).tags == {"of": "me", MARK_TAG: proof.id}
+    assert resolve(ctx, "model:brought").tags == {"of": "me", MARK_TAG: proof.id}
+
+
 def test_a_model_that_is_kept_while_it_goes_on_is_in_the_proof(
     ctx: Context, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = inside(ctx, workspace)
     read(run, "trips")
 
-    def late(ctx: Context) -> None:
-        fill_again(ctx)
-        assert fitted(run, "risk").tags == {}
+    made = list[Any]()
 
-    monkeypatch.setattr(erasing, "fill_again", late)
+    def late(*given: Any) -> Any:
+        found = models_of(*given)
+        if not made:  # the erasure has looked, and has not told yet
+            made.append(fitted(run, "risk"))
+        return found
+
+    monkeypatch.setattr(erasing, "models_of", late)
     proof = erase(ctx)
+    assert made[0].tags == {}
     assert proof.models == ("model:risk@1",)
     assert resolve(ctx, "model:risk").tags == {MARK_TAG: proof.id}
 
@@ -335,8 +352,8 @@ class Late:
 def test_what_is_kept_between_two_holders_goes_with_a_second_pass(
     ctx: Context, monkeypatch: pytest.MonkeyPatch, write: Callable[[Context], None]
 ) -> None:
-    *others, versions = erasing.HOLDERS
-    monkeypatch.setattr(erasing, "HOLDERS", (*others, Late(versions, lambda: write(ctx))))
+    *others, last = erasing.HOLDERS
+    monkeypatch.setattr(erasing, "HOLDERS", (*others, Late(last, lambda: write(ctx))))
     proof = erase(ctx)
     assert proof.left == 0
     assert holding(ctx.ports.folder) == []

@@ -58,6 +58,7 @@ __all__ = [
     "resolve_in",
     "standing",
     "taken_back",
+    "tell_marks",
 ]
 
 
@@ -212,6 +213,7 @@ def publish(ctx: Context, tx: Transaction, draft: Draft) -> Version:
     if newest is not None and newest.digest == draft.digest and newest.deleted_at is None:
         ctx.touch(tx, LinkRole.OUTPUT, newest.ref)
         return newest
+    marks = marks_of(ctx, tx, ctx.run_id) if draft.learned else {}
     version = Version(
         id=ctx.new_id(),
         space=ctx.space,
@@ -226,7 +228,7 @@ def publish(ctx: Context, tx: Transaction, draft: Draft) -> Version:
         run_id=ctx.run_id,
         parent=draft.parent,
         facts=draft.facts,
-        tags={**draft.tags, **(marks_of(ctx, tx, ctx.run_id) if draft.learned else {})},
+        tags={**draft.tags, **marks},
         description=draft.description,
     )
     tx.versions.add(version)
@@ -240,9 +242,7 @@ def publish(ctx: Context, tx: Transaction, draft: Draft) -> Version:
         version.ref,
         {"digest": version.digest, "run": ctx.run_id},
     )
-    if MARK_TAG in version.tags:
-        told = {"tag": MARK_TAG, "erasure": version.tags[MARK_TAG]}
-        ctx.record(tx, "version.marked", version.ref, told)
+    tell_marks(ctx, tx, version, marks)
     _check_is_kept(ctx, draft)
     return version
 
@@ -271,6 +271,12 @@ def marks_of(ctx: Context, tx: Transaction, run_id: str | None) -> dict[str, str
     read = [] if run_id is None else read_by_run(tx, ctx.space, run_id)
     ids = erasures_of(tx, ctx.space, read) if read else []
     return {MARK_TAG: ",".join(ids)} if ids else {}
+
+
+def tell_marks(ctx: Context, tx: Transaction, version: Version, marks: dict[str, str]) -> None:
+    """Tell in the journal that a model was marked as it was published, where it was."""
+    for tag, erasures in marks.items():
+        ctx.record(tx, "version.marked", version.ref, {"tag": tag, "erasure": erasures})
 
 
 def readers_of(address: str) -> str:

@@ -15,7 +15,7 @@ from loopwright.core.manifests import Manifest, encode_manifest
 from loopwright.core.nouns import Asset, Json, Link, LinkRole, Version
 from loopwright.core.queries import Condition, Field, SortKey
 from loopwright.engine.context import Context
-from loopwright.engine.publishing import marks_of
+from loopwright.engine.publishing import marks_of, tell_marks
 from loopwright.ports.ledger import LineKey, LinesAsked, Transaction, VersionLine
 from loopwright.registry.guarding import drop, guards, point
 from loopwright.registry.naming import check_alias_name, check_tag, check_tags, is_prompt
@@ -85,6 +85,7 @@ def create(ctx: Context, name: str, new: NewVersion) -> Version:
     def work(tx: Transaction) -> Version:
         asset = model_of(ctx, tx, name)
         newest = tx.versions.latest(asset.id)
+        marks = marks_of(ctx, tx, origin.run_id or None)
         version = Version(
             id=ctx.new_id(),
             space=ctx.space,
@@ -98,10 +99,11 @@ def create(ctx: Context, name: str, new: NewVersion) -> Version:
             created_by=ctx.principal.name,
             run_id=origin.run_id or None,
             facts=_facts(new, origin),
-            tags={**new.tags, **marks_of(ctx, tx, origin.run_id or None)},
+            tags={**new.tags, **marks},
             description=new.description,
         )
         _keep(ctx, tx, asset, version)
+        tell_marks(ctx, tx, version, marks)
         return version
 
     return ctx.write(work)
