@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -316,10 +316,10 @@ def draft_of(  # noqa: PLR0917 - a change, what it builds on, what goes and what
     """The version that has the kept parts and, at the end, the new rows; None when the base is just that."""
     table = ordered(part, schema)
     entries = tuple(replace(entry, path=_path(place)) for place, entry in enumerate(cut.entries))
-    with ThreadPoolExecutor(2, thread_name_prefix="loopwright-profile") as beside:
+    with ThreadPoolExecutor(1, thread_name_prefix="loopwright-profile") as beside:
         profiled = beside.submit(_profile, ctx, base, cut, schema, table)
         if table.num_rows or not base.number:
-            entries = _with_rows(ctx, entries, table, body, change.batch, beside)
+            entries = _with_rows(ctx, entries, table, body, change.batch)
         elif change.batch is not None:
             body = replace(body, batches=(*body.batches, change.batch))
         profile = profiled.result()
@@ -382,27 +382,24 @@ def _path(place: int) -> str:
     return f"part-{place + 1:05d}.parquet"
 
 
-def _with_rows(  # noqa: PLR0917 - what it writes, and who makes the stretches of time beside
-    ctx: Context,
-    entries: tuple[ManifestEntry, ...],
-    table: pa.Table,
-    body: DatasetBody,
-    batch: str | None,
-    beside: Executor,
+def _with_rows(
+    ctx: Context, entries: tuple[ManifestEntry, ...], table: pa.Table, body: DatasetBody, batch: str | None
 ) -> tuple[ManifestEntry, ...]:
     """The parts with the rows put at their end, small ones put together with them."""
     tail, packed = _packed(ctx, entries, table)
     kept = list(entries[: len(entries) - len(tail.entries)])
     for start in range(0, max(packed.num_rows, 1), _PART_ROWS):
         piece = packed.slice(start, _PART_ROWS)
-        stretches = beside.submit(keep_stretches, ctx, piece, body.known_at or body.event_time)
         data = ctx.ports.tables.write(piece)
         entry = ManifestEntry(
             path=_path(len(kept)),
             digest=ctx.ports.objects.put(data),
             size_bytes=len(data),
             rows=piece.num_rows,
-            facts={**_entry_facts(piece, body, tail, batch), **stretches.result()},
+            facts={
+                **_entry_facts(piece, body, tail, batch),
+                **keep_stretches(ctx, piece, body.known_at or body.event_time),
+            },
         )
         kept.append(entry)
     return tuple(kept)
