@@ -16,6 +16,7 @@ acknowledgement, whatever the client; `--acknowledge` answers each packet at onc
     python benchmarks/tracking.py [--quick] [--only ROW,ROW] [--runs 10000,50000,1000000]
     python benchmarks/tracking.py --without mlflow
     python benchmarks/tracking.py --store postgresql --processes 2 --runs 10000,50000
+    python benchmarks/tracking.py --only runs --turns 8 --seconds 2    # where a machine's speed drifts
     python benchmarks/tracking.py --uri http://127.0.0.1:5000    # a server that runs already; no seeding
 """
 
@@ -25,9 +26,11 @@ import argparse
 import json
 import os
 import re
+import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from functools import partial
 
@@ -73,6 +76,32 @@ def measured(server: Server, sizes: Sizes, rows: Iterable[str]) -> Figures:
     return told
 
 
+def in_turns(
+    starts: dict[str, Callable[[], AbstractContextManager[Server]]],
+    sizes: Sizes,
+    rows: Iterable[str],
+    turns: int,
+) -> Figures:
+    """Both servers up at once, measured in turns: medians, so that a machine that slows down slows both."""
+    with ExitStack() as stack:
+        servers = {name: stack.enter_context(start()) for name, start in starts.items()}
+        rounds = [
+            {name: measured(server, sizes, rows) for name, server in servers.items()} for _ in range(turns)
+        ]
+        return {
+            name: {"server": server.name, "figures": medians([each[name] for each in rounds])}
+            for name, server in servers.items()
+        }
+
+
+def medians(told: Sequence[Figures]) -> Figures:
+    """Of each figure the median of several times."""
+    return {
+        work: {figure: round(statistics.median(each[work][figure] for each in told), 3) for figure in figures}
+        for work, figures in told[0].items()
+    }
+
+
 def ratios(mine: Figures, other: Figures) -> Figures:
     """How many times better ours is, for each figure that both have."""
     found: Figures = {}
@@ -112,6 +141,7 @@ def main() -> None:
     parser.add_argument("--without", choices=["ours", "mlflow"], help="leave one server out")
     parser.add_argument("--store", choices=["sqlite", "postgresql"], default="sqlite")
     parser.add_argument("--processes", type=int, default=1, help="of ours; more than one on PostgreSQL alone")
+    parser.add_argument("--turns", type=int, default=1, help="so often in turns, both servers up; medians")
     parser.add_argument("--acknowledge", action="store_true", help="acknowledge packets at once (Linux)")
     given = parser.parse_args()
     sizes = QUICK if given.quick else Sizes()
@@ -130,14 +160,14 @@ def main() -> None:
             )
         )
         return
-    told: Figures = {}
     own = partial(ours, store=given.store, processes=given.processes)
     peer = partial(theirs, store=given.store)
-    for name, start in {"ours": own, "mlflow": peer}.items():
-        if name != given.without:
-            with start() as server:
-                server = replace(server, acknowledged=given.acknowledge)
-                told[name] = {"server": server.name, "figures": measured(server, sizes, rows)}
+    starts = {name: start for name, start in {"ours": own, "mlflow": peer}.items() if name != given.without}
+    told = in_turns(starts, sizes, rows, given.turns) if given.turns > 1 else Figures()
+    for name, start in starts.items() if not told else ():
+        with start() as server:
+            server = replace(server, acknowledged=given.acknowledge)
+            told[name] = {"server": server.name, "figures": measured(server, sizes, rows)}
     if len(told) == 2:
         told["ratios"] = ratios(told["ours"]["figures"], told["mlflow"]["figures"])
     print(json.dumps({"load": os.getloadavg(), **told}, indent=2))
