@@ -4,9 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from loopwright.core.errors import Invalid
-from loopwright.core.nouns import Job
+from loopwright.core.nouns import Job, JobState
 from loopwright.engine.context import Context
 from loopwright.engine.schedule import Schedule, fire_due, next_tick, put_schedule
 from loopwright.ports.ledger import PageRequest
@@ -16,6 +17,12 @@ from loopwright.testing.builders import SetClock, memory_context
 def _jobs(ctx: Context) -> list[Job]:
     with ctx.read() as tx:
         return list(tx.jobs.page("default", PageRequest(limit=100)).items)
+
+
+def _end(ctx: Context, state: JobState) -> None:
+    """The newest job comes to its end."""
+    job = _jobs(ctx)[0]
+    assert ctx.write(lambda tx: tx.jobs.update(replace(job, state=state), fence=job.fence))
 
 
 def _at(ctx: Context, when: datetime) -> None:
@@ -32,10 +39,27 @@ def test_one_firing_a_tick_and_missed_ticks_fire_once() -> None:
     _at(ctx, datetime(2013, 7, 2, tzinfo=UTC))
     assert fire_due(ctx) == 1
     assert fire_due(ctx) == 0
+    _end(ctx, JobState.DONE)
     _at(ctx, datetime(2013, 7, 6, 3, tzinfo=UTC))
     assert fire_due(ctx) == 1
     ticks = sorted(job.arguments["tick"] for job in _jobs(ctx))
     assert ticks == ["2013-07-02T00:00:00Z", "2013-07-06T00:00:00Z"]
+
+
+@pytest.mark.parametrize("ended", [JobState.DONE, JobState.FAILED, JobState.CANCELLED])
+def test_ticks_wait_for_the_job_of_the_one_before(ended: JobState) -> None:
+    """As of a source whose server is away: each reading takes longer than a tick, and they pile up."""
+    ctx = memory_context()
+    _at(ctx, datetime(2013, 7, 1, 5, tzinfo=UTC))
+    ctx.write(lambda tx: put_schedule(ctx, tx, Schedule(name="d", operation="x.y", every="1d")))
+    for day in range(2, 6):
+        _at(ctx, datetime(2013, 7, day, tzinfo=UTC))
+        assert fire_due(ctx) == (day == 2)
+    assert len(_jobs(ctx)) == 1
+    _end(ctx, ended)
+    assert fire_due(ctx) == 1
+    assert _jobs(ctx)[0].arguments["tick"] == "2013-07-05T00:00:00Z"
+    assert fire_due(ctx) == 0
 
 
 @pytest.mark.parametrize(

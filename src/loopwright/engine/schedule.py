@@ -7,9 +7,9 @@ from functools import partial
 
 import msgspec
 
-from loopwright.core.errors import Invalid
+from loopwright.core.errors import Invalid, NotFound
 from loopwright.core.instants import duration, format_instant, parse_instant
-from loopwright.core.nouns import Json
+from loopwright.core.nouns import JobState, Json
 from loopwright.engine.context import Context
 from loopwright.engine.jobs import enqueue_in
 from loopwright.ports.ledger import Transaction
@@ -22,7 +22,9 @@ _COLLECTION = "schedules"
 class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     """When an operation's job is enqueued: `every` a duration (aligned to 1970) or a cron line in UTC.
 
-    Ticks that were missed are not made up for one by one: the newest of them fires once.
+    Ticks that were missed are not made up for one by one: the newest of them fires once. So it is while the
+    job of the tick before waits or runs: work that takes longer than a tick, or fails again and again, does
+    not pile up.
     """
 
     name: str
@@ -68,7 +70,8 @@ def fire_due(ctx: Context) -> int:
     """Enqueue the job of every schedule whose tick has come; how many."""
     with ctx.read() as tx:
         known = tx.documents.all(ctx.space, _COLLECTION)
-    due = [name for name, body in known.items() if _is_due(body, ctx.now())]
+        now = ctx.now()
+        due = [name for name, body in known.items() if _is_due(body, now) and not _is_busy(tx, body)]
     return sum(ctx.write(partial(_fire, ctx, name)) for name in due)
 
 
@@ -76,20 +79,28 @@ def _is_due(body: Json, now: datetime) -> bool:
     return parse_instant(body["due"]) <= now
 
 
+def _is_busy(tx: Transaction, body: Json) -> bool:
+    """Whether the job of the tick before is not at its end yet."""
+    try:
+        return "job" in body and tx.jobs.get(body["job"]).state in {JobState.QUEUED, JobState.RUNNING}
+    except NotFound:
+        return False
+
+
 def _fire(ctx: Context, name: str, tx: Transaction) -> int:
     body = tx.documents.get(ctx.space, _COLLECTION, name)
-    if body is None or not _is_due(body, ctx.now()):
+    if body is None or not _is_due(body, ctx.now()) or _is_busy(tx, body):
         return 0
     schedule = msgspec.convert(body["schedule"], Schedule)
     tick, following = parse_instant(body["due"]), next_tick(schedule, parse_instant(body["due"]))
     while following <= ctx.now():
         tick, following = following, next_tick(schedule, following)
-    enqueue_in(
+    job = enqueue_in(
         ctx,
         tx,
         schedule.operation,
         {**schedule.arguments, "tick": format_instant(tick)},
         key=f"schedule/{name}/{format_instant(tick)}",
     )
-    tx.documents.put(ctx.space, _COLLECTION, name, {**body, "due": format_instant(following)})
+    tx.documents.put(ctx.space, _COLLECTION, name, {**body, "due": format_instant(following), "job": job.id})
     return 1
