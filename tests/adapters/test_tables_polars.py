@@ -1,5 +1,6 @@
 """The Polars engine passes the suite of engines of tables."""
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -28,3 +29,14 @@ def test_texts_that_one_chunk_of_plain_strings_cannot_hold_come_in_several(
     assert len(sizes) > 4
     assert sorted(sizes)[-1] > 5000
     assert sorted(sizes)[-2] <= 1000
+
+
+def test_a_slice_from_far_within_very_long_texts_is_read_as_what_it_holds() -> None:
+    far = 1 << 31
+    nothing = np.zeros(far + 100, np.uint8)  # never touched, so it costs no memory
+    nothing[far + 50 :] = ord("z")
+    places = np.array([0, far + 50, far + 53, far + 53, far + 60], np.int64)
+    whole = pa.LargeStringArray.from_buffers(4, pa.py_buffer(places), pa.py_buffer(nothing))
+    found = parquet.plain_table(pa.table({"t": whole}).slice(1))
+    assert found.schema.field("t").type == pa.string()
+    assert found.column("t").to_pylist() == ["zzz", "", "zzzzzzz"]

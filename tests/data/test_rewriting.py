@@ -319,6 +319,16 @@ def assert_alike(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
             assert other.get(key) == wanted_number, (name, key)
 
 
+def test_rows_of_parts_that_have_no_such_column_lack_a_value_of_it(ctx: Context) -> None:
+    append(ctx, "d", pa.table({"id": list(range(10))}))
+    append(ctx, "d", pa.table({"id": [10, 11, 12, 13], "late": [1.0, 2.0, None, 3.0]}))
+    append(ctx, "d", pa.table({"id": [14]}))
+    delete(ctx, "d", where=col("id").eq(3))
+    wanted = ctx.ports.tables.profile(read(ctx, "d"))
+    assert wanted["columns"]["late"]["nulls"] == 11
+    assert_alike(profile(ctx, "d"), wanted)
+
+
 def test_the_profile_after_a_delete_is_that_of_what_stays(ctx: Context) -> None:
     chance = random.Random(3)
     many = [(i, chance.choice(["a", "b", None]), chance.gauss(0, 5)) for i in range(300)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from loopwright.data.nouns import ColumnRule, Contract, Reference, UniqueKey
 from loopwright.data.reading import read
 from loopwright.data.rewriting import delete
 from loopwright.data.sought import earlier_keys, known_values
+from loopwright.data.verbs import profile
 from loopwright.engine.context import Context
 from loopwright.engine.publishing import manifest_of, resolve
 from loopwright.testing.builders import memory_context
@@ -130,6 +132,18 @@ def test_footers_rule_parts_out_where_a_profile_has_a_gap() -> None:
     key = UniqueKey(columns=("n",))
     found = earlier_keys(ctx, key, pa.table({"n": [200, 300]}), resolve(ctx, "dataset:base"))
     assert found == (None, "by the ranges of 2 parts: none can hold one")
+
+
+@pytest.mark.parametrize("endless", [math.inf, -math.inf])
+def test_an_infinite_key_of_an_earlier_batch_is_found_behind_a_finite_one(endless: float) -> None:
+    ctx = memory_context()
+    define_contract(ctx, "d", Contract(name="d", unique=(UniqueKey(columns=("f",), severity="warn"),)))
+    append(ctx, "d", pa.table({"f": [endless, 1.0]}))
+    append(ctx, "d", pa.table({"f": [5.0]}))
+    column = profile(ctx, "d")["columns"]["f"]
+    assert (column["min"], column["max"]) == ((1.0, None) if endless > 0 else (None, 5.0))
+    append(ctx, "d", pa.table({"f": [endless]}))
+    assert [each.held for each in checks(ctx, "d") if each.rule == "f is unique"] == [False]
 
 
 @pytest.mark.parametrize("within", ["batch", "dataset"])

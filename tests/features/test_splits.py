@@ -74,3 +74,9 @@ def test_rows_without_an_instant_are_in_no_part_by_time() -> None:
     with pytest.raises(Invalid, match="1 rows have no 'at'"):
         parts(Split(until={"train": LATER}), rows)
     assert len(parts(Split(shares={"train": 1.0}), rows)) == 2
+
+
+def test_a_column_of_times_that_is_not_there_is_told_with_those_that_are() -> None:
+    with pytest.raises(Invalid, match="no column 'when' to split by") as told:
+        split_rows(table(), Split(until={"train": START}, rest="test"), "when")
+    assert told.value.hint == "the columns are at, who"

@@ -18,7 +18,7 @@ from loopwright.core.addresses import Address, ByNumber
 from loopwright.core.errors import Invalid
 from loopwright.core.nouns import Json, LinkRole, Version
 from loopwright.data.profiled import profile_of, profile_of_parts
-from loopwright.data.profiles import added_shape
+from loopwright.data.profiles import added_shape, missing_told
 from loopwright.data.reading import schema_of, version_of
 from loopwright.data.withholding import withheld_from
 from loopwright.engine.context import Context
@@ -147,7 +147,8 @@ def _without(whole: Json, before: Json) -> Json:
         name: _column_without(column, before["columns"].get(name))
         for name, column in whole["columns"].items()
     }
-    return {"rows": whole["rows"] - before["rows"], "columns": columns}
+    rows = whole["rows"] - before["rows"]
+    return {"rows": rows, "columns": {name: missing_told(each, rows) for name, each in columns.items()}}
 
 
 def _column_without(whole: Json, before: Json | None) -> Json:

@@ -16,7 +16,7 @@ from loopwright.core.nouns import Json
 from loopwright.data.pairing import joined_pairs
 from loopwright.stats.sketches import Sketch, error_of, from_plain, merged, plain, quantiles
 
-__all__ = ["added_shape", "merged_profile", "quantiles_of", "told_by"]
+__all__ = ["added_shape", "merged_profile", "missing_told", "quantiles_of", "told_by"]
 
 _TOP = 20
 
@@ -27,9 +27,16 @@ def merged_profile(whole: Json, part: Json) -> Json:
     for name, added in part["columns"].items():
         before = columns.get(name)
         columns[name] = added if before is None else _column(before, added)
-    found: Json = {"rows": whole["rows"] + part["rows"], "columns": columns}
+    rows = whole["rows"] + part["rows"]
+    told = {name: missing_told(column, rows) for name, column in columns.items()}
+    found: Json = {"rows": rows, "columns": told}
     pairs = joined_pairs(whole.get("pairs"), part.get("pairs"))
     return found if pairs is None else {**found, "pairs": pairs}
+
+
+def missing_told(column: Json, rows: int) -> Json:
+    """The column with how many rows lack a value, those of a part that has no such column among them."""
+    return {**column, "nulls": rows - column["count"]}
 
 
 def _column(before: Json, added: Json) -> Json:
@@ -105,8 +112,8 @@ def _order(value: Any) -> Any:
 
 
 def _extreme(choose: Any, first: Any, second: Any) -> Any:
-    if first is None or second is None:
-        return second if first is None else first
+    if first is None or second is None:  # infinite, as it may be of both
+        return None
     return choose(first, second, key=_order)
 
 
@@ -130,8 +137,9 @@ def _moments(before: Json, added: Json) -> Json:
 def quantiles_of(found: Json) -> Json:
     """Where the cumulated histogram reaches each share; what lies beyond it is spread to min and max."""
     shape, is_instant = found["histogram"], isinstance(found["min"], str)
-    ends = [to_micros(_order(found[key])) if is_instant else found[key] for key in ("min", "max")]
-    edges = [min(ends[0], shape["edges"][0]), *shape["edges"], max(ends[1], shape["edges"][-1])]
+    told = [found["min"], found["max"]]
+    ends = [to_micros(_order(each)) if is_instant else each for each in told if each is not None]
+    edges = [min(ends + shape["edges"]), *shape["edges"], max(ends + shape["edges"])]
     counts = [shape["below"], *shape["counts"], shape["above"]]
     asked = {share: _reached(edges, counts, float(share)) for share in found["quantiles"]}
     if is_instant:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from loopwright.core.instants import format_instant, from_micros
 from loopwright.core.nouns import Json
 from loopwright.data.pairing import joined_pairs
-from loopwright.data.profiles import added_shape, quantiles_of, told_by
+from loopwright.data.profiles import added_shape, missing_told, quantiles_of, told_by
 from loopwright.ports.tables import ColumnRange
 from loopwright.stats.sketches import ERROR, error_of, from_plain, without
 
@@ -63,9 +63,11 @@ def shrunk_profile(whole: Json, part: Json, rows: pa.Table, ranges: Mapping[str,
         else before
         for name, before in columns.items()
     }
-    if any(column is None for column in found.values()):
+    count = whole["rows"] - rows.num_rows
+    told = {name: missing_told(column, count) for name, column in found.items() if column is not None}
+    if len(told) < len(found):
         return None
-    left: Json = {"rows": whole["rows"] - rows.num_rows, "columns": found}
+    left: Json = {"rows": count, "columns": told}
     pairs = joined_pairs(whole.get("pairs"), part.get("pairs"), -1)
     return left if pairs is None else {**left, "pairs": pairs}
 

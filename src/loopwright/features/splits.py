@@ -39,9 +39,14 @@ def _check(table: pa.Table, split: Split, time: str) -> None:
         raise Invalid("a part of the split has no name", hint="name it, such as train")
     if split.until:
         _check_time(table, split, time)
-    elif split.group and split.group not in table.column_names:
+    elif split.group:
+        _check_column(table, split.group, "to keep groups together by")
+
+
+def _check_column(table: pa.Table, name: str, what: str) -> None:
+    if name not in table.column_names:
         raise Invalid(
-            f"there is no column {split.group!r} to keep groups together by",
+            f"there is no column {name!r} {what}",
             hint=f"the columns are {', '.join(table.column_names)}"[:300],
         )
 
@@ -55,6 +60,7 @@ def _check_time(table: pa.Table, split: Split, time: str) -> None:
             "two parts of the split have one name or end at one instant",
             hint="give each part an instant of its own, and the rest another name",
         )
+    _check_column(table, time, "to split by")
     if missing := table.column(time).null_count:
         raise Invalid(
             f"{missing:,} rows have no {time!r}, by which they would be split",

@@ -126,9 +126,15 @@ def _plain_chunks(values: pa.ChunkedArray) -> Iterator[pa.Array]:
     """The chunks, in as many more as plain strings need: their places within a chunk have 32 bits."""
     for chunk in values.chunks:
         if chunk.nbytes <= _TEXT_BYTES or len(chunk) == 1:
-            yield chunk.cast(pa.string())
+            yield _plain_chunk(chunk)
             continue
         middle = len(chunk) // 2
-        for half in (chunk.slice(0, middle), chunk.slice(middle)):
-            # the cast looks at a slice's places in the whole: with nothing behind it, it is written anew
-            yield from _plain_chunks(pa.chunked_array([pa.concat_arrays([half, chunk.slice(0, 0)])]))
+        yield from _plain_chunks(pa.chunked_array([chunk.slice(0, middle), chunk.slice(middle)]))
+
+
+def _plain_chunk(chunk: pa.Array) -> pa.Array:
+    try:
+        return chunk.cast(pa.string())
+    except pa.ArrowInvalid:
+        # the cast looks at a slice's places in the whole: with nothing behind it, it is written anew
+        return pa.concat_arrays([chunk, chunk.slice(0, 0)]).cast(pa.string())
