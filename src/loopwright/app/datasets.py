@@ -86,7 +86,12 @@ class Dataset:
         wanted = where if isinstance(where, Expr) else _equal(where)
         with face_at(self._to) as face:
             found: Appended = face.call(
-                "data.delete_rows", name=self.name, where=wanted, branch=self._branch, expect=expect
+                "data.delete_rows",
+                name=self.name,
+                where=wanted,
+                branch=self._branch,
+                expect=expect,
+                purpose=self._purpose,
             )
             return found
 
@@ -308,7 +313,7 @@ def dataset(
     told = {"event_time": event_time, "known_at": known_at, "keys": wanted}
     found._declared = {option: value for option, value in told.items() if value}
     if contract is not None:
-        found._call("data.set_contract", contract=contract_from(contract))
+        found._call("data.set_contract", contract=contract_from(contract), purpose=purpose)
     return found
 
 

@@ -17,9 +17,9 @@ CHECK = "check."
 
 
 def signals_of(ctx: Context, version: Version, results: Sequence[RuleResult]) -> tuple[Signal, ...]:
-    """A signal a rule: what was measured, else the share of rows (or groups) that break it.
+    """A signal a rule: what was measured, else the share of rows or groups that break it, else 0 if it held.
 
-    Its facts are the result but for the keys of failing rows, which are values of data.
+    Its facts are the result but for the keys of failing rows and for figures, which are values of data.
     """
     return tuple(
         Signal(
@@ -31,7 +31,7 @@ def signals_of(ctx: Context, version: Version, results: Sequence[RuleResult]) ->
             at=ctx.now(),
             n=each.rows or None,
             unit="share" if each.value is None else "",
-            facts=msgspec.to_builtins(msgspec.structs.replace(each, first=())),
+            facts=msgspec.to_builtins(msgspec.structs.replace(each, first=(), figures="")),
         )
         for each in results
     )
@@ -40,7 +40,7 @@ def signals_of(ctx: Context, version: Version, results: Sequence[RuleResult]) ->
 def _value(result: RuleResult) -> float:
     if result.value is not None:
         return result.value
-    return result.failed / result.rows if result.rows else 0.0
+    return result.failed / result.rows if result.rows else float(not result.held)
 
 
 def results_in(signals: Sequence[Signal]) -> tuple[RuleResult, ...]:

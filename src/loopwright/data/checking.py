@@ -23,7 +23,7 @@ from loopwright.data.reading import WIDTH, body_of, first_rows, permitted, read_
 from loopwright.data.rules import check_contract, judge, schema_faults
 from loopwright.data.streams import files_of
 from loopwright.data.uploads import check_regular, table_of_file
-from loopwright.data.withholding import withheld_from
+from loopwright.data.withholding import check_compared, withheld_from
 from loopwright.engine.context import Context
 from loopwright.engine.operation import operation
 from loopwright.engine.publishing import manifest_of, resolve
@@ -134,6 +134,7 @@ def check(
     chosen = contract if contract is not None else _present(ctx, name)
     found = _version(ctx, name, version)
     permitted(ctx, found, purpose=purpose)  # the report tells values of what breaks a rule
+    check_compared(ctx, chosen, purpose)
     before = before_of(ctx, chosen, _previous(ctx, found))
     source = first_rows(ctx, manifest_of(ctx, found), 0, rows) if rows else _rows(ctx, found)
     return check_source(ctx.ports.scanner, chosen, source, before, subject=str(found.ref))

@@ -59,7 +59,7 @@ def inspected(
     """What a contract finds in a batch, and its verdict; a batch it blocks raises `PolicyBlocked`."""
     if held is None:
         return Inspection(broken=(), masks={}), judge(())
-    found = inspect(ctx, held.contract, rows, ctx.ports.tables.schema_of(rows), newest)
+    found = inspect(ctx, held.contract, rows, ctx.ports.tables.schema_of(rows), newest, name=name)
     judgement = judge(found.broken)
     if judgement.verdict is Verdict.DENY:
         _refuse(ctx, held.version, name, judgement)

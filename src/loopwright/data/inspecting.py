@@ -25,6 +25,7 @@ from loopwright.data.profiled import profile_of
 from loopwright.data.rows import json_rows
 from loopwright.data.rules import Asked, Broken, asked_of, named_elsewhere, schema_faults, volume_faults
 from loopwright.data.sought import earlier_keys, known_values
+from loopwright.data.withholding import results_withheld
 from loopwright.engine.context import Context
 from loopwright.engine.publishing import resolve
 from loopwright.ports.scans import FailedRows, FailingRow
@@ -58,9 +59,9 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def inspect(
-    ctx: Context, contract: Contract, table: pa.Table, schema: Schema, newest: Version | None
+    ctx: Context, contract: Contract, table: pa.Table, schema: Schema, newest: Version | None, *, name: str
 ) -> Inspection:
-    """Hold every rule against the batch, which is to follow `newest`.
+    """Hold every rule against the batch of the dataset `name`, which is to follow `newest`.
 
     Columns come first, since no row can be judged by wrong ones. Then one scan for all rules, and the
     masks of those that quarantine rows and do not hold.
@@ -72,7 +73,7 @@ def inspect(
     before = before_of(ctx, contract, newest, table)
     with ctx.ports.scanner.open(table) as held:
         scanned = held.scan(plan_of(contract, before, unique=False))
-    results = list(results_of(contract, before, scanned))
+    results = results_withheld(ctx, contract, results_of(contract, before, scanned), newest or name)
     masks = _masks(ctx, contract, table, before, results)
     for key in contract.unique:
         earlier = earlier_keys(ctx, key, table, newest)

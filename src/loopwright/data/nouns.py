@@ -212,11 +212,13 @@ class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
     rows: int = 0
     """rows, or groups, that were looked at"""
     value: float | None = None
-    """what was measured, of rules that measure"""
+    """what was measured, of rules that measure; of a comparison of values, the change"""
     first: tuple[Json, ...] = ()
     """keys of the first that break it; of rows with their place from 0 as `row`"""
     how: str = ""
     """of a rule about other rows than the batch's: how it was found, by profiles or by reading which rows"""
+    figures: str = ""
+    """what a comparison compared, which may be values of the data: told in a report, never stored"""
 
 
 class DatasetBody(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from math import inf, isfinite
 from typing import Any
 
 import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from loopwright.core.instants import duration, format_duration, from_micros, parse_instant, to_micros
+from loopwright.core.instants import (
+    duration,
+    format_duration,
+    format_instant,
+    from_micros,
+    parse_instant,
+    to_micros,
+)
 from loopwright.core.nouns import Json
 from loopwright.data.nouns import (
     Comparison,
@@ -42,6 +50,7 @@ from loopwright.stats.sketches import from_plain, quantiles, shares_below
 __all__ = [
     "Before",
     "distribution_name",
+    "freshness_name",
     "key_columns",
     "key_name",
     "plan_of",
@@ -62,6 +71,8 @@ _MEASURES = {
     "min": "min",
     "max": "max",
 }
+_COUNTED = {"rows", "null_share", "distinct"}
+"""what counts and tells no value: anybody may see it, as a profile's counts"""
 
 
 class Before(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,7 +117,8 @@ def _comparison_name(rule: Comparison) -> str:
     )
 
 
-def _freshness_name(rule: Freshness) -> str:
+def freshness_name(rule: Freshness) -> str:
+    """The name of the rule that a column is fresh."""
     return f"{rule.column} is fresh"
 
 
@@ -123,7 +135,7 @@ def plan_of(contract: Contract, before: Before, *, keys: Sequence[str] = (), uni
         for rule in contract.distributions
     ]
     compared = [_measure(rule) for rule in contract.comparisons if rule.column]
-    fresh = [Measure(name=_freshness_name(rule), op="max", column=rule.column) for rule in contract.freshness]
+    fresh = [Measure(name=freshness_name(rule), op="max", column=rule.column) for rule in contract.freshness]
     shapes = [shape for rule in contract.distributions if (shape := _shape(rule, before)) is not None]
     spread = {shape.name: shape for shape in shapes}.values()  # two limits of one measure count once
     return ScanPlan(
@@ -256,7 +268,7 @@ def _result(
 
 
 def _fresh(rule: Freshness, before: Before, scanned: Scanned) -> RuleResult:
-    name, limit = _freshness_name(rule), f"at most {rule.within} old"
+    name, limit = freshness_name(rule), f"at most {rule.within} old"
     newest = scanned.measures[name]
     if newest is None:
         return _result(
@@ -281,17 +293,36 @@ def _compared(rule: Comparison, before: Before, scanned: Scanned) -> RuleResult:
     if was is None or now is None:
         said = "nothing to compare with" if was is None else "no value"
         return _result(name, rule.severity, held=was is None, found=said, limit=limit, value=None)
-    change = abs(now - was)
-    if rule.relative:
-        change = change / abs(was) if was else (0.0 if now == was else float("inf"))
-    return _result(
-        name,
-        rule.severity,
-        held=change <= rule.at_most,
-        found=f"{now:.6g}, was {was:.6g}{_read_rows('', before) if rule.column else ''}",
-        limit=limit,
-        value=now,
+    change, said = _change(rule, was, now)
+    because = _read_rows("", before) if rule.column else ""
+    figures = f"{_figure(rule, before, now)}, was {_figure(rule, before, was)}"
+    value: float | None = change if isfinite(change) else None
+    if rule.of in _COUNTED:
+        said, value = figures, now
+    result = _result(
+        name, rule.severity, held=change <= rule.at_most, found=f"{said}{because}", limit=limit, value=value
     )
+    return result if rule.of in _COUNTED else replace(result, figures=figures)
+
+
+def _change(rule: Comparison, was: float, now: float) -> tuple[float, str]:
+    """How far it went, as a share of what it was or as a difference, and that in words."""
+    change = abs(now - was)
+    way = "more" if now > was else "less"
+    if not change:
+        return 0.0, "as before"
+    if not rule.relative:
+        return change, f"{change:.6g} {way}"
+    if not was:
+        return inf, f"{way}, by no share of what it was"
+    return change / abs(was), f"{change / abs(was):.2%} {way}"
+
+
+def _figure(rule: Comparison, before: Before, figure: float) -> str:
+    column = None if before.last is None else before.last["columns"].get(rule.column)
+    if column is not None and isinstance(column.get(rule.of), str):
+        return format_instant(from_micros(int(figure)))
+    return f"{figure:.6g}"
 
 
 def _figures(rule: Comparison, before: Before, scanned: Scanned) -> tuple[float | None, float | None]:

@@ -122,7 +122,7 @@ def _passing(ctx: Context, name: str) -> _Choose:
         if held is None:
             return np.zeros(table.num_rows, dtype=np.bool_)
         rows = conformed(_values(table), wanted_types(held, base.schema))
-        found = inspect(ctx, held.contract, rows, ctx.ports.tables.schema_of(rows), base.version)
+        found = inspect(ctx, held.contract, rows, ctx.ports.tables.schema_of(rows), base.version, name=name)
         if any(each.severity == "block" and each.rows for each in found.broken):
             return np.zeros(table.num_rows, dtype=np.bool_)
         return ~found.kept_out(rows.num_rows)

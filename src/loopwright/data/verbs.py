@@ -33,7 +33,7 @@ from loopwright.data.rewriting import delete, overwrite, upsert, write_together
 from loopwright.data.rows import json_rows, row_number
 from loopwright.data.streams import read_stream, write_segment
 from loopwright.data.uploads import table_of_upload
-from loopwright.data.withholding import check_quarantined, withheld_from
+from loopwright.data.withholding import check_compared, check_condition, check_quarantined, withheld_from
 from loopwright.engine.context import Context
 from loopwright.engine.operation import Blob, Upload, on_job, operation
 from loopwright.engine.publishing import manifest_of, resolve
@@ -186,10 +186,12 @@ def delete_rows(
     branch: str = "",
     expect: int | None = None,
     batch: str = "",
+    purpose: str = "",
 ) -> Appended:
     """Take rows out of a dataset: those with the values of `match`, or those an expression is true of.
 
     Both make one new version; earlier ones keep the rows. In an expression an instant is its microseconds.
+    How many rows went tells what they hold, so the columns that are asked for are read for the purpose.
     """
     wanted: list[Expr] = [
         col(column).is_null() if value is None else col(column).eq(value)
@@ -200,7 +202,9 @@ def delete_rows(
         raise Invalid(
             "it is not said which rows go", hint='give match, such as {"tailnum": "N123"}, or where'
         )
-    return delete(ctx, name, where=all_of(*wanted), branch=branch or None, expect=expect, batch=batch or None)
+    asked = all_of(*wanted)
+    check_condition(ctx, name, branch, asked, purpose)
+    return delete(ctx, name, where=asked, branch=branch or None, expect=expect, batch=batch or None)
 
 
 @operation("data.profile", scope="dataset:read", route="GET /datasets/{name}/profile", command="data stats")
@@ -277,8 +281,12 @@ def contract(ctx: Context, name: AssetName) -> Contract:
 
 
 @operation("data.set_contract", scope="dataset:admin", route="PUT /datasets/{name}/contract")
-def set_contract(ctx: Context, name: AssetName, contract: Contract) -> Version:
-    """Define the contract that batches of a dataset are held against from now on."""
+def set_contract(ctx: Context, name: AssetName, contract: Contract, *, purpose: str = "") -> Version:
+    """Define the contract that batches of a dataset are held against from now on.
+
+    Columns of other datasets and versions that it compares with are read for the purpose.
+    """
+    check_compared(ctx, contract, purpose)
     return define_contract(ctx, name, contract)
 
 

@@ -22,7 +22,7 @@ function line(table, rule) {
   cell(row, rule.rule, "clip");
   pill(cell(row, "", "nowrap"), rule.held ? "holds" : "broken", rule.held ? "good" : tone);
   cell(row, rule.severity, "soft");
-  cell(row, rule.found, "clip");
+  cell(row, rule.figures ? `${rule.found} (${rule.figures})` : rule.found, "clip");
   cell(row, rule.failed.toLocaleString("en"), "num");
   cell(row, keys(rule.first), "clip small soft");
 }
