@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from loopwright.core.expressions import col
+from loopwright.core.nouns import Event
 from loopwright.core.schema import Column, ColumnType, Schema
 from loopwright.data.allowing import PurposeRule, Purposes
 from loopwright.data.purposes import answer_access, request_access, set_purposes
@@ -168,6 +170,18 @@ def test_only_who_may_read_features_may_ask(workspace: Workspace) -> None:
     assert (refused.status, refused.json["code"]) == (403, "denied")
 
 
+def tell(workspace: Workspace) -> None:
+    """Wait until what was committed is told: events are handed on in order, by a thread of its own."""
+    ctx, mine = workspace.context(), workspace.live.subscribe()
+    try:
+        ctx.write(lambda tx: ctx.record(tx, "test.waited", "asset:test", {}))
+        end = time.monotonic() + 30
+        while not any(isinstance(item, Event) and item.kind == "test.waited" for item in mine.drain(1)):
+            assert time.monotonic() < end, "nothing is told"
+    finally:
+        workspace.live.unsubscribe(mine)
+
+
 def test_a_lookup_is_for_a_purpose_that_is_asked_about_at_once(
     workspace: Workspace, app: Application
 ) -> None:
@@ -176,6 +190,7 @@ def test_a_lookup_is_for_a_purpose_that_is_asked_about_at_once(
     ctx = workspace.context()
     try:
         set_purposes(ctx, "sales", ruled("support"))
+        tell(workspace)
         for again in range(2):
             refused = ask(app, "POST", PATH, value=asked)
             assert (refused.status, refused.json["code"]) == (403, "denied"), again
@@ -186,6 +201,7 @@ def test_a_lookup_is_for_a_purpose_that_is_asked_about_at_once(
         assert ask(app, "POST", PATH, value=body(1) | {"purpose": "x" * 101}).status == 400
         request = request_access(ctx, "sales", ("sold",), "advice", "to advise")
         answer_access(ctx, request.id, grant=True)
+        tell(workspace)
         assert ask(app, "POST", PATH, value=asked).status == 200
     finally:
         set_purposes(ctx, "sales", ruled("support", "advice", otherwise="allowed"))
@@ -200,6 +216,7 @@ def test_a_new_version_answers_at_once(workspace: Workspace, app: Application) -
     path = PATH.replace("shop", "fresh")
     for factor in (2.0, 3.0, 5.0):
         publish(workspace, "fresh", factor)
+        tell(workspace)
         row = ask(app, "POST", path, value=body(1)).json["rows"][0]
         assert row[3] == row[1] * factor
 
