@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import threading
+import tracemalloc
 import uuid
+import zlib
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -16,6 +19,7 @@ from loopwright.adapters.objects.sources import StoreFiles
 from loopwright.core.errors import Denied, Invalid, LoopwrightError, NotFound, TooLarge, Unavailable
 from loopwright.data.reading import read
 from loopwright.data.sources import ingest
+from loopwright.engine.publishing import resolve
 from loopwright.ports.sources import Origin
 from loopwright.testing.builders import memory_context
 from loopwright.testing.s3 import S3Server, s3_server
@@ -173,9 +177,81 @@ def test_bodies_past_the_limit_and_those_cut_off_are_refused(site: Site) -> None
     site.answer = lambda handler: _give(handler, b"x\n1\n", Content_Length="100")
     with pytest.raises(Unavailable, match=r"cut off|did not answer"):
         fetched(f"{site.url}/")
-    site.answer = lambda handler: _give(handler, b"\x1f\x8b", Content_Encoding="gzip")
-    with pytest.raises(Invalid, match="packed"):
-        fetched(f"{site.url}/")
+
+
+ROWS = b"x\n" + b"1\n" * 100_000
+
+
+def raw_deflate(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-15)
+    return packer.compress(data) + packer.flush()
+
+
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [
+        ("gzip", gzip.compress(ROWS)),
+        ("GZip ", gzip.compress(ROWS[:7]) + gzip.compress(ROWS[7:])),
+        ("x-gzip", gzip.compress(ROWS) + bytes(700)),
+        ("deflate", zlib.compress(ROWS)),
+        ("deflate", raw_deflate(ROWS)),
+        ("identity", ROWS),
+    ],
+)
+def test_an_answer_that_comes_packed_unasked_is_read_as_what_is_in_it(
+    site: Site, coding: str, body: bytes
+) -> None:
+    site.answer = lambda handler: _give(handler, body, Content_Encoding=coding, Content_Type="text/csv")
+    assert fetched(f"{site.url}/a") == ROWS
+    assert site.asked[0]["accept-encoding"] == "identity"
+    ctx = memory_context()
+    assert ingest(ctx, f"{site.url}/a", into="d").rows == 100_000
+    assert ingest(ctx, f"{site.url}/a", into="d").versions == 0
+
+
+def test_an_answer_that_unpacks_to_more_than_the_limit_is_refused_before_it_does(site: Site) -> None:
+    bomb = gzip.compress(bytes(64 << 20), 1)
+    site.answer = lambda handler: _give(handler, bomb, Content_Encoding="gzip")
+    tracemalloc.start()
+    with pytest.raises(TooLarge, match="unpacks to over 1,000,000 bytes"):
+        fetched(f"{site.url}/a.csv", unpacked_limit=1_000_000)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 16_000_000
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "error", "why"),
+    [
+        ("br", ROWS, Invalid, "the encoding 'br'"),
+        ("gzip, br", ROWS, Invalid, "'gzip, br'"),
+        ("gzip", ROWS, Invalid, "says that it answers in gzip, and does not"),
+        ("gzip", gzip.compress(ROWS) + b"more", Invalid, "and does not"),
+        ("gzip", gzip.compress(ROWS)[:-3], Unavailable, "cut off"),
+        ("deflate", raw_deflate(ROWS)[:-9], Unavailable, "cut off"),
+        ("gzip", b"\x1f\x8b", Unavailable, "cut off"),
+    ],
+)
+def test_an_answer_that_is_not_packed_as_it_says_is_refused(
+    site: Site, coding: str, body: bytes, error: type[LoopwrightError], why: str
+) -> None:
+    site.answer = lambda handler: _give(handler, body, Content_Encoding=coding)
+    with pytest.raises(error, match=why):
+        fetched(f"{site.url}/a.csv")
+
+
+def test_a_file_of_gzip_is_the_same_whether_a_server_tells_its_form_as_an_encoding_or_not(site: Site) -> None:
+    ctx = memory_context()
+    packed = gzip.compress(ROWS)
+    for body, headers in (
+        (packed, {}),
+        (packed, {"Content_Encoding": "x-gzip"}),
+        (gzip.compress(packed), {"Content_Encoding": "gzip"}),
+    ):
+        site.answer = lambda handler, body=body, headers=headers: _give(handler, body, **headers)  # type: ignore[misc] # defaults bind them
+        assert fetched(f"{site.url}/a.csv.gz?key=1") == packed
+        ingest(ctx, f"{site.url}/a.csv.gz?key=1", into="d")
+    assert resolve(ctx, "dataset:d").number == 1
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from loopwright.data.footers import ColumnPart, column_parts
 from loopwright.data.json_lines import check_lines, parts_of
 from loopwright.data.plain_files import check_encoding, delimiter_of, lined
 from loopwright.engine.operation import Upload
+from loopwright.ports.sources import UNPACKED_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,7 +50,7 @@ Check: TypeAlias = "Callable[[pa.Table, str], pa.Table]"
 BODY_LIMIT = 1 << 30
 """greatest body in bytes"""
 ROWS_LIMIT = 50_000_000
-UNPACKED_LIMIT = 8 << 30
+SPREAD_LIMIT = 8 << 30
 _TEXT_LIMIT = (1 << 31) - 1
 _ROWS_AT_ONCE = 65_536
 GROWN_LIMIT = 256 << 20
@@ -190,8 +191,8 @@ def _unpack(packed: IO[bytes], spool: IO[bytes], what: str) -> None:
     size = 0
     while piece := packed.read(_CHUNK):
         size += len(piece)
-        if size > BODY_LIMIT:
-            raise TooLarge(f"{what} unpacks to over {BODY_LIMIT:,} bytes", hint="split it up")
+        if size > UNPACKED_LIMIT:
+            raise TooLarge(f"{what} unpacks to over {UNPACKED_LIMIT:,} bytes", hint="split it up")
         spool.write(piece)
 
 
@@ -390,8 +391,8 @@ def spread_bytes(values: pa.ChunkedArray) -> int:
 
 
 def _check_unpacked(rows: int, unpacked: int) -> None:
-    if rows > ROWS_LIMIT or unpacked > UNPACKED_LIMIT:
+    if rows > ROWS_LIMIT or unpacked > SPREAD_LIMIT:
         raise TooLarge(
             f"the file unpacks to {rows:,} rows and {unpacked:,} bytes",
-            hint=f"send at most {ROWS_LIMIT:,} rows and {UNPACKED_LIMIT:,} bytes at a time",
+            hint=f"send at most {ROWS_LIMIT:,} rows and {SPREAD_LIMIT:,} bytes at a time",
         )

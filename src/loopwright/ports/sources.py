@@ -12,7 +12,19 @@ from loopwright.core.nouns import Json
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["FileSource", "Origin", "Record", "RecordStream", "RowSource", "SeenFile", "Sources"]
+__all__ = [
+    "UNPACKED_LIMIT",
+    "FileSource",
+    "Origin",
+    "Record",
+    "RecordStream",
+    "RowSource",
+    "SeenFile",
+    "Sources",
+]
+
+UNPACKED_LIMIT = 1 << 30
+"""bytes that a packed file or answer may unpack to"""
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,9 +16,10 @@ import msgspec
 from blake3 import blake3
 
 from loopwright.adapters.notify.addresses import Place, Rules, permitted, place_of
+from loopwright.adapters.notify.codings import unpacked
 from loopwright.adapters.notify.posting import Lookup, Pinned, looked_up, secured, told
 from loopwright.core.errors import Denied, Invalid, NotFound, TooLarge, Unavailable
-from loopwright.ports.sources import Origin, SeenFile
+from loopwright.ports.sources import UNPACKED_LIMIT, Origin, SeenFile
 
 __all__ = ["HttpFile"]
 
@@ -46,7 +47,8 @@ class HttpFile:
     """Fulfils `ports.sources.FileSource` by one URL. Every hop of a redirect is held against the rules.
 
     A name is looked up once and the checked address is what is connected to, so that no later answer of a
-    name server leads inside. `limit` is the greatest body in bytes.
+    name server leads inside. `limit` is the greatest body in bytes, `unpacked_limit` that of one that comes
+    packed by gzip or deflate, although plain is asked for.
     """
 
     def __init__(
@@ -56,12 +58,14 @@ class HttpFile:
         *,
         lookup: Lookup = looked_up,
         limit: int = _LIMIT,
+        unpacked_limit: int = UNPACKED_LIMIT,
         deadline_s: float = _DEADLINE_S,
     ) -> None:
         self._origin = origin
         self._rules = rules
         self._lookup = lookup
         self._limit = limit
+        self._unpacked_limit = unpacked_limit
         self._deadline_s = deadline_s
         self._spool: BinaryIO | None = None
         self._type = ""
@@ -99,25 +103,34 @@ class HttpFile:
             self._spool = None
 
     def _fetch(self, answer: HTTPResponse) -> str:
-        if answer.headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}:
-            raise Invalid("the source's URL answers packed, which was not asked for", hint="fetch it by hand")
         self._type = answer.headers.get("Content-Type", "")
         told_bytes = answer.length
         if told_bytes is not None and told_bytes > self._limit:
             raise self._too_large()
-        hasher, size = blake3(), 0
+        hasher = blake3()
         self.close()
         spool = cast(BinaryIO, tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY))  # noqa: SIM115 - kept on
         self._spool = spool
+        for piece in unpacked(
+            self._pieces(answer, told_bytes),
+            ", ".join(answer.headers.get_all("Content-Encoding", [])),
+            limit=self._unpacked_limit,
+            stays_gzip=self._origin.address.partition("?")[0].lower().endswith(".gz"),
+        ):
+            hasher.update(piece)
+            spool.write(piece)
+        return hasher.hexdigest()
+
+    def _pieces(self, answer: HTTPResponse, told_bytes: int | None) -> Iterator[bytes]:
+        """The body as it comes; `TooLarge` past the limit, `Unavailable` where it ends too soon."""
+        size = 0
         while piece := answer.read(_CHUNK):
             size += len(piece)
             if size > self._limit:
                 raise self._too_large()
-            hasher.update(piece)
-            spool.write(piece)
+            yield piece
         if told_bytes is not None and size != told_bytes:
             raise Unavailable("the source's URL was cut off", hint="try again")
-        return hasher.hexdigest()
 
     def _too_large(self) -> TooLarge:
         return TooLarge(
