@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from loopwright.core.digests import digest_bytes
 from loopwright.core.errors import Corrupt, Invalid
 from loopwright.core.manifests import Manifest, ManifestEntry, decode_manifest
-from loopwright.engine.collection import collect, collect_objects
+from loopwright.engine import collection
+from loopwright.engine.collection import collect, collect_objects, reachable, remove_unnamed
 from loopwright.engine.context import Context
 from loopwright.engine.publishing import prepare, publish
 from loopwright.ports.ledger import PageRequest, Segment
@@ -172,3 +173,20 @@ def test_a_manifest_that_cannot_be_read_stops_the_collection(harm: str) -> None:
 def test_a_grace_too_short_is_refused() -> None:
     with pytest.raises(Invalid, match="1s"):
         collect(context(MemoryObjects()), dry_run=False, grace="1s")
+
+
+def test_what_is_put_and_named_while_it_is_looked_for_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of a stream and files of a run are named without a line of the journal."""
+    objects = MemoryObjects()
+    ctx = context(objects)
+    loose, kept = blob(objects, 1), blob(objects, 2)
+
+    def named_behind(asked: Context) -> frozenset[str]:
+        found = reachable(asked)
+        if kept not in found:
+            publish_segment(ctx, blob(objects, 2))
+        return found
+
+    monkeypatch.setattr(collection, "reachable", named_behind)
+    assert remove_unnamed(ctx, frozenset({loose, kept})) == 1
+    assert [objects.stat(each) is not None for each in (loose, kept)] == [False, True]

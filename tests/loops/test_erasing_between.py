@@ -33,6 +33,8 @@ from loopwright.ports.predictors import FitResult
 from loopwright.registry import registered, versions
 from loopwright.registry.nouns import ModelBody, NewVersion
 from loopwright.registry.verbs import register
+from loopwright.tracking.intake import set_tag
+from loopwright.tracking.lifecycle import PARENT_TAG
 from loopwright.workspace import Workspace
 from tests.loops.test_erasing import START, WHO, holding
 from tests.loops.test_erasing_meanwhile import erased_before
@@ -221,6 +223,32 @@ def test_who_reads_what_was_resolved_before_is_known_too(ctx: Context, workspace
     run.write(lambda tx: run.touch(tx, LinkRole.INPUT, former.ref))
     with pytest.raises(Conflict, match="rows were erased"):
         append(run, "mine", pa.table({"x": [2]}))
+
+
+def test_what_a_run_read_before_the_first_erasure_is_known_whatever_it_reads_after_it(
+    ctx: Context, workspace: Workspace
+) -> None:
+    append(ctx, "other", pa.table({"x": [1]}))
+    run = inside(ctx, workspace)
+    rows = read(run, "trips")
+    erase(ctx)
+    read(run, "other")
+    with pytest.raises(Conflict, match="rows were erased from dataset:trips@1"):
+        append(run, "mine", rows)
+    read(run, "trips")
+    with pytest.raises(Conflict, match="rows were erased from dataset:trips@1"):
+        append(run, "mine", rows)
+    assert holding(ctx.ports.folder) == []
+
+
+def test_runs_that_are_parts_of_one_another_keep_what_they_make(ctx: Context, workspace: Workspace) -> None:
+    """Clients of MLflow say by a tag which run is the parent, and nobody looks whether that can be."""
+    erase(ctx)
+    one, two = (workspace.call("runs.start", name=name).id for name in ("one", "two"))
+    for run, parent in ((one, two), (two, one)):
+        set_tag(ctx, run, PARENT_TAG, parent)
+    append(ctx.under(one), "mine", pa.table({"x": [2]}))
+    assert read(ctx, "mine").column("x").to_pylist() == [2]
 
 
 # ----------------------------------------------------------------------------------------------- models

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -21,10 +22,11 @@ from loopwright.features.nouns import FeatureService, FeatureView, Lookup, Outpu
 from loopwright.features.verbs import define_service, define_view, materialize
 from loopwright.registry.nouns import ModelBody
 from loopwright.registry.verbs import register
+from loopwright.serving import runtime as runtimes
 from loopwright.serving.nouns import EndpointConfig, Route
 from loopwright.serving.runtime import Runtime
 from loopwright.serving.verbs import deploy, show
-from loopwright.testing.builders import MemoryPorts
+from loopwright.testing.builders import MemoryPorts, SetClock
 from tests.features import worlds
 from tests.serving.worlds import Linear, fitted
 
@@ -141,3 +143,27 @@ def test_a_grant_is_that_of_who_deployed_it(ctx: Context, runtime: Runtime) -> N
         deploy(ctx, "loans", config())
     deploy(zoe, "loans", config())
     assert runtime.predict("loans", ASKED).versions == [1]
+
+
+def test_a_grant_that_ends_is_found_out_though_no_event_tells_of_it(
+    ctx: Context, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ruled(ctx, restricted=("serving",))
+    zoe = ctx.acting_as(Principal(name="zoe", scopes=frozenset({"dataset:read", "endpoint:deploy"})))
+    asked = request_access(zoe, "people", ("pay",), "serving", "the loans endpoint")
+    answer_access(ctx, asked.id, grant=True, lasting="30d")
+    deploy(zoe, "loans", config())
+    monkeypatch.setattr(runtimes, "POLL_S", 0.01)
+    monkeypatch.setattr(runtimes, "RECHECK_S", 0.0)
+    runtime.start()
+    assert runtime.predict("loans", ASKED).versions == [1]
+    assert isinstance(ctx.ports.clock, SetClock)
+    ctx.ports.clock.advance(timedelta(days=29))
+    time.sleep(0.1)
+    assert runtime.predict("loans", ASKED).versions == [1]
+    ctx.ports.clock.advance(timedelta(days=2))
+    ends = time.monotonic() + 10
+    while runtime.table("loans") is not None and time.monotonic() < ends:
+        time.sleep(0.01)
+    with pytest.raises(Denied, match="restricted for 'serving'"):
+        runtime.predict("loans", ASKED)

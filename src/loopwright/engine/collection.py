@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Annotated
@@ -78,27 +78,34 @@ def reachable(ctx: Context) -> frozenset[str]:
 def remove_unnamed(ctx: Context, digests: frozenset[str]) -> int:
     """Remove those objects that nothing names, at once and however young; how many were there.
 
-    In a unit of work that nobody published since the look at what is needed, so that nobody can name them
-    while they go. Who is about to name one finds it gone, and makes it again.
+    In a unit of work that nobody published since the look at what is needed, nor put one of them again, as
+    who keeps a file of a run does without a line of the journal: so nobody can name them while they go. Who
+    is about to name one finds it gone, and makes it again.
     """
     for _ in range(_ATTEMPTS):
         with ctx.read() as tx:
             lines = tx.journal.head().count
-        going = sorted(digests - reachable(ctx))
-        gone = ctx.write(partial(_take_away, ctx, digests=going, lines=lines))
+        stored = _stored(ctx, digests)
+        needed = reachable(ctx)
+        going = [item for item in stored if item.digest not in needed]
+        gone = ctx.write(partial(_take_away, ctx, items=going, lines=lines))
         if gone is not None:
             return gone
-    raise Conflict("versions are published faster than objects can be removed", hint="repeat it")
+    raise Conflict("objects are named faster than they can be removed", hint="repeat it")
 
 
-def _take_away(ctx: Context, tx: Transaction, digests: Iterable[str], lines: int) -> int | None:
-    """How many were there; None when something was published since, which may name one of them."""
-    if tx.journal.head().count != lines:
+def _take_away(ctx: Context, tx: Transaction, items: Sequence[ObjectStat], lines: int) -> int | None:
+    """How many there were; None when something was published or put since, which may name one of them."""
+    objects = ctx.ports.objects
+    if tx.journal.head().count != lines or not all(_is_as_listed(objects, item) for item in items):
         return None
-    there = [digest for digest in digests if ctx.ports.objects.stat(digest) is not None]
-    for digest in there:
-        ctx.ports.objects.remove(digest)
-    return len(there)
+    for item in items:
+        objects.remove(item.digest)
+    return len(items)
+
+
+def _stored(ctx: Context, digests: Iterable[str]) -> list[ObjectStat]:
+    return [item for digest in sorted(digests) if (item := ctx.ports.objects.stat(digest)) is not None]
 
 
 def _named_by_page(objects: Objects, digest: str) -> set[str]:
@@ -157,8 +164,7 @@ def collect_among(
 
     So who is interrupted finds again what is left to do.
     """
-    stored = [item for digest in sorted(among) if (item := ctx.ports.objects.stat(digest)) is not None]
-    return _collected(ctx, stored, last, dry_run=dry_run, grace=grace)
+    return _collected(ctx, _stored(ctx, among), last, dry_run=dry_run, grace=grace)
 
 
 def _collected(

@@ -26,6 +26,7 @@ __all__ = [
     "check_of_run",
     "count_renewal",
     "erasures_of",
+    "forget_run",
     "note_read",
     "read_by_run",
     "renewed",
@@ -39,8 +40,7 @@ MARK_TAG = "erased_data"
 """tag of a model that was trained on rows that are erased: the ids of the erasures"""
 _COUNTS = "renewals"
 """documents: how often an erasure wrote versions anew, and by run at which count its reads were looked at"""
-_ALL = "count"
-_UNKNOWN = -1
+_ALL, _RUN = "count", "run:"
 _ATTEMPTS = 20
 
 T = TypeVar("T")
@@ -125,14 +125,19 @@ def _message(found: Iterable[VersionRef]) -> str:
 
 
 def note_read(tx: Transaction, space: str, run_id: str, read: VersionRef) -> None:
-    """A run read a version: what had been written anew by then need not be asked about again."""
-    count = _renewals(tx, space)
-    if not count:
+    """A run read a version: its reads are looked at again where this one was written anew by then.
+
+    Of a run that was not looked at yet nothing is kept: it may have read before there was anything to count.
+    """
+    if not _renewals(tx, space) or tx.documents.get(space, _COUNTS, _RUN + run_id) is None:
         return
-    since = _UNKNOWN if tx.documents.get(space, TOMBSTONES, read.digest) is not None else count
-    before = tx.documents.get(space, _COUNTS, run_id)
-    if before is None or since < before[_ALL]:
-        tx.documents.put(space, _COUNTS, run_id, {_ALL: since})
+    if tx.documents.get(space, TOMBSTONES, read.digest) is not None:
+        forget_run(tx, space, run_id)
+
+
+def forget_run(tx: Transaction, space: str, run_id: str) -> None:
+    """Whatever the run read is looked at again when it is asked about; or the run is gone."""
+    tx.documents.remove(space, _COUNTS, _RUN + run_id)
 
 
 def read_by_run(tx: Transaction, space: str, run_id: str) -> list[VersionRef]:
@@ -142,20 +147,23 @@ def read_by_run(tx: Transaction, space: str, run_id: str) -> list[VersionRef]:
         return []
     found = []
     for each in _with_parents(tx, run_id):
-        before = tx.documents.get(space, _COUNTS, each)
+        before = tx.documents.get(space, _COUNTS, _RUN + each)
         if before is not None and before[_ALL] == count:
             continue
         links = tx.runs.links(each)
         there = renewed(tx, space, (link.version for link in links if link.role is LinkRole.INPUT))
         if not there:
-            tx.documents.put(space, _COUNTS, each, {_ALL: count})
+            tx.documents.put(space, _COUNTS, _RUN + each, {_ALL: count})
         found += there
     return found
 
 
 def _with_parents(tx: Transaction, run_id: str) -> Iterator[str]:
+    """The run and those above it, once each: a tag makes any run the parent, one that is below it too."""
     at: str | None = run_id
-    while at is not None:
+    seen = set[str]()
+    while at is not None and at not in seen:
+        seen.add(at)
         yield at
         try:
             at = tx.runs.get(at).parent_id

@@ -11,6 +11,7 @@ from loopwright.core.errors import Denied, Invalid, LoopwrightError, NotFound, T
 from loopwright.core.expressions import Scalar
 from loopwright.core.instants import to_micros
 from loopwright.core.nouns import Event
+from loopwright.data.allowing import has_rules
 from loopwright.engine.context import Context
 from loopwright.ports.ledger import PageRequest, Transaction
 from loopwright.serving.calls import Call
@@ -30,6 +31,8 @@ MAX_REQUEST_ID = 200
 MAX_ROWS = 10_000
 MAX_WAITING_ROWS = 50_000
 POLL_S = 1.0
+RECHECK_S = 10.0
+"""how long an endpoint answers on after the end of a grant or a change of lineage, of which no event tells"""
 _BATCH = 1000
 _ROUTED = "endpoint.routed"
 
@@ -56,7 +59,7 @@ class Runtime:
         self._shadow = ShadowLane(self.log)
         self._stale: set[str] = set()
         self._wake, self._stopping, self._loaded = threading.Event(), threading.Event(), threading.Event()
-        self._seen = 0
+        self._seen, self._rechecked = 0, time.monotonic()
         self._waiting_rows = 0
         self._max_waiting_rows = max_waiting_rows
         self._admission = threading.Lock()
@@ -315,8 +318,17 @@ class Runtime:
     def _poll(self) -> None:
         """Look at what other processes committed, load what is stale, find what dead writers lost."""
         self._take_note()
+        self._doubt()
         self.settle()
         record_gaps(self._ctx)
+
+    def _doubt(self) -> None:
+        """Look again from time to time, where there are rules, whether endpoints may read what they do."""
+        now = time.monotonic()
+        if now - self._rechecked >= RECHECK_S:
+            self._rechecked = now
+            if has_rules(self._ctx):
+                self._stale.update(self._tables)
 
     def _take_note(self) -> None:
         """Look at every line of the journal since the last look."""

@@ -7,6 +7,7 @@ from loopwright.core.errors import NotFound
 from loopwright.core.nouns import LinkRole, Run
 from loopwright.core.queries import RunQuery
 from loopwright.engine.context import COLUMNS_READ, Context
+from loopwright.engine.erased import forget_run
 from loopwright.engine.operation import operation
 from loopwright.ports.ledger import PageRequest, Transaction
 from loopwright.tracking.experiments import KIND
@@ -25,6 +26,7 @@ def remove_run(ctx: Context, tx: Transaction, run_id: str) -> bool:
     if run.deleted_at is None:
         return False
     tx.trash.remove_run(run.id, ctx.now())
+    forget_run(tx, ctx.space, run.id)
     note(tx, ctx.space, f"run:{run.id}", documents=_needless(tx, run.id))
     payload = {"kind": run.kind, "name": run.name, "experiment": run.experiment}
     ctx.record(tx, "run.collected", f"run:{run.id}", payload)
