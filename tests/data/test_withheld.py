@@ -14,6 +14,7 @@ from loopwright.core.expressions import col
 from loopwright.data.allowing import PurposeRule, Purposes
 from loopwright.data.appending import append
 from loopwright.data.branches import branch
+from loopwright.data.catalogue import search
 from loopwright.data.checking import check, checks
 from loopwright.data.contracts import define_contract
 from loopwright.data.nouns import Comparison, Contract, Distribution, Freshness, Reference
@@ -125,6 +126,7 @@ def test_the_age_of_a_ruled_column_is_not_kept(ctx: Context) -> None:
     define_contract(ctx, "staff", Contract(name="staff", freshness=(Freshness(column="at", within="1h"),)))
     append(ctx, "staff", pays(1.0))
     assert checks(ctx, "staff")[0].value == 37 * 60
+    assert search(ctx).items[0].newest_at == NOW - timedelta(minutes=37)
     set_purposes(ctx, "staff", RULES)
     append(ctx, "staff", pays(1.0))
     append(ctx, "staff", pays(1.0, at=NOW - timedelta(minutes=61)))
@@ -135,6 +137,8 @@ def test_the_age_of_a_ruled_column_is_not_kept(ctx: Context) -> None:
         told = signals(ctx, f"dataset:staff@{version}")
         assert "37" not in msgspec.json.encode(told[0].facts["found"]).decode()
         assert told[0].value == float(not held)
+    (entry,) = search(ctx).items
+    assert (entry.newest_at, entry.within, entry.fresh) == (None, "1h", True)
 
 
 def test_a_contract_does_not_ask_others_what_its_maker_may_not_read(ctx: Context) -> None:

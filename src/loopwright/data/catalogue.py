@@ -12,10 +12,14 @@ from msgspec.structs import replace
 
 from loopwright.core.addresses import Address, AssetName
 from loopwright.core.errors import Invalid
-from loopwright.core.instants import duration, from_micros
+from loopwright.core.instants import duration, from_micros, parse_instant
+from loopwright.core.manifests import Manifest
 from loopwright.core.nouns import Asset, Version
+from loopwright.core.schema import ColumnType
+from loopwright.data.allowing import refusals
 from loopwright.data.contracts import contract_of
 from loopwright.data.nouns import DATASET
+from loopwright.data.profiled import stored_profile
 from loopwright.data.reading import spans_of
 from loopwright.engine.context import Context
 from loopwright.engine.operation import operation
@@ -61,7 +65,8 @@ class CatalogueEntry(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int
     updated_at: datetime
     newest_at: datetime | None = None
-    """the newest instant in the column that the contract's freshness is about"""
+    """the newest instant in the column that the contract's freshness is about; None too where that may not
+    be read without a purpose"""
     within: str = ""
     """how old that may be"""
     fresh: bool | None = None
@@ -200,15 +205,26 @@ def _freshness(ctx: Context, name: str, newest: Version) -> tuple[datetime | Non
     held = contract_of(ctx, name, required=False)
     if held is None or not held.contract.freshness:
         return None, "", None
-    entries = manifest_of(ctx, newest).entries
+    manifest = manifest_of(ctx, newest)
+    withheld = refusals(ctx, newest, {rule.column for rule in held.contract.freshness}, "")
     found = []
     for rule in held.contract.freshness:
-        ends = [spans[rule.column][1] for entry in entries if rule.column in (spans := spans_of(entry))]
-        at = from_micros(max(ends)) if ends else None
+        at = _newest_in(ctx, manifest, rule.column)
         left = None if at is None else at + duration(rule.within) - ctx.now()
-        found.append((at, rule.within, left))
+        found.append((None if rule.column in withheld else at, rule.within, left))
     known = [each for each in found if each[2] is not None]
     if not known:
         return None, found[0][1], None
     at, within, left = min(known, key=lambda each: each[2])  # type: ignore[arg-type,return-value]  # those without one are left out
     return at, within, left is not None and left.total_seconds() >= 0
+
+
+def _newest_in(ctx: Context, manifest: Manifest, column: str) -> datetime | None:
+    """The greatest instant of a column: of the dataset's times by the parts' spans, else by the profile."""
+    ends = [spans[column][1] for entry in manifest.entries if column in (spans := spans_of(entry))]
+    if ends:
+        return from_micros(max(ends))
+    profile = stored_profile(ctx, manifest)
+    told = {} if profile is None else profile["columns"].get(column, {})
+    is_known = told.get("type") == ColumnType.INSTANT and told.get("max") is not None
+    return parse_instant(told["max"]) if is_known else None
