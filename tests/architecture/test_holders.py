@@ -9,9 +9,9 @@ from tests.architecture.sources import dotted, modules, parsed
 
 CARRIERS = {
     "data/cursors.py": "the place of a source without the value that went",
+    "data/downloading.py": "an export, which is the caller's",
     "data/parcels.py": "bytes of a question's answer, compared with those of the last time",
     "data/reading.py": "an empty file that stands for a column nobody has",
-    "data/verbs.py": "an export, which is the caller's",
 }
 FILES = {
     "app/doctor.py": "a text of its own, put there and read back",

@@ -37,9 +37,14 @@ def ctx() -> Context:
     return memory_context()
 
 
+def downloaded(ctx: Context, why: str) -> bytes:
+    with download(ctx, "people", purpose=why).file as file:
+        return file.read()
+
+
 DOORS: dict[str, Callable[[Context, str], object]] = {
     "rows": lambda ctx, why: rows(ctx, "people", purpose=why),
-    "download": lambda ctx, why: download(ctx, "people", purpose=why),
+    "download": downloaded,
     "quarantine": lambda ctx, why: quarantine(ctx, "people", purpose=why),
     "diff": lambda ctx, why: diff(ctx, "people@1", "people@2", purpose=why),
     "changes": lambda ctx, why: list(row_changes(ctx, "people@1", "people@2", purpose=why)),

@@ -12,6 +12,7 @@ import pytest
 from pyarrow import csv
 
 from loopwright.core.errors import Denied, Invalid, NotFound, PolicyBlocked, TooLarge
+from loopwright.core.expressions import col
 from loopwright.core.nouns import Json
 from loopwright.data.nouns import Contract, QuarantinedRow
 from loopwright.data.profiling import profile_file
@@ -21,6 +22,7 @@ from loopwright.data.verbs import (
     contract,
     datasets,
     define_contract,
+    delete,
     download,
     profile,
     quarantine,
@@ -267,6 +269,33 @@ def test_a_version_is_downloaded_as_one_file(ctx: Context) -> None:
         assert len(data) == blob.size_bytes
         address = f"dataset:weather@{version or 2}"
         assert pq.read_table(io.BytesIO(data)).to_pylist() == read(ctx, address).to_pylist()
+
+
+def downloaded(ctx: Context, version: str, *columns: str) -> pa.Table:
+    with download(ctx, "d", version=version, columns=columns).file as file:
+        return pq.read_table(file)
+
+
+def test_a_download_has_all_columns_of_the_version_whatever_its_parts_have(ctx: Context) -> None:
+    append(ctx, "d", pa.table({"a": [1, 2]}))
+    append(ctx, "d", pa.table({"b": ["x"], "a": [3]}))
+    delete(ctx, "d", where=col("a").eq(3))
+    delete(ctx, "d", where=col("a") > 0)
+    wanted: dict[str, dict[str, list[object]]] = {
+        "1": {"a": [1, 2]},
+        "2": {"a": [1, 2, 3], "b": [None, None, "x"]},
+        "3": {"a": [1, 2], "b": [None, None]},
+        "4": {"a": [], "b": []},
+    }
+    for version, rows_of in wanted.items():
+        found = downloaded(ctx, version)
+        assert found.to_pydict() == rows_of
+        assert found.schema.types == [pa.int64(), pa.string()][: len(rows_of)]
+        some = downloaded(ctx, version, *reversed(rows_of))
+        assert some.to_pydict() == rows_of
+        assert some.column_names == [*reversed(rows_of)]
+    with pytest.raises(Invalid, match="no column 'c'"):
+        download(ctx, "d", columns=("c",))
 
 
 def test_a_file_is_profiled_without_a_workspace(ctx: Context, tmp_path: Path) -> None:

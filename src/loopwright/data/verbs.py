@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import Annotated, Literal
 
 import msgspec
@@ -16,6 +15,7 @@ from loopwright.core.schema import ColumnType, Schema
 from loopwright.data.appending import append
 from loopwright.data.compaction import Compacted, compact_streams
 from loopwright.data.contracts import contract_of, define_contract
+from loopwright.data.downloading import one_file
 from loopwright.data.drafting import Change
 from loopwright.data.nouns import (
     DATASET,
@@ -28,7 +28,7 @@ from loopwright.data.nouns import (
 from loopwright.data.profiled import stored_profile
 from loopwright.data.profiling import shown_profile
 from loopwright.data.quarantine import quarantined_rows, quarantined_total
-from loopwright.data.reading import first_rows, permitted, read, read_version, schema_of
+from loopwright.data.reading import first_rows, permitted, read, schema_of
 from loopwright.data.rewriting import delete, overwrite, upsert, write_together
 from loopwright.data.rows import json_rows, row_number
 from loopwright.data.streams import read_stream, write_segment
@@ -247,15 +247,10 @@ def download(
     permitted(ctx, found, columns or None, purpose=purpose)
     manifest = manifest_of(ctx, found)
     schema_of(manifest)
-    entries = manifest.entries
-    filename = f"{found.number}.parquet"
     if ctx.run_id is not None:
         ctx.write(lambda tx: ctx.touch(tx, LinkRole.INPUT, found.ref, columns or None))
-    if len(entries) == 1 and not columns:
-        file = ctx.ports.objects.open(entries[0].digest)
-        return Blob(file=file, size_bytes=entries[0].size_bytes, media_type=_PARQUET, filename=filename)
-    data = ctx.ports.tables.write(read_version(ctx, found, columns=columns or None))
-    return Blob(file=io.BytesIO(data), size_bytes=len(data), media_type=_PARQUET, filename=filename)
+    file, size = one_file(ctx, manifest, columns)
+    return Blob(file=file, size_bytes=size, media_type=_PARQUET, filename=f"{found.number}.parquet")
 
 
 @operation("data.compact", scope="dataset:admin", route="POST /streams/compact")
