@@ -187,6 +187,12 @@ def test_one_column_that_may_not_be_read_hides_itself_alone(tmp_path: Path) -> N
     assert list(rows) == [{"town": "Arnhem"}]
 
 
+def drift_told(page: str) -> dict[str, str]:
+    """By column: the rest of its line in the table of drift."""
+    table = page.partition('aria-label="Drift"')[2].partition("</table>")[0]
+    return dict(re.findall(r'<tr><th scope="row" class="mono">(.*?)</th>(.*?)</tr>', table))
+
+
 def test_what_may_be_read_for_a_purpose_alone_asks_for_it_where_versions_are_compared(tmp_path: Path) -> None:
     with Workspace.open(tmp_path) as workspace:
         ctx, site = workspace.context(), build_site(workspace)
@@ -202,9 +208,13 @@ def test_what_may_be_read_for_a_purpose_alone_asks_for_it_where_versions_are_com
     assert (denied.status, seen.status, page.status) == (200, 200, 200)
     assert "restricted" in denied.body.decode()
     assert 'name="purpose"' in denied.body.decode()
-    assert "observed_at" not in denied.body.decode()
-    assert "observed_at" in seen.body.decode()
-    assert "Stability index" in seen.body.decode()
+    assert "Rows that differ" not in denied.body.decode()
+    assert "Rows that differ" in seen.body.decode()
+    drifts = [drift_told(answer.body.decode()) for answer in (denied, seen)]
+    assert drifts[0].keys() == drifts[1].keys() > {"humid", "wind_speed"}
+    assert {name for name in drifts[1] if drifts[0][name] != drifts[1][name]} == {"humid"}
+    assert "met@example.org" in drifts[0]["humid"]
+    assert re.search(r"\d\.\d+", drifts[0]["wind_speed"])
     notice = re.search(r'<p class="notice">(.*?)</p>', page.body.decode())
     assert notice is not None
     assert notice[1].count("met@example.org") == 1

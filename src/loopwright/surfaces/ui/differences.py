@@ -33,14 +33,14 @@ def data_compared(desk: Desk, path: dict[str, str], query: Query) -> Values:
     sides = _address(name, chosen_before), _address(name, chosen_after)
     found, denied = _found(desk, sides[0], sides[1], purpose)
     sample = () if found is None else found.sample
-    is_table = found is not None and found.files is None
+    is_folder = found is not None and found.files is not None
     return {
         "title": f"{name}: {chosen_before} and {chosen_after}",
         "name": name,
         "found": found,
-        "drift": desk.call("data.drift", before=sides[0], after=sides[1], purpose=purpose)
-        if is_table
-        else None,
+        "drift": None
+        if is_folder
+        else desk.call("data.drift", before=sides[0], after=sides[1], purpose=purpose),
         "denied": denied,
         "purpose": purpose,
         "chosen": (chosen_before, chosen_after),
