@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -94,11 +95,15 @@ def _run(command: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
     return code, err
 
 
+def _handlers() -> list[object]:
+    return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+
 @pytest.mark.parametrize("kind", BREAKS)
 def test_every_command_says_the_way_out(here: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     broken, codes, way_out = BREAKS[kind]
     broken()
-    before = sorted(path.name for path in here.iterdir())
+    before, handlers = sorted(path.name for path in here.iterdir()), _handlers()
     for command in COMMANDS:
         code, err = _run(command, capsys)
         assert code in codes, f"{command}: {err}"
@@ -106,6 +111,7 @@ def test_every_command_says_the_way_out(here: Path, kind: str, capsys: pytest.Ca
         assert "hint: " in err
         assert str(here / LEDGER) in err, command
         assert way_out in err or command in {"db upgrade", "restore good.tar"}, f"{command}: {err}"
+    assert _handlers() == handlers
     code, _ = _run("doctor --port 0", capsys)
     assert code == 1
     assert sorted(path.name for path in here.iterdir()) == before

@@ -35,9 +35,12 @@ def _callback(ctx: click.Context, /, **given: Any) -> None:
     def on_signal(_number: int, _frame: FrameType | None) -> None:
         stop.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
-    work(load_settings(given), ctx.ensure_object(Output), stop)
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        work(load_settings(given), ctx.ensure_object(Output), stop)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 command = Command(
