@@ -28,6 +28,9 @@ from loopwright.engine.publishing import manifest_of, resolve
 from loopwright.loops import erasing
 from loopwright.ports.queries import QueryLimits, QuerySession, QueryTable
 from loopwright.workspace import Workspace
+from tests.loops.conftest import at_once, workspace
+
+__all__ = ["at_once", "workspace"]
 
 WHO = "zoe-4711"
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -66,22 +69,11 @@ def trips(day: int, *names: str) -> pa.Table:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    with Workspace.open(tmp_path / ".loopwright") as opened:
-        yield opened
-
-
-@pytest.fixture
 def ctx(workspace: Workspace) -> Context:
     made = workspace.context()
     append(made, "trips", trips(0, "a", "b", WHO))
     append(made, "trips", trips(1, "c", "d"))
     return made
-
-
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(erasing, "_SETTLED", timedelta(0))
 
 
 def body(text: str) -> Upload:

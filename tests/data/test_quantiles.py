@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,9 @@ from loopwright.engine.publishing import manifest_of, resolve
 from loopwright.loops import erasing
 from loopwright.stats.sketches import ERROR
 from loopwright.workspace import Workspace
+from tests.loops.conftest import at_once
+
+__all__ = ["at_once"]
 
 PARTS = 12
 
@@ -37,11 +39,6 @@ PARTS = 12
 def ctx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
     with Workspace.open(tmp_path_factory.mktemp("quantiles") / ".loopwright") as opened:
         yield opened.context()
-
-
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(erasing, "_SETTLED", timedelta(0))
 
 
 def rows(part: int, count: int = 700) -> pa.Table:

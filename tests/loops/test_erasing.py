@@ -37,17 +37,6 @@ WHO = "passenger-4711-Zoe"
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    with Workspace.open(tmp_path / ".loopwright") as opened:
-        yield opened
-
-
-@pytest.fixture
-def ctx(workspace: Workspace) -> Context:
-    return workspace.context()
-
-
 def rows(day: int, *names: str) -> pa.Table:
     at = [START + timedelta(days=day, minutes=n) for n in range(len(names))]
     return pa.table(

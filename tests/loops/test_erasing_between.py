@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -43,12 +43,6 @@ from tests.loops.test_erasing_online import answer, trips, view
 DAY = timedelta(days=1)
 ROWS = [("p1", "a", 1.0), (WHO, "b", 2.0), ("p2", "c", 3.0), (WHO, "a", 4.0)]
 DOCUMENT = "# Trips\n\n```data\ntrips = trips\n```\n\n```sql all\nSELECT passenger AS who FROM trips\n```\n"
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    with Workspace.open(tmp_path / ".loopwright") as opened:
-        yield opened
 
 
 @pytest.fixture

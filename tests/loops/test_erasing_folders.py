@@ -6,7 +6,7 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +24,9 @@ from loopwright.engine.context import Context
 from loopwright.engine.holders import parse_subject
 from loopwright.engine.publishing import manifest_of, resolve
 from loopwright.loops import erasing
-from loopwright.workspace import Workspace
 from tests.loops.test_erasing import WHO, holding
 
 OTHERS = ["p1", WHO[:-1], WHO + "0", 'a "b", c\nd']
-
-
-@pytest.fixture
-def ctx(tmp_path: Path) -> Iterator[Context]:
-    with Workspace.open(tmp_path / ".loopwright") as opened:
-        yield opened.context()
 
 
 def rows(*names: str) -> list[dict[str, Any]]:

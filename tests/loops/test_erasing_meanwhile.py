@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,9 @@ from loopwright.data.reading import read
 from loopwright.data.rewriting import delete, overwrite, upsert
 from loopwright.engine.context import Context
 from loopwright.loops import erasing
-from loopwright.workspace import Workspace
 
 WHO = "passenger-4711-Zoe"
 ROWS = [(1, WHO), (2, "p1"), (3, "p1"), (4, WHO)]
-
-
-@pytest.fixture
-def ctx(tmp_path: Path) -> Iterator[Context]:
-    with Workspace.open(tmp_path / ".loopwright") as opened:
-        yield opened.context()
 
 
 def table(*rows: tuple[int, str]) -> pa.Table:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -22,17 +20,6 @@ from loopwright.workspace import Workspace
 from tests.loops.test_erasing import START, WHO, holding
 
 KEYS: dict[str, tuple[Scalar, Scalar]] = {"text": (WHO, "p1"), "number": (918273645, 91827364)}
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    with Workspace.open(tmp_path / ".loopwright") as opened:
-        yield opened
-
-
-@pytest.fixture
-def ctx(workspace: Workspace) -> Context:
-    return workspace.context()
 
 
 def trips(*told: tuple[Scalar, str, float]) -> pa.Table:

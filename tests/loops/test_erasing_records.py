@@ -10,7 +10,7 @@ import lzma
 import sqlite3
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
 from functools import partial
@@ -42,17 +42,6 @@ from loopwright.tracking.homes import in_run
 from loopwright.tracking.paths import file_path
 from loopwright.workspace import Workspace
 from tests.loops.test_erasing import WHO, holding
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    with Workspace.open(tmp_path / ".loopwright") as opened:
-        yield opened
-
-
-@pytest.fixture
-def ctx(workspace: Workspace) -> Context:
-    return workspace.context()
 
 
 def of(proof: erasing.Erasure, holder: str) -> tuple[int, int]:
