@@ -107,6 +107,20 @@ def test_rows_are_released_and_a_request_is_answered(page: Page, told: Shown) ->
     expect(row.nth(1)).to_contain_text("fresh")
 
 
+def test_a_refusal_in_a_form_leads_to_the_form_that_helps(page: Page, told: Shown) -> None:
+    rule = PurposeRule(column="humid", allowed=("support",))
+    purposes = Purposes(ask="met@example.org", rules=(rule,))
+    set_purposes(told.workspace.context().acting_as(Principal(name="bob")), "weather", purposes)
+    page.goto("/labels?dataset=weather")
+    page.get_by_role("textbox", name="Question").fill("Is this a storm?")
+    page.get_by_role("button", name="Open the queue").click()
+    refused = page.get_by_role("alert")
+    expect(refused).to_contain_text("ask met@example.org: loopwright data request-access weather")
+    refused.get_by_role("link", name="Ask for access").click()
+    expect(page).to_have_url(f"{told.server.url}/assets/dataset/weather#purposes")
+    expect(page.locator("#purposes summary", has_text="Ask for access")).to_be_in_viewport()
+
+
 def test_a_queue_is_worked_with_the_keyboard_alone(page: Page, told: Shown) -> None:
     page.goto("/labels?dataset=weather")
     page.get_by_role("textbox", name="Question").fill("Is this a storm?")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from shlex import quote
 from typing import Annotated, Literal
 
 import msgspec
@@ -111,7 +112,8 @@ def _one(ctx: Context, tx: Transaction, name: str, request_id: str) -> Transitio
     body = tx.documents.get(ctx.space, _COLLECTION, f"{asset.id}/{request_id}")
     if body is None:
         raise NotFound(
-            f"model:{name} has no request {request_id[:80]!r}", hint="loopwright models requests NAME"
+            f"model:{name} has no request {request_id[:80]!r}",
+            hint=f"loopwright models requests {quote(name)}",
         )
     return replace(_read(body, ctx.now()), model=asset.name)
 
@@ -120,7 +122,9 @@ def _open(ctx: Context, tx: Transaction, name: str, request_id: str) -> Transiti
     found = _one(ctx, tx, name, request_id)
     if found.state != "open":
         raise Conflict(
-            f"the request is {found.state}", hint="ask again: loopwright models request", where=found.id
+            f"the request is {found.state}",
+            hint=f"ask again: loopwright models request {quote(name)}",
+            where=found.id,
         )
     return found
 

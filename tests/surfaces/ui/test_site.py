@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
@@ -44,7 +46,8 @@ class Site:
         return ask(self._app, method, target)
 
 
-ALL_PLACES = (*hinting._PLACES.values(), *hinting._OF_DATASETS.values())
+ALL_PLACES = (*hinting._PLACES.values(), *hinting._OF_ONE.values())
+ODD_NAME = 'it\'s a "name" of ours'
 ASKS = {"/models/compare", "/assets/compare"}
 PLAIN = [page.path for page in PAGES if "{" not in page.path and page.path not in ASKS]
 OF_ONE = {
@@ -194,7 +197,17 @@ def test_where_a_hint_names_a_command_the_page_for_it_is_one_click_away(
     with pytest.raises(Denied) as caught:
         read(ctx, "asked people")
     assert place_of(caught.value.hint) == ("/assets/dataset/asked%20people#purposes", "Ask for access")
+    told = f"ask for approval: loopwright models request {shlex.quote(ODD_NAME)} --version 2"
+    assert place_of(told) == (f"/assets/model/{quote(ODD_NAME)}", "Ask for approval")
     assert place_of("give two numbers") is place_of("start it with `loopwright up`") is None
+
+
+def test_a_script_is_told_where_a_command_is_done(untouched: Site) -> None:
+    told = untouched.get(f"/hints?text={quote('there is no run: loopwright runs list')}")
+    assert json.loads(told.body) == {"address": "/runs", "said": "Look at the runs"}
+    for text in ("", "give two numbers", "loopwright data show '", "loopwright data show \\"):
+        told = untouched.get(f"/hints?text={quote(text)}")
+        assert (told.status, json.loads(told.body)) == (200, None)
 
 
 @pytest.mark.parametrize("path", sorted({path for path, _ in ALL_PLACES}))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from urllib.parse import quote
 
 __all__ = ["place_of"]
 
-_COMMAND = re.compile(r"\bloopwright ((?:[a-z][a-z-]*)(?: [a-z][a-z-]*)?)(?: ('[^']*'|[^\s`(),;]+))?")
+_NAME = r"""(?:'[^']*'|"'"|[^\s`(),;'"\\])+"""
+"""of what a command is about, quoted as for a shell"""
+_COMMAND = re.compile(rf"\bloopwright ([a-z][a-z-]*(?: [a-z][a-z-]*)?)(?: ({_NAME}))?")
 _PLACES = {
     "assets": ("/assets", "Look at the assets"),
     "runs list": ("/runs", "Look at the runs"),
@@ -16,12 +19,13 @@ _PLACES = {
     "decisions list": ("/decisions", "Look at the decisions"),
     "incidents list": ("/incidents", "Look at the incidents"),
     "evaluation list": ("/evaluation", "Look at the evaluation datasets"),
-    "labels list": ("/labels", "Look at the queues of labels"),
+    "labels": ("/labels", "Look at the queues of labels"),
+    "models": ("/models", "Look at the models"),
     "webhooks list": ("/webhooks", "Look at the webhooks"),
     "journal verify": ("/journal", "Look at the journal"),
     "data list": ("/assets?kind=dataset", "Look at the datasets"),
 }
-_OF_DATASETS = {
+_OF_ONE = {
     "data request-access": ("/assets/dataset/{}#purposes", "Ask for access"),
     "data access-requests": ("/assets/dataset/{}#purposes", "Look at the requests"),
     "data set-purposes": ("/assets/dataset/{}#purposes", "Say what columns may be read for"),
@@ -30,6 +34,8 @@ _OF_DATASETS = {
     "data branches": ("/assets/dataset/{}", "Look at the dataset"),
     "data show": ("/assets/dataset/{}", "Look at the dataset"),
     "data files": ("/assets/dataset/{}", "Look at the files"),
+    "models request": ("/assets/model/{}", "Ask for approval"),
+    "models requests": ("/assets/model/{}", "Look at the requests"),
 }
 
 
@@ -38,8 +44,8 @@ def place_of(hint: str) -> tuple[str, str] | None:
     found = _COMMAND.search(hint)
     if found is None:
         return None
-    command, name = found[1], (found[2] or "").strip("'")
-    if command in _OF_DATASETS and name:
-        address, said = _OF_DATASETS[command]
+    command, name = found[1], "".join(shlex.split(found[2] or ""))
+    if command in _OF_ONE and name:
+        address, said = _OF_ONE[command]
         return address.format(quote(name, safe="/")), said
     return _PLACES.get(command) or _PLACES.get(command.partition(" ")[0])

@@ -195,6 +195,12 @@ class _Site:
             )
         return Response(msgspec.json.encode(values), status, _HEADERS, "application/json")
 
+    async def hints(self, request: Request) -> Response:
+        """Where the command that a refusal names is done, as JSON for the script of a form; or null."""
+        found = place_of(request.query_params.get("text", ""))
+        told = None if found is None else {"address": found[0], "said": found[1]}
+        return Response(msgspec.json.encode(told), 200, _HEADERS, "application/json")
+
     async def frame(self, request: Request) -> Response:
         """A page or a drawing among the files of a run, in a sandbox in which no script runs."""
         return await run_in_threadpool(self._framed, request)
@@ -238,6 +244,7 @@ def build_site(host: Any) -> Starlette:
     routes: list[Route | Mount] = [Route(page.path, site.endpoint(page), methods=["GET"]) for page in PAGES]
     routes.insert(0, Route("/runs/{run_id}/frame", site.frame, methods=["GET"]))
     routes.append(Route("/rows", site.rows, methods=["GET"]))
+    routes.append(Route("/hints", site.hints, methods=["GET"]))
     routes.append(Mount("/static", _Files(directory=_HERE / "static")))
     packed = Middleware(GZipMiddleware, minimum_size=_PACKED_FROM, compresslevel=_PACKING)
     return Starlette(

@@ -1,4 +1,6 @@
 // Forms that act: their fields become the arguments of an operation, its refusal is told where it was asked for.
+import { lead } from "/static/hints.js";
+
 const ENDED = new Set(["done", "failed", "cancelled"]);
 
 function parsed(text) {
@@ -23,6 +25,7 @@ function tell(form, text, isBad) {
   if (!place) { place = document.createElement("p"); place.className = "told small"; place.setAttribute("role", isBad ? "alert" : "status"); form.append(place); }
   place.classList.toggle("bad", Boolean(isBad));
   place.textContent = text;
+  if (isBad) lead(place);
 }
 
 async function answered(answer) {

@@ -1,5 +1,6 @@
 // Exploration documents: words, rows and charts of what the server ran; texts of others are only ever set as text.
 import { frame, ink, when } from "./chartframe.js";
+import { lead } from "./hints.js";
 
 const byId = (id) => document.getElementById(id);
 const make = (tag, name = "", text = "") => { const made = document.createElement(tag); if (name) made.className = name; if (text) made.textContent = text; return made; };
@@ -115,7 +116,7 @@ function show(explored) {
 }
 
 // -- asking ---------------------------------------------------------------------
-function say(text, tone = "") { const place = byId("said"); place.textContent = text; place.classList.toggle("bad", tone === "bad"); place.classList.toggle("good", tone === "good"); }
+function say(text, tone = "") { const place = byId("said"); place.textContent = text; place.classList.toggle("bad", tone === "bad"); place.classList.toggle("good", tone === "good"); if (tone === "bad") lead(place); }
 async function asked(at, body, type = "text/markdown") {
   const answer = await fetch(at, { method: "POST", headers: { "content-type": type }, body });
   const told = await answer.json().catch(() => ({}));
