@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from loopwright.core.digests import canonical
 from loopwright.core.errors import Invalid
 from loopwright.core.expressions import Window, col
 from loopwright.core.instants import to_micros
@@ -24,6 +25,8 @@ from loopwright.core.nouns import Version
 from loopwright.data.appending import append
 from loopwright.data.reading import read
 from loopwright.data.streams import read_stream, write_segment
+from loopwright.data.stretches import keep_stretches
+from loopwright.data.verbs import profile
 from loopwright.engine.context import Context
 from loopwright.engine.erased import MARK_TAG
 from loopwright.engine.holders import MARKS_FILE, parse_subject
@@ -111,6 +114,35 @@ def test_profiles_are_those_of_the_rows_that_stay(ctx: Context) -> None:
     for name in ("count", "min", "max"):
         assert kept[name] == fresh[name]
     assert kept["mean"] == pytest.approx(fresh["mean"])
+
+
+WRITTEN: dict[str, tuple[pa.DataType, list[Any]]] = {
+    "2.50": (pa.float64(), [2.5, 10.0, 20.0, 30.0]),
+    "007": (pa.int64(), [7, 10, 20, 30]),
+    "1970-01-01T02:00:02+02:00": (pa.timestamp("us", "UTC"), [2_000_000, 7_000_000, 8_000_000, 9_000_000]),
+}
+
+
+@pytest.mark.parametrize("value", WRITTEN)
+def test_edges_of_bins_that_are_the_value_go_however_it_is_written(ctx: Context, value: str) -> None:
+    kind, values = WRITTEN[value]
+    append(ctx, "d", pa.table({"key": pa.array(values, kind)}))
+    erasing.erase(ctx, (f"key={value}",))
+    (column,) = profile(ctx, "d")["columns"].values()
+    assert column["count"] == 3
+    assert column["histogram"]["edges"][0] == values[1]
+
+
+@pytest.mark.parametrize("who", [WHO, 'O"Neil\\4711', "tab\t4711", "Zoë" + "x" * 100 + WHO])
+def test_what_a_crash_left_of_a_write_goes(ctx: Context, who: str) -> None:
+    """A part, its profile and its stretches of time that nobody names, whatever JSON makes of the value."""
+    left = pa.table({"passenger": [who, "p1"], "at": pa.array([1, 2], pa.timestamp("us", "UTC"))})
+    append(ctx, "trips", left.slice(1))
+    objects, tables = ctx.ports.objects, ctx.ports.tables
+    found = [objects.put(tables.write(left)), objects.put(canonical(tables.profile(left)))]
+    found.append(keep_stretches(ctx, left, "at")["stretches"][1])
+    erasing.erase(ctx, (f"passenger={who}",))
+    assert [objects.stat(digest) for digest in found] == [None] * 3
 
 
 def test_a_number_is_found_as_a_number_and_a_text_as_a_text(ctx: Context) -> None:

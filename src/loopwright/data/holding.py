@@ -26,6 +26,7 @@ from loopwright.data.subjects import (
     hits_in,
     manifest_kept,
     table_of,
+    tells,
     values_in,
     versions_kept,
 )
@@ -238,7 +239,7 @@ class _Renewal:
         columns = dict(profile["columns"])
         for name, text in zip(self._subject.columns, self._subject.values, strict=True):
             told = {key: each for key, each in columns.get(name, {}).items() if key != "sketch"}
-            if text.encode() not in msgspec.json.encode(told):
+            if not tells(told, text):
                 continue
             needed = Schema(columns=(schema.column(name),))
             tables = [batch for entry in entries for batch in each_batch(self._ctx, entry, needed)]
@@ -461,8 +462,9 @@ def _profile_tells(data: bytes, subject: Subject) -> bool:
         return False
     if not isinstance(columns, dict):
         return False
-    told = zip(subject.columns, subject.values, strict=True)
-    return any(value.encode() in msgspec.json.encode(columns.get(name)) for name, value in told)
+    return any(
+        tells(columns.get(name), value) for name, value in zip(subject.columns, subject.values, strict=True)
+    )
 
 
 def _replace(ctx: Context, segment: Segment, stays: pa.Table) -> bool:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from loopwright.core.digests import canonical
-from loopwright.core.errors import NotFound
+from loopwright.core.errors import Invalid, NotFound
+from loopwright.core.instants import format_instant, parse_instant, to_micros
 from loopwright.core.manifests import Manifest, ManifestEntry, decode_manifest
 from loopwright.core.nouns import Version
 from loopwright.core.schema import Schema
@@ -28,9 +32,14 @@ __all__ = [
     "manifest_kept",
     "rows_of",
     "table_of",
+    "tells",
     "values_in",
     "versions_kept",
 ]
+
+
+_SHOWN = 80
+"""characters that a profile keeps of a text"""
 
 
 def chosen_rows(subject: Subject, schema: Schema, columns: Sequence[str]) -> ByKeys | None:
@@ -61,6 +70,28 @@ def _texts(batch: pa.Table) -> Iterator[tuple[str, ...]]:
     for values in zip(*columns, strict=True):
         if None not in values:
             yield values
+
+
+def tells(told: object, text: str) -> bool:
+    """Whether JSON that is kept of a column, such as its profile, has a value in it; at times one alike.
+
+    However it is written: `2.50` is the number 2.5, an instant is told in microseconds too, and of a long
+    text its beginning is kept.
+    """
+    data = msgspec.json.encode(told)
+    return any(form in data for form in _forms(text))
+
+
+def _forms(text: str) -> Iterator[bytes]:
+    yield msgspec.json.encode(text[:_SHOWN])[1:-1]
+    with suppress(ValueError, OverflowError):
+        yield msgspec.json.encode(int(text))
+    with suppress(ValueError, OverflowError):
+        number = float(text)
+        yield from (msgspec.json.encode(each) for each in (number, int(number)))
+    with suppress(Invalid):
+        at = parse_instant(text)
+        yield from (format_instant(at).encode(), msgspec.json.encode(to_micros(at)))
 
 
 def values_in(ctx: Context, entry: ManifestEntry, needed: Schema) -> Iterator[tuple[str, ...]]:
