@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import inf, isfinite
 from typing import Any
 
@@ -275,7 +275,9 @@ def _fresh(rule: Freshness, before: Before, scanned: Scanned) -> RuleResult:
             name, rule.severity, held=not scanned.rows, found="no instant", limit=limit, value=None
         )
     age = before.now - from_micros(int(newest))
-    said = f"{format_duration(age)} old" if age.total_seconds() >= 0 else "in the future"
+    whole = timedelta(seconds=int(age.total_seconds()))
+    old = f"{format_duration(whole)} old" if whole else "under 1s old"
+    said = old if age >= timedelta(0) else "in the future"
     return _result(
         name,
         rule.severity,
