@@ -301,6 +301,29 @@ def test_an_erasure_that_was_broken_off_is_ended_at_the_next_start(
     assert holding(folder) == []
 
 
+@pytest.mark.parametrize("value", [*WRITTEN, "1e22"])
+def test_what_was_broken_off_or_comes_back_is_known_however_the_value_was_written(
+    ctx: Context, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    kind, values = WRITTEN.get(value, (pa.float64(), [1e22, 1.0, 2.0, 3.0]))
+    append(ctx, "d", pa.table({"key": pa.array(values, kind)}))
+    with monkeypatch.context() as patched:
+        patched.setattr(erasing, "_swept", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            erasing.erase(ctx, (f"key={value}",))
+    folder = ctx.ports.folder
+    workspace.close()
+    with Workspace.open(folder) as again:
+        assert read(again.context(), "d").num_rows == 3
+        append(again.context(), "d", pa.table({"key": pa.array(values, kind)}))
+        erasing.erase_again(again.context())
+        assert read(again.context(), "d").num_rows == 6
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("entity", [(), ("passenger",), ("=3",), ("passenger=",), ("a=1", "a=2")])
 def test_an_entity_that_is_none_is_refused(ctx: Context, entity: tuple[str, ...]) -> None:
     with pytest.raises(Invalid, match=r"entity|column"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import product
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,7 +14,7 @@ from loopwright.core.errors import Invalid, NotFound
 from loopwright.core.instants import format_instant, parse_instant, to_micros
 from loopwright.core.manifests import Manifest, ManifestEntry, decode_manifest
 from loopwright.core.nouns import Version
-from loopwright.core.schema import Schema
+from loopwright.core.schema import ColumnType, Schema
 from loopwright.data.conforming import arrow_type
 from loopwright.data.cutting import ByKeys, each_batch
 from loopwright.data.matching import KeyIndex
@@ -35,6 +36,7 @@ __all__ = [
     "tells",
     "values_in",
     "versions_kept",
+    "writings",
 ]
 
 
@@ -92,6 +94,24 @@ def _forms(text: str) -> Iterator[bytes]:
     with suppress(Invalid):
         at = parse_instant(text)
         yield from (format_instant(at).encode(), msgspec.json.encode(to_micros(at)))
+
+
+def writings(values: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """The values, and as text what columns of each type have of them, as `values_in` and JSON write it."""
+    yield from product(*map(_writings, values))
+
+
+def _writings(text: str) -> set[str]:
+    import pyarrow as pa
+
+    found = {text}
+    for kind in ColumnType:
+        with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            there = pa.array([text]).cast(arrow_type(kind))
+            found.add(there.cast(pa.string())[0].as_py())
+            if kind in {ColumnType.INT, ColumnType.FLOAT}:
+                found.add(str(there[0].as_py()))
+    return found
 
 
 def values_in(ctx: Context, entry: ManifestEntry, needed: Schema) -> Iterator[tuple[str, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timedelta
@@ -162,11 +163,13 @@ def _again(ctx: Context, marks: str) -> Reapplied:
     known = read_marks(ctx.ports.folder / MARKS_FILE)
     if marks:
         known |= read_marks(Path(marks), must_be=True)
-    wanted: dict[tuple[str, ...], set[str]] = {}
+    wanted = defaultdict[tuple[str, ...], set[str]](set)
+    alike = defaultdict[tuple[str, ...], set[str]](set)
     for line in known:
         if line.space == ctx.space:
-            wanted.setdefault(line.columns, set()).add(line.mark)
-    found = [subject for columns, there in wanted.items() for subject in _recognised(ctx, columns, there)]
+            wanted[line.columns].add(line.mark)
+            alike[line.columns].update((line.mark, *line.also))
+    found = [subject for columns, there in alike.items() for subject in _recognised(ctx, columns, there)]
     done = tuple(_erased(ctx, subject, dry_run=False) for subject in found)
     done += _ended(ctx, done)
     _note_marks(ctx, wanted, done)
@@ -217,7 +220,7 @@ def _erased(ctx: Context, subject: Subject, *, dry_run: bool) -> Erasure:
         with ctx.read() as tx:
             models = _names(models_of(ctx, tx, held["versions"].versions))
         return replace(begun, holders=_lines(held), models=models, mentions=mentions_of(ctx, subject))
-    keep_mark(ctx, begun.columns, begun.mark)  # first: whatever happens from here on, a repetition ends it
+    keep_mark(ctx, subject)  # first: whatever happens from here on, a repetition ends it
     _begin(ctx, begun)
     done, note = _swept(ctx, begun, subject)
     for _ in range(

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
+from msgspec.structs import replace
 
 from loopwright.core.errors import Invalid, NotFound
+from loopwright.data.subjects import writings
 from loopwright.engine.context import Context
-from loopwright.engine.holders import MARKS_FILE
+from loopwright.engine.holders import MARKS_FILE, Subject
 
 __all__ = ["Mark", "keep_mark", "read_marks"]
 
@@ -21,11 +23,16 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     space: str
     columns: tuple[str, ...]
     mark: str
+    also: tuple[str, ...] = ()
+    """of the same value as columns of numbers, instants or truths have it in text: rows are known by it"""
 
 
-def keep_mark(ctx: Context, columns: tuple[str, ...], mark: str) -> None:
+def keep_mark(ctx: Context, subject: Subject) -> None:
     """Beside the ledger, so that it outlives a ledger that is restored from before the erasure."""
-    line = Mark(space=ctx.space, columns=columns, mark=mark)
+    mark = subject.mark(ctx.ports.keys)
+    alike = (replace(subject, values=values) for values in writings(subject.values))
+    also = {each.mark(ctx.ports.keys) for each in alike} - {mark}
+    line = Mark(space=ctx.space, columns=subject.columns, mark=mark, also=tuple(sorted(also)))
     path = ctx.ports.folder / MARKS_FILE
     with path.open("a+b") as file:
         file.truncate(_whole_lines(file))  # the mark of an erasure that was cut off before it began
