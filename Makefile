@@ -16,7 +16,7 @@ QUICK := not slow and not peer and not soak
 PYTEST := $(BIN)/pytest
 PARALLEL := $(if $(filter-out 0 1,$(JOBS)),-n $(JOBS))
 
-.PHONY: help setup demo serve test test-all fuzz check fix bench bench-large docs vendor wheel lock browser clean
+.PHONY: help setup demo serve test test-all fuzz check fix bench bench-large docs vendor wheel lock browser clients clean
 
 help: ## print this
 	@echo "Usage: make TARGET [ARGS='...']"
@@ -31,7 +31,7 @@ serve: setup ## the server on 127.0.0.1:7070: UI, API, scheduler and controller;
 test: check browser ## lint, types, floors, then the quick tests in random order, one process a core; JOBS=1 in one; ARGS goes to pytest
 	@$(PYTEST) $(PARALLEL) -m "$(QUICK)$(if $(CHROMIUM),, and not browser)" $(ARGS)
 
-test-all: test ## everything: the quick tests, then the slow ones one by one, since some measure the machine
+test-all: test clients ## everything: the quick tests, then the slow ones one by one, since some measure the machine
 	@$(PYTEST) -m "(slow or peer or soak)$(if $(CHROMIUM),, and not browser)" $(ARGS)
 
 fuzz: setup ## attack everything that listens, ten times as long as the tests do; ARGS='-k spans' takes a part
@@ -118,3 +118,13 @@ ifeq ($(CHROMIUM),)
 			|| echo "Chromium could not be installed: the browser tests are left out" >&2; \
 	else echo "No Chromium on the PATH: the browser tests are left out" >&2; fi
 endif
+
+# One slow test is a session of R with httr and jsonlite. Where they are missing and may be installed they are; else it is skipped.
+clients:
+	@if Rscript -e 'library(httr); library(jsonlite)' >/dev/null 2>&1; then :; \
+	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		echo "Installing R for its session" >&2; \
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+			r-base-core r-cran-httr r-cran-jsonlite >/dev/null; } >&2 \
+			|| echo "R could not be installed: its session is skipped" >&2; \
+	else echo "No R with httr and jsonlite: its session is skipped" >&2; fi
