@@ -23,7 +23,10 @@ from loopwright.engine.operation import operation
 from loopwright.engine.publishing import manifest_of, resolve
 from loopwright.engine.renaming import names_of
 from loopwright.features.nouns import VECTOR_PREFIX, Purpose
+from loopwright.features.rules import reads_of
+from loopwright.features.verbs import service_of
 from loopwright.ports.ledger import PageRequest
+from loopwright.registry.nouns import ModelBody
 from loopwright.registry.verbs import body_of
 
 __all__ = ["Origin", "Told", "why"]
@@ -45,7 +48,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     inputs: Json
     """what the model saw"""
     withheld: Mapping[str, str] = {}
-    """inputs that may not be read for the purpose: why, and whom to ask"""
+    """what was asked, and inputs, that may not be read for the purpose: why, and whom to ask"""
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,15 +96,28 @@ def _told(endpoint: str, row: dict[str, Any]) -> Told:
     )
 
 
-def _permitted(ctx: Context, told: Told, training_set: str, purpose: str) -> Told:
-    """The prediction without the inputs that may not be read: as columns of the training set are told of."""
-    trained = _trained_on(ctx, parse_address(training_set))
-    refused = refusals(ctx, trained, [f"{VECTOR_PREFIX}{name}" for name in told.inputs], purpose)
-    withheld = {
-        column.removeprefix(VECTOR_PREFIX): f"{each.message}: {each.hint}" for column, each in refused.items()
-    }
-    inputs = {name: value for name, value in told.inputs.items() if name not in withheld}
-    return replace(told, inputs=inputs, withheld=withheld)
+def _permitted(ctx: Context, told: Told, body: ModelBody, purpose: str) -> Told:
+    """The prediction without what may not be read: as columns of the training set are told of.
+
+    What the caller gave is told of by its own column there, and by the inputs that are made of nothing else.
+    """
+    trained = _trained_on(ctx, parse_address(body.training_set))
+    inputs = {f"{VECTOR_PREFIX}{name}": name for name in told.inputs}
+    refused = refusals(ctx, trained, {*inputs, *told.asked}, purpose)
+    if not refused:
+        return told
+    why = {column: f"{each.message}: {each.hint}" for column, each in refused.items()}
+    withheld = {inputs.get(column, column): text for column, text in why.items()}
+    for output in service_of(ctx, body.service).outputs:
+        reads = reads_of(output.expr)
+        if output.name in withheld and reads <= told.asked.keys():
+            withheld |= dict.fromkeys(reads - withheld.keys(), withheld[output.name])
+    return replace(
+        told,
+        asked={name: value for name, value in told.asked.items() if name not in withheld},
+        inputs={name: value for name, value in told.inputs.items() if name not in withheld},
+        withheld=withheld,
+    )
 
 
 def _trained_on(ctx: Context, told: Address) -> Version | str:
@@ -124,7 +140,8 @@ def _number(value: Any) -> float | None:
 def why(ctx: Context, address: str, *, purpose: Purpose = "") -> Origin:
     """Say what a prediction came from: model version, run, code, definitions, data and gate decisions.
 
-    Inputs that are made of columns that may not be read for the purpose are not told, and whom to ask is.
+    Inputs, and what the caller gave, that are columns that may not be read for the purpose, or are made of
+    them, are not told, and whom to ask is.
     """
     wanted = parse_address(address, kind="prediction")
     if wanted.kind != "prediction":
@@ -138,7 +155,7 @@ def why(ctx: Context, address: str, *, purpose: Purpose = "") -> Origin:
         decisions = tx.decisions.page(ctx.space, PageRequest(limit=50), subject=str(model.ref)).items
     read = [link.version for link in links if link.role is LinkRole.INPUT]
     return Origin(
-        prediction=_permitted(ctx, told, body.training_set, purpose),
+        prediction=_permitted(ctx, told, body, purpose),
         model=model.ref,
         run=f"run:{model.run_id}",
         code=body.code,
