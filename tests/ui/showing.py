@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
@@ -12,6 +13,7 @@ from loopwright.app.assembling import assemble
 from loopwright.app.demo.progress import load_progress
 from loopwright.app.demo.story import START
 from loopwright.app.server import Server
+from loopwright.core.nouns import Signal
 from loopwright.core.traces import Span
 from loopwright.engine.operation import Upload
 from loopwright.engine.publishing import ensure_asset
@@ -109,9 +111,31 @@ def told(folder: Path) -> Iterator[Shown]:
         ctx = workspace.context()
         ctx.write(lambda tx: ensure_asset(ctx, tx, "dataset", HOSTILE, description=HOSTILE))
         _tracked(workspace)
+        _judged(workspace)
         app = assemble(workspace)
         with Server(app, on_stopping=app.stop_feeds) as server:
             yield Shown(workspace, server, _addresses(workspace))
+
+
+def _judged(workspace: Workspace) -> None:
+    """Days of two columns held against others, of which so short a story has too few."""
+    ctx = workspace.context()
+    made = [
+        Signal(
+            id=ctx.new_id(),
+            space=ctx.space,
+            subject="endpoint:delays",
+            name=f"drift.{column}",
+            value=0.3,
+            at=ctx.now(),
+            window_start=START + timedelta(days=day),
+            window_end=START + timedelta(days=day + 1),
+            facts={"p_value": 10.0 ** -(2 * day), "drifted": day == 2},
+        )
+        for column in ("origin", "temp")
+        for day in range(3)
+    ]
+    ctx.write(lambda tx: tx.signals.add(made))
 
 
 def _tracked(workspace: Workspace) -> None:

@@ -10,18 +10,21 @@ from html import unescape
 from pathlib import Path
 from urllib.parse import quote
 
+import msgspec
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from loopwright.core.errors import Denied
+from loopwright.core.manifests import Manifest, ManifestEntry
 from loopwright.data.allowing import PurposeRule, Purposes
 from loopwright.data.appending import append
 from loopwright.data.purposes import set_purposes
 from loopwright.data.reading import read
 from loopwright.engine.context import Context, Principal
-from loopwright.engine.publishing import ensure_asset
+from loopwright.engine.publishing import ensure_asset, prepare, publish
+from loopwright.monitoring.nouns import Monitor
 from loopwright.registry import registered, versions
 from loopwright.registry.naming import IS_PROMPT
 from loopwright.registry.nouns import NewVersion
@@ -208,6 +211,33 @@ def test_a_script_is_told_where_a_command_is_done(untouched: Site) -> None:
     for text in ("", "give two numbers", "loopwright data show '", "loopwright data show \\"):
         told = untouched.get(f"/hints?text={quote(text)}")
         assert (told.status, json.loads(told.body)) == (200, None)
+
+
+def test_runs_are_filtered_by_every_kind_that_people_start(site: Site, workspace: Workspace) -> None:
+    started = workspace.call("runs.start", name="by hand")
+    chips = re.findall(r'href="/runs\?kind=(\w+)"', site.get("/runs").body.decode())
+    assert {started.kind, "training", "trial"} < set(chips)
+    assert started.id in site.get(f"/runs?kind={started.kind}").body.decode()
+
+
+def test_a_monitor_without_a_judged_day_says_so_in_the_place_of_a_chart(tmp_path: Path) -> None:
+    with Workspace.open(tmp_path / ".loopwright") as opened:
+        ctx = opened.context()
+        append(ctx, "rows", pa.table({"n": [1, 2]}))
+        watched = Monitor(endpoint="delays", labels="late", reference="dataset:rows@1")
+        bins = ManifestEntry(path="bins.json", digest=ctx.ports.objects.put(b"[]"), size_bytes=2)
+        body = msgspec.to_builtins(watched)
+        draft = prepare(ctx, "delays", Manifest(kind="monitor", entries=(bins,), body=body))
+        ctx.write(lambda tx: publish(ctx, tx, draft))
+
+        def told(name: str, **facts: object) -> str:
+            signal = make.signal(ctx.new_id(), name=name, value=9.0, facts=facts)
+            ctx.write(lambda tx: tx.signals.add([signal]))
+            return Site(opened).get("/monitoring/delays").body.decode()
+
+        before, after = told("predictions"), told("drift.n", drifted=True, p_value=0.001)
+    assert ("No day of this stretch is judged" in before, 'data-chart="heat"' in before) == (True, False)
+    assert ("No day of this stretch is judged" in after, 'data-chart="heat"' in after) == (False, True)
 
 
 @pytest.mark.parametrize("path", sorted({path for path, _ in ALL_PLACES}))

@@ -141,7 +141,7 @@ def _files(desk: Desk, version: Any, query: Query) -> Any:
 def _runs(desk: Desk, path: dict[str, str], query: Query) -> Values:
     kind = query.get("kind")
     found = desk.call("runs.list", kind=kind, limit=100, token=query.get("token"))
-    kinds = ("training", "trial", "evaluation", "retraining", "rollout", "incident")
+    kinds = ("run", "training", "trial", "evaluation", "retraining", "rollout", "incident")
     return {"title": "Runs", "page": found, "kind": kind, "kinds": kinds}
 
 
@@ -189,6 +189,7 @@ def _monitor(desk: Desk, path: dict[str, str], query: Query) -> Values:
         "read_rows": view.read_rows,
         "series": series,
         "newest": {name: points[-1] for name, points in series.items() if points},
+        "is_judged": any(points for name, points in series.items() if name.startswith("drift.")),
         "days": days,
         "ranges": _RANGES,
         "incidents": incidents,
