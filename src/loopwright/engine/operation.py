@@ -9,7 +9,7 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from types import ModuleType
 from typing import Any, BinaryIO, ParamSpec, Protocol, TypeVar, cast
 
@@ -266,6 +266,12 @@ def operations_in(modules: Iterable[ModuleType]) -> dict[str, Operation]:
     return found
 
 
+@lru_cache(maxsize=4096)
+def _is_one_of(kind: str, kinds: tuple[str, ...]) -> bool:
+    """Every reactor is asked of every event, and there are few kinds."""
+    return any(kind.startswith(k) if k.endswith(".") else kind == k for k in kinds)
+
+
 class Reactor(msgspec.Struct, frozen=True, kw_only=True):
     """What a slice or a loop does on events, called at least once and in order per subject."""
 
@@ -276,7 +282,7 @@ class Reactor(msgspec.Struct, frozen=True, kw_only=True):
 
     def wants(self, event: Event) -> bool:
         """Whether the event is of a kind it asked for."""
-        return any(event.kind.startswith(k) if k.endswith(".") else event.kind == k for k in self.kinds)
+        return _is_one_of(event.kind, self.kinds)
 
 
 class JobHandler(msgspec.Struct, frozen=True, kw_only=True):

@@ -472,11 +472,15 @@ class Ledger(Dumpable, Protocol):
     def read(self) -> AbstractContextManager[Transaction]:
         """A consistent snapshot; writing through it is a `Fault`."""
 
-    def subscribe(self, listener: Callable[[tuple[Event, ...]], None]) -> Callable[[], None]:
-        """Call `listener` with the events of each commit of this process; gives what ends it.
+    def subscribe(
+        self, listener: Callable[[tuple[Event, ...]], None], *, patient: tuple[str, ...] = ()
+    ) -> Callable[[], None]:
+        """Call `listener` with the events of the commits of this process; gives what ends it.
 
-        After the commit, outside any unit of work, in the order of the journal, on a thread of the
-        ledger's own: a listener may read and write. Commits of other processes are seen in the journal alone.
+        After a commit, or at once after several that came shortly one after another; outside any unit of
+        work, in the order of the journal, on a thread of the ledger's own: a listener may read and write.
+        Events of kinds that begin with one of `patient` may be held back for 20 ms, to be told with later
+        ones. Commits of other processes are seen in the journal alone.
         """
 
     def revision(self) -> str:

@@ -91,7 +91,7 @@ class MemoryLedger:
             raise Unavailable("the ledger is closed", hint="open it again")
         yield MemoryTransaction(Unit(self._tables if outer is None else outer.unit.all(), read_only=True))
 
-    def subscribe(self, listener: Listener) -> Callable[[], None]:
+    def subscribe(self, listener: Listener, *, patient: tuple[str, ...] = ()) -> Callable[[], None]:
         """Call `listener` with the events of each commit, in the thread that wrote."""
         self._listeners = (*self._listeners, listener)
 

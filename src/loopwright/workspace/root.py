@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 _REPLAY_FILE = "replay-instant"
 _HEADER_BYTES = 4096
 """what SQLite leaves of a ledger whose every page is in the log beside it"""
+_PATIENT = ("run.",)
+"""kinds of events that change nothing others go by at once; runs begin and end by the hundred"""
 _ERRANDS = 3
 """jobs that wait for others, carried out at once"""
 _CONTROLLER = Principal(name="controller")
@@ -64,7 +66,7 @@ class Workspace:
         self._collected_in = ""
         with ExitStack() as marks:
             marks.enter_context(shared(settings.folder, IN_USE))
-            self.ports.ledger.subscribe(self._committed)
+            self.ports.ledger.subscribe(self._committed, patient=_PATIENT)
             for space in sorted(forgotten(self.context())):
                 log.warning("an erasure in %s was broken off, or undone by a backup: ended now", space)
                 resume(self.context(_CONTROLLER, space))

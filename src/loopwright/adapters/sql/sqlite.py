@@ -408,9 +408,9 @@ class SqliteLedger:
             finally:
                 reader.end()
 
-    def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Call `listener` with the events of each commit of this process."""
-        return self._feed.subscribe(listener)
+    def subscribe(self, listener: Listener, *, patient: tuple[str, ...] = ()) -> Callable[[], None]:
+        """Call `listener` with the events of the commits of this process."""
+        return self._feed.subscribe(listener, patient=patient)
 
     def dump(self) -> Iterator[bytes]:
         """The whole store at one snapshot, as lines of JSON."""
