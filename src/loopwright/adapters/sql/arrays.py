@@ -54,7 +54,14 @@ def _literal(values: Sequence[Any]) -> str:
     kinds = set(map(type, values))
     if kinds <= {int, float}:
         return "{" + ",".join(map(str, values)) + "}"
+    if kinds == {str} and not _is_marked("".join(values)):
+        return '{"' + '","'.join(values) + '"}'
     return "{" + ",".join(map(_element, values)) + "}"
+
+
+def _is_marked(text: str) -> bool:
+    """Whether it has what stands for something else in an array."""
+    return '"' in text or "\\" in text
 
 
 def _element(value: Any) -> str:

@@ -22,6 +22,10 @@ _SEEN = b""
 """instead of a name: came once, is prepared when it comes again"""
 
 
+_Values = list[bytes | None]
+"""parameters as they travel"""
+
+
 class _Sent(NamedTuple):
     """A statement on its way: its number, and who is told its rows."""
 
@@ -29,14 +33,6 @@ class _Sent(NamedTuple):
     then: Callable[[Sequence[Any]], None] | None
     prepares: str | None = None
     """the text that this one prepares"""
-
-
-class _Given(NamedTuple):
-    """Parameters as they travel."""
-
-    values: list[bytes | None]
-    formats: list[int] | None
-    """1 for each that is in binary form, None where none is"""
 
 
 class PipelineCursor:
@@ -110,15 +106,17 @@ class PipelineCursor:
         self._rows, self._read, self.rowcount = (), 0, -1
         if not waiting:
             return
-        written = [(text, _written(arguments), then) for text, arguments, then in waiting]
-        first = self.number - len(written) + 1
-        sent = list[_Sent]()
+        written = [(text, *_written(arguments), then) for text, arguments, then in waiting]
+        number = self.number - len(written)
+        sent: list[_Sent] = []
         self._pgconn.enter_pipeline_mode()
         try:
             if len(self._texts) >= _MOST_PREPARED:
-                sent += self._emptied(first)
-            for at, one in enumerate(written):
-                sent += self._send(first + at, *one)
+                self._empty(sent, number + 1)
+            for text, values, formats, then in written:
+                number += 1
+                self._send(sent, number, text, values, formats)
+                sent.append(_Sent(number, then))
             self._pgconn.pipeline_sync()
             failed = self._answered(sent, counted)
             self._pgconn.exit_pipeline_mode()
@@ -128,29 +126,27 @@ class PipelineCursor:
         if failed is not None:
             raise self._error(failed)
 
-    def _emptied(self, number: int) -> list[_Sent]:
+    def _empty(self, sent: list[_Sent], number: int) -> None:
         """Have the server forget what is prepared."""
         self._texts.clear()
         self._names.clear()
         self._pgconn.send_query_params(b"DEALLOCATE ALL", None)
-        return [_Sent(number, None)]
+        sent.append(_Sent(number, None))
 
     def _send(
-        self, number: int, text: str, given: _Given, then: Callable[[Sequence[Any]], None] | None
-    ) -> list[_Sent]:
+        self, sent: list[_Sent], number: int, text: str, values: _Values, formats: list[int] | None
+    ) -> None:
+        """Send a statement, and before it what prepares it where that is due."""
         name = self._names.get(text)
-        query = self._numbered(text)
         if name is None:
             self._names[text] = _SEEN
-            self._pgconn.send_query_params(query, given.values, param_formats=given.formats)
-            return [_Sent(number, then)]
-        before = list[_Sent]()
+            self._pgconn.send_query_params(self._numbered(text), values, param_formats=formats)
+            return
         if name == _SEEN:
             name = self._names[text] = b"s%d" % number
-            self._pgconn.send_prepare(name, query)
-            before.append(_Sent(number, None, prepares=text))
-        self._pgconn.send_query_prepared(name, given.values, param_formats=given.formats)
-        return [*before, _Sent(number, then)]
+            self._pgconn.send_prepare(name, self._numbered(text))
+            sent.append(_Sent(number, None, prepares=text))
+        self._pgconn.send_query_prepared(name, values, param_formats=formats)
 
     def _numbered(self, text: str) -> bytes:
         """The text as the server takes it: `$1` for the first parameter."""
@@ -209,20 +205,25 @@ class PipelineCursor:
         self._pgconn.consume_input()
 
 
-def _written(arguments: Sequence[Any]) -> _Given:
-    """Parameters in the server's own words; bytes are in its binary form already."""
-    values = [_worded(value) for value in arguments]
-    if bytes not in map(type, arguments):
-        return _Given(values, None)
-    return _Given(values, [int(isinstance(value, bytes)) for value in arguments])
+def _written(arguments: Sequence[Any]) -> tuple[_Values, list[int] | None]:
+    """Parameters in the server's own words, and which are in its binary form, as bytes are: None for none."""
+    values: _Values = []
+    has_bytes = False
+    for value in arguments:
+        if value is None:
+            values.append(None)
+        elif isinstance(value, bytes):
+            has_bytes = True
+            values.append(value)
+        else:
+            words = str(value)
+            if "\0" in words:
+                raise _zero()
+            values.append(words.encode())
+    return values, [int(isinstance(value, bytes)) for value in arguments] if has_bytes else None
 
 
-def _worded(value: Any) -> bytes | None:
-    if value is None or isinstance(value, bytes):
-        return value
-    found = str(value).encode()
-    if b"\0" in found:
-        from psycopg import DataError
+def _zero() -> Exception:
+    from psycopg import DataError
 
-        raise DataError("PostgreSQL text cannot contain NUL")
-    return found
+    return DataError("PostgreSQL text cannot contain NUL")

@@ -28,6 +28,8 @@ _SETTINGS = (
 )
 """every question is put so that an index answers it in its order; a planner that knows no counts yet would
 read all and sort, and compile that first, or merge with all runs where some are asked for by their numbers"""
+_IDLE = 0
+"""libpq's word for a connection without a transaction, `PQTRANS_IDLE`"""
 _MET = {"40001", "40P01"}
 _BUSY = {*_MET, "55P03"}
 
@@ -132,7 +134,7 @@ class PostgresLink:
 
     def is_sound(self) -> bool:
         """Whether the connection can be used again."""
-        return not self.connection.closed and self.connection.info.transaction_status.name == "IDLE"
+        return not self.connection.closed and self.connection.pgconn.transaction_status == _IDLE
 
     def close(self) -> None:
         """Let go of the connection."""
