@@ -6,13 +6,15 @@ import base64
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Literal, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Dialog, Locator, Page, Request, sync_playwright
 
-__all__ = ["SCHEMES", "Ink", "Watch", "browser", "ink_of"]
+from loopwright.app.server import Server
+
+__all__ = ["SCHEMES", "Ink", "Served", "Watch", "browser", "ink_of", "paged", "watched"]
 
 SCHEMES = ["light", pytest.param("dark", marks=pytest.mark.slow)]
 """of `prefers-color-scheme`: quick tests hold contrast in both, slow ones each page in the dark"""
@@ -42,6 +44,14 @@ _COUNT = """async ([png, wanted]) => {
   const [ground, most] = [...seen].reduce((a, b) => (b[1] > a[1] ? b : a));
   return [data.length / 4, data.length / 4 - most, coloured, ground];
 }"""
+
+
+class Served(Protocol):
+    """Something to look at that a server of its own shows."""
+
+    @property
+    def server(self) -> Server:
+        """Where it is."""
 
 
 class Ink(NamedTuple):
@@ -94,6 +104,24 @@ def browser() -> Iterator[Browser]:
         opened = playwright.chromium.launch(executable_path=path, args=_ARGS)
         yield opened
         opened.close()
+
+
+@contextmanager
+def paged(chromium: Browser, url: str, scheme: Literal["light", "dark"] = "light") -> Iterator[Page]:
+    """A page whose addresses begin at the server's."""
+    context = chromium.new_context(base_url=url, color_scheme=scheme)
+    context.set_default_timeout(20_000)
+    yield context.new_page()
+    context.close()
+
+
+@contextmanager
+def watched(chromium: Browser, url: str) -> Iterator[Page]:
+    """As `paged`, and nothing goes wrong on it but what the server refuses."""
+    with paged(chromium, url) as page:
+        watch = Watch(page, urlsplit(url).netloc)
+        yield page
+    assert [fault for fault in watch.faults if "status of 4" not in fault] == []
 
 
 def ink_of(place: Locator, colour: str = "--accent") -> Ink:

@@ -8,8 +8,9 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.journeys.telling import copied, finished
-from tests.ui.browsing import browser
-from tests.ui.showing import Shown, told
+from tests.ui.browsing import Served, browser, paged
+from tests.ui.showing import Shown
+from tests.ui.showing import told as story
 from tests.ui.tracking import Tracked, tracked
 
 
@@ -23,7 +24,7 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     folder = copied(finished(tmp_path_factory), tmp_path_factory.mktemp("pages")) / ".loopwright"
-    with told(folder) as found:
+    with story(folder) as found:
         yield found
 
 
@@ -35,8 +36,12 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracked]:
 
 
 @pytest.fixture
-def page(chromium: Browser, shown: Shown) -> Iterator[Page]:
-    context = chromium.new_context(base_url=shown.server.url, color_scheme="light")
-    context.set_default_timeout(20_000)
-    yield context.new_page()
-    context.close()
+def told(shown: Shown) -> Shown:
+    """What the pages of a test are of; modules that look at something else say so."""
+    return shown
+
+
+@pytest.fixture
+def page(chromium: Browser, told: Served) -> Iterator[Page]:
+    with paged(chromium, told.server.url) as opened:
+        yield opened

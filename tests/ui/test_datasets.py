@@ -19,7 +19,7 @@ from loopwright.data.purposes import request_access, set_purposes
 from loopwright.engine.context import Principal
 from loopwright.workspace import ReplayClock, Workspace
 from tests.data.weather import START, contract, weather
-from tests.ui.browsing import SCHEMES, Watch, ink_of
+from tests.ui.browsing import SCHEMES, ink_of, watched
 from tests.ui.showing import Shown
 
 pytestmark = pytest.mark.browser
@@ -48,13 +48,8 @@ def told(tmp_path: Path) -> Iterator[Shown]:
 
 @pytest.fixture
 def page(chromium: Browser, told: Shown) -> Iterator[Page]:
-    context = chromium.new_context(base_url=told.server.url, color_scheme="light")
-    context.set_default_timeout(20_000)
-    opened = context.new_page()
-    watch = Watch(opened, told.host)
-    yield opened
-    context.close()
-    assert [fault for fault in watch.faults if "status of 4" not in fault] == []
+    with watched(chromium, told.server.url) as opened:
+        yield opened
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ from loopwright.tracking.artifacts import store
 from loopwright.tracking.homes import in_run
 from loopwright.tracking.paths import file_path
 from loopwright.tracking.verbs import annotate, start
-from tests.ui.browsing import SCHEMES, Watch, ink_of
+from tests.ui.browsing import SCHEMES, ink_of, watched
 from tests.ui.showing import HOSTILE
 from tests.ui.tracking import RUNS, SWEEP, Tracked, tracked
 
@@ -40,13 +40,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracked]:
 
 @pytest.fixture
 def page(chromium: Browser, told: Tracked) -> Iterator[Page]:
-    context = chromium.new_context(base_url=told.server.url, color_scheme="light")
-    context.set_default_timeout(20_000)
-    opened = context.new_page()
-    watch = Watch(opened, told.host)
-    yield opened
-    context.close()
-    assert [fault for fault in watch.faults if "status of 4" not in fault] == []
+    with watched(chromium, told.server.url) as opened:
+        yield opened
 
 
 def put(told: Tracked, run_id: str, path: str, data: bytes) -> None:

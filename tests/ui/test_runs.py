@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from functools import partial
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from loopwright.core.nouns import MetricPoint
 from loopwright.surfaces.ui.shaping import FILTERS
@@ -50,14 +49,6 @@ rename to new.py
 @pytest.fixture
 def told(sweep: Tracked) -> Tracked:
     return sweep
-
-
-@pytest.fixture
-def page(chromium: Browser, told: Tracked) -> Iterator[Page]:
-    context = chromium.new_context(base_url=told.server.url, color_scheme="light")
-    context.set_default_timeout(20_000)
-    yield context.new_page()
-    context.close()
 
 
 def test_curves_are_drawn_and_drawn_together(page: Page, told: Tracked) -> None:

@@ -17,7 +17,7 @@ from loopwright.llm import assessments
 from loopwright.llm.assessments import Said
 from loopwright.llm.intake import Sent, log_spans
 from loopwright.workspace import Workspace
-from tests.ui.browsing import Watch
+from tests.ui.browsing import Watch, paged
 from tests.ui.showing import HOSTILE
 
 pytestmark = pytest.mark.browser
@@ -70,10 +70,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def page(chromium: Browser, url: str) -> Iterator[Page]:
-    context = chromium.new_context(base_url=url, color_scheme="dark")
-    context.set_default_timeout(20_000)
-    yield context.new_page()
-    context.close()
+    with paged(chromium, url, "dark") as opened:
+        yield opened
 
 
 def test_traces_are_found_opened_and_unfolded(page: Page, url: str) -> None:

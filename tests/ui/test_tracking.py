@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from urllib.parse import quote
 
 import httpx
@@ -27,14 +26,6 @@ _FIRST_PAGE_BYTES = 60_000
 @pytest.fixture
 def told(sweep: Tracked) -> Tracked:
     return sweep
-
-
-@pytest.fixture
-def page(chromium: Browser, told: Tracked) -> Iterator[Page]:
-    context = chromium.new_context(base_url=told.server.url, color_scheme="light")
-    context.set_default_timeout(20_000)
-    yield context.new_page()
-    context.close()
 
 
 def names(page: Page) -> list[str]:

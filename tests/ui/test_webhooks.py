@@ -16,7 +16,7 @@ from loopwright.app.assembling import assemble
 from loopwright.app.server import Server
 from loopwright.registry.registered import create
 from loopwright.workspace import Settings, Workspace
-from tests.ui.browsing import SCHEMES, Watch, ink_of
+from tests.ui.browsing import SCHEMES, ink_of, watched
 
 pytestmark = pytest.mark.browser
 
@@ -62,13 +62,8 @@ def told(tmp_path: Path, receiver: str) -> Iterator[Told]:
 
 @pytest.fixture
 def page(chromium: Browser, told: Told) -> Iterator[Page]:
-    context = chromium.new_context(base_url=told.server.url, color_scheme="light")
-    context.set_default_timeout(20_000)
-    opened = context.new_page()
-    watch = Watch(opened, told.server.url.removeprefix("http://"))
-    yield opened
-    context.close()
-    assert [fault for fault in watch.faults if "status of 4" not in fault] == []
+    with watched(chromium, told.server.url) as opened:
+        yield opened
 
 
 def made(page: Page, address: str, name: str = "ci") -> None:
