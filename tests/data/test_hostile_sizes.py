@@ -16,8 +16,9 @@ import pytest
 from loopwright.adapters.objects import FolderObjects
 from loopwright.adapters.sql import open_ledger
 from loopwright.core.errors import Invalid, NotFound, TooLarge
-from loopwright.data import conforming
+from loopwright.data import conforming, portions, uploads
 from loopwright.data.appending import append
+from loopwright.data.profiling import profile_file
 from loopwright.data.reading import read
 from loopwright.data.uploads import read_table
 from loopwright.engine.context import Context
@@ -161,3 +162,69 @@ def test_more_text_at_once_than_a_column_holds_is_refused_and_a_view_of_a_few_is
     with pytest.raises(NotFound):
         read(ctx, "d")
     assert append(ctx, "d", pa.table({"t": texts.slice(10, 5)})).rows == 5
+
+
+def pointed_to(text: str, count: int) -> pa.DictionaryArray:
+    """A text that a file has once, however often it occurs."""
+    return pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int32()), pa.array([text]))
+
+
+def in_lists(values: pa.Array) -> pa.Array:
+    return pa.ListArray.from_arrays(pa.array(range(len(values) + 1), pa.int32()), values)
+
+
+NESTED: dict[str, Callable[[pa.Array], pa.Array]] = {
+    "lists": in_lists,
+    "objects": lambda values: pa.StructArray.from_arrays([values], ["f"]),
+    "lists of objects": lambda values: in_lists(pa.StructArray.from_arrays([values], ["f"])),
+    "maps": lambda values: pa.MapArray.from_arrays(
+        pa.array(range(len(values) + 1), pa.int32()), pa.array(["k"] * len(values)), values
+    ),
+}
+
+
+def nested_file(folder: Path, values: pa.Array) -> Path:
+    pq.write_table(pa.table({"a": values}), folder / "a.parquet", store_schema=False)
+    return folder / "a.parquet"
+
+
+@pytest.mark.parametrize("form", NESTED)
+def test_texts_in_lists_and_objects_are_measured_before_they_are_written_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    file = nested_file(tmp_path, NESTED[form](pointed_to("x" * 10_000, 300)))
+    assert file.stat().st_size < 20_000
+    assert profile_file(memory_context(), str(file))["rows"] == 300
+    monkeypatch.setattr(uploads, "_TEXT_LIMIT", 2_000_000)
+    with pytest.raises(TooLarge, match="'a' hold over 2,000,000 bytes of text"):
+        profile_file(memory_context(), str(file))
+    with file.open("rb") as opened, pytest.raises(TooLarge, match="hold over 2,000,000"):
+        read_table(opened, "parquet", {}, path="a.parquet")
+
+
+@pytest.mark.parametrize("form", NESTED)
+def test_a_portion_of_lists_and_objects_is_measured_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    monkeypatch.setattr(portions, "PORTION_ROWS", 100)
+    file = nested_file(tmp_path, NESTED[form](pointed_to("x" * 10_000, 1000)))
+    monkeypatch.setattr(portions, "_TEXT_LIMIT", 2_000_000)
+    assert profile_file(memory_context(), str(file))["rows"] == 1000
+    monkeypatch.setattr(portions, "_TEXT_LIMIT", 900_000)
+    with pytest.raises(TooLarge, match="'a' hold over 900,000"):
+        profile_file(memory_context(), str(file))
+
+
+def test_very_many_numbers_in_one_list_are_counted_before_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = nested_file(tmp_path, pa.array([[7] * 20_000]))
+    assert file.stat().st_size < 2_000
+    assert profile_file(memory_context(), str(file))["rows"] == 1
+    monkeypatch.setattr(uploads, "SPREAD_LIMIT", 100_000)
+    with pytest.raises(TooLarge, match="160,008 bytes"):
+        profile_file(memory_context(), str(file))
+    monkeypatch.setattr(portions, "SPREAD_LIMIT", 100_000)
+    monkeypatch.setattr(portions, "PORTION_ROWS", 0)
+    with pytest.raises(TooLarge, match="a group of rows of the file unpacks to 160,000 bytes"):
+        profile_file(memory_context(), str(file))

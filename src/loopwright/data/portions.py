@@ -13,9 +13,11 @@ from typing import IO, TYPE_CHECKING, TypeVar
 from loopwright.core.errors import Invalid, TooLarge
 from loopwright.data.footers import ColumnPart, column_parts
 from loopwright.data.json_lines import check_lines
+from loopwright.data.nested_sizes import nested_bytes
 from loopwright.data.plain_files import check_encoding, delimiter_of, lined, not_utf8
 from loopwright.data.uploads import (
     GROWN_LIMIT,
+    SPREAD_LIMIT,
     Check,
     check_shape,
     format_of,
@@ -151,6 +153,7 @@ def _cut(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
 
 
 def _parquet(file: IO[bytes], parts: Sequence[ColumnPart], check: Check) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(file) as found:
@@ -161,6 +164,12 @@ def _parquet(file: IO[bytes], parts: Sequence[ColumnPart], check: Check) -> Iter
     page = max((part.page_bytes for part in parts if part.is_grown and part.path in texts), default=1)
     width = sum(part.size_bytes for part in parts) // rows + 1
     at_once = max(1, min(PORTION_ROWS, GROWN_LIMIT // page, PORTION_BYTES // width))
+    if any(map(pa.types.is_nested, schema.types)):
+        size = nested_bytes(file, parts, limit=_TEXT_LIMIT, rows=at_once)
+        if size > SPREAD_LIMIT:
+            raise TooLarge(
+                f"a group of rows of the file unpacks to {size:,} bytes", hint="write it with smaller groups"
+            )
     file.seek(0)
     ways = {"pre_buffer": False, "buffer_size": 1 << 20}
     with (

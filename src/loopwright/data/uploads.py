@@ -18,6 +18,7 @@ from loopwright.core.schema import ColumnType
 from loopwright.data.conforming import COLUMNS_LIMIT, arrow_type, check_sound
 from loopwright.data.footers import ColumnPart, column_parts
 from loopwright.data.json_lines import check_lines, parts_of
+from loopwright.data.nested_sizes import nested_bytes, spread
 from loopwright.data.plain_files import check_encoding, delimiter_of, lined
 from loopwright.engine.operation import Upload
 from loopwright.ports.sources import UNPACKED_LIMIT
@@ -324,6 +325,8 @@ def _parquet(file: IO[bytes], types: Mapping[str, ColumnType]) -> pa.Table:
         _check_unpacked(rows, max(sum(part.size_bytes for part in parts), fixed))
         if width > COLUMNS_LIMIT:
             check_shape(schema.empty_table(), "the file")
+        if any(map(pa.types.is_nested, schema.types)):
+            _check_unpacked(rows, fixed + nested_bytes(file, parts, limit=_TEXT_LIMIT))
         _check_texts(parts, frozenset(texts))
         folds = {part.path for part in parts if part.is_folded}
         folded = [name for name in texts if name in folds]
@@ -377,17 +380,9 @@ def _too_much_text(name: str, what: str, size: int) -> TooLarge:
 def spread_bytes(values: pa.ChunkedArray) -> int:
     """How many bytes the texts have when each is written out."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    if not pa.types.is_dictionary(values.type):
-        return int(values.nbytes)
-    total = 0
-    for chunk in values.chunks:
-        lengths = pc.binary_length(chunk.dictionary).cast(pa.int64())
-        counted = pc.value_counts(chunk.indices.drop_null())
-        spread = pc.multiply(lengths.take(counted.field(0)), counted.field(1))
-        total += pc.sum(spread).as_py() or 0
-    return total
+    is_folded = pa.types.is_dictionary(values.type)
+    return sum(map(spread, values.chunks)) if is_folded else int(values.nbytes)
 
 
 def _check_unpacked(rows: int, unpacked: int) -> None:
