@@ -8,8 +8,10 @@ import pyarrow as pa
 import pytest
 
 from loopwright.core.schema import ColumnType
+from loopwright.data.allowing import PurposeRule, Purposes
 from loopwright.data.appending import append
 from loopwright.data.mixed_times import mixed_times
+from loopwright.data.purposes import set_purposes
 from loopwright.data.reading import schema_of
 from loopwright.data.sources import ingest
 from loopwright.data.verbs import overwrite
@@ -40,6 +42,15 @@ def test_every_way_of_writing_rows_tells(tmp_path: Path) -> None:
         assert [warning for warning in told.warnings if "first in row 3" in warning]
 
 
+def test_a_time_that_may_not_be_read_is_told_by_its_row_alone() -> None:
+    ctx: Context = memory_context()
+    rule = PurposeRule(column="at", allowed=("support",))
+    set_purposes(ctx, "d", Purposes(ask="ann@example.org", rules=(rule,)))
+    (told,) = append(ctx, "d", pa.table({"at": MIXED})).warnings
+    assert "first in row 3; write" in told
+    assert "2024" not in told
+
+
 @pytest.mark.parametrize(
     "texts",
     [
@@ -52,4 +63,9 @@ def test_every_way_of_writing_rows_tells(tmp_path: Path) -> None:
     ],
 )
 def test_nothing_is_told_of_other_texts(texts: list[str | None]) -> None:
-    assert mixed_times(pa.table({"at": pa.array(texts, pa.string()), "n": list(range(len(texts)))})) == ()
+    assert (
+        mixed_times(
+            pa.table({"at": pa.array(texts, pa.string()), "n": list(range(len(texts)))}), lambda _: True
+        )
+        == ()
+    )

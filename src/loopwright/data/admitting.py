@@ -10,6 +10,7 @@ import msgspec
 from loopwright.core.addresses import Address
 from loopwright.core.nouns import Version
 from loopwright.core.schema import ColumnType
+from loopwright.data.allowing import refusals
 from loopwright.data.conforming import arrow_type
 from loopwright.data.contracts import HeldContract, inspected
 from loopwright.data.inspecting import Inspection
@@ -58,7 +59,10 @@ def admitted(
         rows=rows if segment is None else rows.filter(_arrow(~kept_out)),
         segment=segment,
         reasons={rule: int(mask.sum()) for rule, mask in found.masks.items()},
-        warnings=(*judgement.warnings, *mixed_times(rows)),
+        warnings=(
+            *judgement.warnings,
+            *mixed_times(rows, lambda column: not refusals(ctx, name, [column], "")),
+        ),
         results=found.results,
     )
 

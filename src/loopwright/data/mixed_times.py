@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,15 +15,16 @@ _NAIVE = _TIME + "$"
 _ZONED = _TIME + r" ?(Z|[+-]\d\d(:?\d\d)?)$"
 
 
-def mixed_times(table: pa.Table) -> tuple[str, ...]:
+def mixed_times(table: pa.Table, may_tell: Callable[[str], bool]) -> tuple[str, ...]:
     """A warning for each such column: how many lack a zone, the first row that does, and what to do.
 
     Rows are counted from 1, without a heading. Only columns whose first text is a time are looked through.
+    The time itself is told where `may_tell` says that those of the column may be: warnings are kept.
     """
-    return tuple(_warnings(table))
+    return tuple(_warnings(table, may_tell))
 
 
-def _warnings(table: pa.Table) -> Iterator[str]:
+def _warnings(table: pa.Table, may_tell: Callable[[str], bool]) -> Iterator[str]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -35,10 +36,10 @@ def _warnings(table: pa.Table) -> Iterator[str]:
         zoned = pc.sum(pc.match_substring_regex(values, _ZONED)).as_py() or 0
         if lacking and zoned:
             at = pc.index(naive, True).as_py()
+            told = f" ({str(values[at].as_py())[:40]!r})" if may_tell(name) else ""
             yield (
                 f"the column {name!r} is kept as text: {lacking:,} of {lacking + zoned:,} times have no zone,"
-                f" first in row {at + 1:,} ({str(values[at].as_py())[:40]!r}); write each with its zone, such"
-                " as a Z at its end for UTC"
+                f" first in row {at + 1:,}{told}; write each with its zone, such as a Z at its end for UTC"
             )
 
 
