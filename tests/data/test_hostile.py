@@ -19,8 +19,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from loopwright.adapters.objects import FolderObjects
-from loopwright.adapters.sql import open_ledger
 from loopwright.core.errors import Invalid, LoopwrightError, NotFound, TooLarge
 from loopwright.data.appending import append
 from loopwright.data.checking import check_file
@@ -30,15 +28,11 @@ from loopwright.data.reading import read
 from loopwright.data.sources import ingest
 from loopwright.data.uploads import table_of_file
 from loopwright.engine.context import Context
-from loopwright.testing.builders import memory_context, memory_ports
 
 
 @pytest.fixture
-def ctx(tmp_path: Path) -> Iterator[Context]:
-    objects = FolderObjects(tmp_path / "objects", durable=False)
-    ledger = open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
-    yield memory_context(memory_ports(ledger=ledger, objects=objects))
-    ledger.close()
+def ctx(ctx_on_disk: Context) -> Context:
+    return ctx_on_disk
 
 
 def stored(ctx: Context) -> tuple[list[str], list[bytes]]:

@@ -6,15 +6,13 @@ import io
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from loopwright.adapters.objects import FolderObjects
-from loopwright.adapters.sql import open_ledger
 from loopwright.core.errors import Invalid, NotFound, TooLarge
 from loopwright.data import conforming, portions, uploads
 from loopwright.data.appending import append
@@ -22,15 +20,12 @@ from loopwright.data.profiling import profile_file
 from loopwright.data.reading import read
 from loopwright.data.uploads import read_table
 from loopwright.engine.context import Context
-from loopwright.testing.builders import memory_context, memory_ports
+from loopwright.testing.builders import memory_context
 
 
 @pytest.fixture
-def ctx(tmp_path: Path) -> Iterator[Context]:
-    objects = FolderObjects(tmp_path / "objects", durable=False)
-    ledger = open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
-    yield memory_context(memory_ports(ledger=ledger, objects=objects))
-    ledger.close()
+def ctx(ctx_on_disk: Context) -> Context:
+    return ctx_on_disk
 
 
 LARGE = """

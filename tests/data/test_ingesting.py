@@ -39,17 +39,7 @@ from loopwright.engine.context import Context
 from loopwright.engine.schedule import fire_due
 from loopwright.ports.ledger import PageRequest
 from loopwright.testing.builders import SetClock, memory_context, memory_ports
-
-
-@pytest.fixture
-def ctx() -> Context:
-    return memory_context()
-
-
-def rows(ctx: Context, name: str) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = read(ctx, f"dataset:{name}").to_pylist()
-    return found
-
+from tests.data.ingested import is_there, rows
 
 # files
 
@@ -111,12 +101,7 @@ def test_a_pattern_names_files_and_odd_names_are_kept_or_refused(ctx: Context, t
         ingest(ctx, str(linked), into="f")
     with pytest.raises(NotFound):
         ingest(ctx, str(tmp_path / "nothing.csv"))
-    assert {name for name in ("e", "f") if _is_there(ctx, name)} == set()
-
-
-def _is_there(ctx: Context, name: str) -> bool:
-    with ctx.read() as tx:
-        return tx.assets.find(ctx.space, "dataset", name) is not None
+    assert {name for name in ("e", "f") if is_there(ctx, name)} == set()
 
 
 def test_times_without_a_zone_are_refused_unless_one_is_declared(ctx: Context, tmp_path: Path) -> None:

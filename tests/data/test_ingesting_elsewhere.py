@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from loopwright.core.errors import Conflict, Invalid, LoopwrightError, NotFound
 from loopwright.data.ingesting import ingest_source
 from loopwright.data.parcels import _Place
-from loopwright.data.reading import read
 from loopwright.data.sources import (
     declare_source,
     ingest,
@@ -26,23 +25,9 @@ from loopwright.data.sources import (
 from loopwright.data.verbs import show
 from loopwright.engine.context import Context
 from loopwright.testing.builders import memory_context
+from tests.data.ingested import is_there, rows
 
 pytest_plugins = ["loopwright.testing.valkey", "loopwright.testing.postgres"]
-
-
-@pytest.fixture
-def ctx() -> Context:
-    return memory_context()
-
-
-def rows(ctx: Context, name: str) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = read(ctx, f"dataset:{name}").to_pylist()
-    return found
-
-
-def _is_there(ctx: Context, name: str) -> bool:
-    with ctx.read() as tx:
-        return tx.assets.find(ctx.space, "dataset", name) is not None
 
 
 # databases
@@ -114,7 +99,7 @@ def test_a_wrong_or_wicked_question_is_told_and_changes_nothing(
     with pytest.raises(LoopwrightError, match=said) as told:
         ingest(ctx, f"sqlite:///{tmp_path}/shop.db", query=query, cursor=cursor, into="d")
     assert told.value.status < 500 or told.value.status == 503
-    assert not _is_there(ctx, "d")
+    assert not is_there(ctx, "d")
     assert database.execute("select count(*) from sales").fetchone() == (1,)
 
 
@@ -212,7 +197,7 @@ def test_a_record_that_is_none_is_refused_or_left_out_and_counted(ctx: Context, 
     place, options = f"{valkey_url}/0/poison", {"field": "v"}
     with pytest.raises(Invalid, match="no JSON object"):
         ingest(ctx, place, options=options)
-    assert not _is_there(ctx, "poison")
+    assert not is_there(ctx, "poison")
     done = ingest(ctx, place, options=options, skip_bad=True)
     assert (done.rows, done.skipped) == (2, 2)
     assert rows(ctx, "poison") == [{"a": 1.0}, {"a": 2.5}]
