@@ -1,5 +1,6 @@
 """Schedules by the platform's clock: one firing a tick, missed ticks folded into the newest."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -7,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from loopwright.core.errors import Invalid
+from loopwright.core.instants import format_instant
 from loopwright.core.nouns import Job, JobState
 from loopwright.engine.context import Context
 from loopwright.engine.schedule import Schedule, fire_due, next_tick, put_schedule
@@ -73,6 +75,44 @@ def test_ticks_wait_for_the_job_of_the_one_before(ended: JobState) -> None:
 )
 def test_ticks(schedule: dict[str, str], after: datetime, tick: datetime) -> None:
     assert next_tick(msgspec.convert({"name": "s", "operation": "x", **schedule}, Schedule), after) == tick
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        {"every": "7m"},
+        {"every": "1d"},
+        {"cron": "*/20 * * * 1"},
+        {"cron": "0 3 29 2 *"},
+        {"cron": "5 0 L * *"},
+    ],
+)
+@pytest.mark.parametrize("missed", [1, 2, 30])
+def test_the_newest_of_the_ticks_that_were_missed_fires(schedule: dict[str, str], missed: int) -> None:
+    ctx = memory_context()
+    started = datetime(2013, 7, 1, 5, tzinfo=UTC)
+    _at(ctx, started)
+    told = msgspec.convert({"name": "s", "operation": "x.y", **schedule}, Schedule)
+    ctx.write(lambda tx: put_schedule(ctx, tx, told))
+    tick = started
+    for _ in range(missed):
+        tick = next_tick(told, tick)
+    for late in (timedelta(0), timedelta(seconds=59)):
+        _at(ctx, tick + late)
+        assert fire_due(ctx) == (not late)
+    assert [job.arguments["tick"] for job in _jobs(ctx)] == [format_instant(tick)]
+
+
+def test_a_long_absence_stops_nobody() -> None:
+    """Ticks are found on the writer's thread, for which all others wait."""
+    ctx = memory_context()
+    _at(ctx, datetime(2013, 7, 1, tzinfo=UTC))
+    ctx.write(lambda tx: put_schedule(ctx, tx, Schedule(name="s", operation="x.y", every="1s")))
+    _at(ctx, datetime(2013, 8, 1, tzinfo=UTC))
+    before = time.process_time()
+    assert fire_due(ctx) == 1
+    assert time.process_time() - before < 1.0
+    assert _jobs(ctx)[0].arguments["tick"] == "2013-08-01T00:00:00Z"
 
 
 def test_bad_schedules_are_refused() -> None:

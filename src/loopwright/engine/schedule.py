@@ -51,6 +51,15 @@ def next_tick(schedule: Schedule, after: datetime) -> datetime:
         raise Invalid(message, hint="write minute hour day month weekday, such as 0 3 * * *") from error
 
 
+def _tick_before(schedule: Schedule, tick: datetime) -> datetime:
+    """The tick before one, at once: millions may have been missed."""
+    if schedule.every:
+        return tick - duration(schedule.every)
+    import cronsim
+
+    return next(cronsim.CronSim(schedule.cron, tick, reverse=True))
+
+
 def put_schedule(ctx: Context, tx: Transaction, schedule: Schedule) -> None:
     """Make or replace a schedule; its first tick is the first one later than now."""
     due = next_tick(schedule, ctx.now())
@@ -92,9 +101,8 @@ def _fire(ctx: Context, name: str, tx: Transaction) -> int:
     if body is None or not _is_due(body, ctx.now()) or _is_busy(tx, body):
         return 0
     schedule = msgspec.convert(body["schedule"], Schedule)
-    tick, following = parse_instant(body["due"]), next_tick(schedule, parse_instant(body["due"]))
-    while following <= ctx.now():
-        tick, following = following, next_tick(schedule, following)
+    following = next_tick(schedule, ctx.now())
+    tick = _tick_before(schedule, following)
     job = enqueue_in(
         ctx,
         tx,
