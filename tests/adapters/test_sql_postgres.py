@@ -228,7 +228,7 @@ def test_a_deadlock_with_somebody_else_is_untied(postgres_url: str) -> None:
         ours.result(timeout=20)
     with ledger.read() as tx:
         assert tx.documents.all("default", "c") == {"a": {"by": "us"}, "b": {"by": "us"}}
-    assert len(tries) == 2
+    assert len(tries) >= 2  # the repeated work may be at the first row again before the other one wakes
     ledger.close()
 
 

@@ -49,7 +49,7 @@ def session(mlflow: Any, told: Told) -> None:
     told.tell("removed", [again.delete_records([one]), again.delete_records([one])])
     told.tell("left", len(sets.get_dataset(dataset_id=made.dataset_id).to_df()))
     _many(sets, told, experiment)
-    _found(mlflow, sets, told, made)
+    _found(mlflow, sets, told, made, experiment)
 
 
 def _told(told: Told, name: str, frame: Any) -> None:
@@ -68,7 +68,7 @@ def _many(sets: Any, told: Told, experiment: str) -> None:
     told.tell("no two alike", frame["dataset_record_id"].nunique())
 
 
-def _found(mlflow: Any, sets: Any, told: Told, made: Any) -> None:
+def _found(mlflow: Any, sets: Any, told: Told, made: Any, experiment: str) -> None:
     other = told.hide(mlflow.create_experiment("collecting-other"), "other")
     sets.set_dataset_tags(dataset_id=made.dataset_id, tags={"team": "red", "stage": "draft"})
     sets.delete_dataset_tag(dataset_id=made.dataset_id, key="stage")
@@ -76,7 +76,8 @@ def _found(mlflow: Any, sets: Any, told: Told, made: Any) -> None:
     client = mlflow.MlflowClient()
     told.tell("by name", [each.name for each in client.search_datasets(filter_string="name LIKE 'tri%'")])
     told.tell("by tag", [each.name for each in client.search_datasets(filter_string="tags.team = 'red'")])
-    ordered = client.search_datasets(order_by=["name ASC"], filter_string="name != 'none'")
+    mine = {"experiment_ids": [experiment], "filter_string": "name != 'none'"}
+    ordered = client.search_datasets(order_by=["name ASC"], **mine)
     told.tell("in order", [each.name for each in ordered])
     sets.add_dataset_to_experiments(dataset_id=made.dataset_id, experiment_ids=[other])
     told.tell("linked", [each.name for each in client.search_datasets(experiment_ids=[other])])
