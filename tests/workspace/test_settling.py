@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from loopwright.core.errors import Conflict, Corrupt, Unavailable
+from loopwright.engine.schedule import Schedule, put_schedule
 from loopwright.serving.verbs import deploy
-from loopwright.workspace import Workspace, load_settings
+from loopwright.workspace import ReplayClock, Workspace, load_settings
 from loopwright.workspace.settings import Settings
 from tests.serving.real import serve
 from tests.serving.worlds import ENDPOINT, config, row
+
+DAILY = Schedule(name="tidy", operation="data.compact", every="1d")
 
 
 def opened(folder: Path) -> Workspace:
@@ -64,6 +68,23 @@ def test_while_one_replays_others_read_and_do_not_work(tmp_path: Path) -> None:
         other.start()
         with pytest.raises(Conflict, match="worked in by another"), replayer.replaying():
             pass
+
+
+def test_a_replay_does_what_is_due_though_one_that_was_killed_still_has_the_lease(tmp_path: Path) -> None:
+    clock = ReplayClock(datetime(2013, 7, 1, tzinfo=UTC))
+    with opened(tmp_path / "w") as killed:
+        killed.settle()  # leads from here on, and never says that it ended
+        with (
+            Workspace.open(settings=settings_of(tmp_path / "w"), clock=clock) as again,
+            again.replaying(),
+        ):
+            ctx = again.context()
+            ctx.write(lambda tx: put_schedule(ctx, tx, DAILY))
+            for day in (2, 3):
+                clock.advance(datetime(2013, 7, day, tzinfo=UTC))
+                again.settle()
+                jobs = again.call("jobs.list").items
+                assert [job.operation for job in jobs] == ["data.compact"] * (day - 1)
 
 
 @pytest.mark.parametrize("left", [b"", None, b"\0" * 4096])

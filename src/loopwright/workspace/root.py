@@ -178,11 +178,13 @@ class Workspace:
 
         Others may read and write meanwhile: who opens it then has the replay's clock, and has it too after
         a replay that was cut off, until `end_replay`. `Conflict` when one serves, works or replays there.
+        What is due is done here from the start, also shortly after one that did so was killed.
         """
         clock = self.ports.clock
         with alone(self.settings.folder, AT_WORK):
             if isinstance(clock, ReplayClock):
                 clock.keep_in(self._replayed)
+            self.controller.take_over()
             try:
                 yield
             finally:
