@@ -40,7 +40,7 @@ def one_file(ctx: Context, manifest: Manifest, columns: Sequence[str]) -> tuple[
     try:
         for piece in ctx.ports.tables.write_batches(_batches(ctx, manifest, asked)):
             file.write(piece)
-    except BaseException:
+    except BaseException:  # raised on; without a caller who has it, the file is closed here
         file.close()
         raise
     size = file.tell()

@@ -477,10 +477,8 @@ class Ledger(Dumpable, Protocol):
     ) -> Callable[[], None]:
         """Call `listener` with the events of the commits of this process; gives what ends it.
 
-        After a commit, or at once after several that came shortly one after another; outside any unit of
-        work, in the order of the journal, on a thread of the ledger's own: a listener may read and write.
-        Events of kinds that begin with one of `patient` may be held back for 20 ms, to be told with later
-        ones. Commits of other processes are seen in the journal alone.
+        In the order of the journal, on a thread of the ledger's own: a listener may read and write. Kinds
+        that begin with one of `patient` may wait 20 ms for others. Other processes' are in the journal alone.
         """
 
     def revision(self) -> str:
@@ -495,8 +493,7 @@ class Ledger(Dumpable, Protocol):
     def compact(self) -> int:
         """Give back to the disk what removed rows left in the store's files; how many bytes.
 
-        Nothing of removed rows is left in them. Who writes waits meanwhile, on some stores who reads too. 0
-        where there are no files.
+        Nothing of removed rows is left. Who writes waits, on some stores who reads too. 0 without files.
         """
 
     def close(self) -> None:
